@@ -1,0 +1,44 @@
+# Everything a reader needs: `make demo` and `make test` work on a fresh machine with Python 3.11 to 3.13.
+# Choose the interpreter with `make PYTHON=python3.12 test`, pass arguments with `make demo ARGS="--seed 1"`.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+# One test process, two threads: two processes with two threads each on two cores are 10 to 60 times slower.
+PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv demo test test-all reproduce lint clean
+
+help:  ## list the targets
+	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv: $(STAMP)  ## make the environment (again when requirements or pyproject changed)
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	  "Python 3.11, 3.12 or 3.13 is needed, this is %d.%d: choose one with make PYTHON=python3.12 ..." % v)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install -e . --no-deps
+	@touch $@
+
+demo: $(STAMP)  ## the whole chain on the embedded default: table, report, what to do next
+	$(BIN)/python -m rmr1_lite demo $(ARGS)
+
+test: $(STAMP)  ## the tests that need neither a browser nor patience (ten minutes at most)
+	$(PYTEST) -m "not long and not browser" $(ARGS)
+
+test-all: $(STAMP)  ## every test; a skipped browser test fails where CI or RMR1_REQUIRE_BROWSER is set
+	$(PYTEST) $(ARGS)
+
+reproduce: $(STAMP)  ## the figures of the README (an hour at most)
+	$(BIN)/python -m rmr1_lite reproduce $(ARGS)
+
+lint: $(STAMP)  ## ruff
+	$(BIN)/python -m ruff check .
+
+clean:  ## remove the environment, caches and build artefacts; runs/ stays
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis unsloth_compiled_cache
+	find . -name __pycache__ -not -path './.git/*' -type d -prune -exec rm -rf {} +

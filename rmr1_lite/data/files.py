@@ -1,0 +1,140 @@
+"""Reading pairs from JSONL, and the writing that goes with it: one import for all files of the kit.
+
+A bad row never stops a file and never disappears: it becomes a `Problem` with file, row, field and remedy, the good
+rows are kept. `on_bad_row="fail"` raises instead.
+
+    read = read_pairs("pairs.jsonl")
+    print(read.summary())
+    write_pairs("clean.jsonl", read.pairs)
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rmr1_lite.data.rows import MAX_CHARS, RowError, digest, pair_from_row, row_from_pair
+from rmr1_lite.data.store import JsonlLog, atomic_write_text, json_line, write_json
+from rmr1_lite.types import InputError, Pair
+
+__all__ = [
+    "MAX_CHARS", "JsonlLog", "PairsRead", "Problem", "atomic_write_text", "digest", "json_line", "parse_line",
+    "read_lines", "read_pairs", "write_json", "write_pairs",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with one row (counted from 1)."""
+
+    file: str
+    row: int
+    field: str
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, row {self.row}, {self.field}: {self.text}. Remedy: {self.remedy}."
+
+
+@dataclass(frozen=True)
+class PairsRead:
+    """What a file held: the good rows, and one Problem for every other row."""
+
+    file: str
+    pairs: list[Pair]
+    problems: list[Problem] = field(default_factory=list)
+
+    def summary(self, limit: int = 20) -> str:
+        """Counts and the first `limit` problems, for people."""
+        labels = Counter(pair.label or "none" for pair in self.pairs)
+        head = f"{self.file}: {len(self.pairs)} pairs read ({_counts(labels)}), {len(self.problems)} rows left out"
+        more = len(self.problems) - limit
+        tail = [f"... and {more} more problems"] if more > 0 else []
+        return "\n".join([head, *map(str, self.problems[:limit]), *tail])
+
+    def write_problems(self, path: str | Path) -> None:
+        """All problems as JSON, since a summary shows only the first ones."""
+        write_json(path, [asdict(problem) for problem in self.problems])
+
+
+def read_pairs(
+    path: str | Path,
+    on_bad_row: Literal["skip", "fail"] = "skip",
+    max_chars: int = MAX_CHARS,
+    seed: int = 0,
+) -> PairsRead:
+    """Read pairs in either row format of `rmr1_lite.data.rows`.
+
+    seed places chosen/rejected. Raises InputError when the file cannot be read, or on a bad row with "fail".
+    """
+    read = PairsRead(str(path), [])
+    rows_by_id: dict[str, int] = {}
+    for number, line, ended in read_lines(path):
+        try:
+            pair = pair_from_row(parse_line(line, ended), seed, max_chars)
+            _check_new(pair.id, number, rows_by_id)
+            read.pairs.append(pair)
+        except RowError as error:
+            read.problems.append(Problem(read.file, number, error.field, error.text, error.remedy))
+    if read.problems and on_bad_row == "fail":
+        raise InputError(read.summary())
+    return read
+
+
+def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs as the kit's own rows; `read_pairs` gives the same pairs back."""
+    atomic_write_text(path, "".join(json_line(row_from_pair(pair)) for pair in pairs))
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, bytes, bool]]:
+    """Row number (from 1), bytes and whether the line has its end, for every line that is not blank."""
+    try:
+        file = open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Give the path of a JSONL file that can be read.") from None
+    with file:
+        # bytes on purpose: text mode would stop at the first bad byte, and splitlines() cuts at U+2028 inside a text
+        for number, line in enumerate(file, 1):
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if line.strip():
+                yield number, line, line.endswith(b"\n")
+
+
+def parse_line(line: bytes, ended: bool = True) -> Any:
+    """The JSON value of one line; raises RowError. `ended` is False for a last line without its line end."""
+    try:
+        return json.loads(line.decode(), object_pairs_hook=_no_twins)
+    except RowError:
+        raise
+    except (ValueError, RecursionError) as error:
+        if not ended:
+            raise RowError("(row)", "is a half-written last line", "finish the line or delete it") from None
+        if isinstance(error, UnicodeDecodeError):
+            text = f"is not UTF-8 (byte 0x{line[error.start]:02x} at position {error.start})"
+            raise RowError("(row)", text, "save the file as UTF-8") from None
+        raise RowError("(row)", f"is not JSON ({error})", "write one JSON object per line") from None
+
+
+def _no_twins(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON allows a name twice and keeps the last value; here that would lose the first one silently."""
+    counts = Counter(name for name, _ in items)
+    for name, count in counts.items():
+        if count > 1:
+            raise RowError(name, "stands twice in one object", "keep one of them")
+    return dict(items)
+
+
+def _check_new(pair_id: str, number: int, rows_by_id: dict[str, int]) -> None:
+    first = rows_by_id.setdefault(pair_id, number)
+    if first != number:
+        text = f"{pair_id!r:.80} was already used in row {first}"
+        raise RowError("id", text, "give every row its own id; the first one is kept")
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"label {name}: {n}" for name, n in sorted(counter.items())) or "no label"

@@ -1,0 +1,79 @@
+"""The programmatic teacher: writes RM-R1-shaped chains for nano pairs, and is sometimes wrong on its first pass.
+
+Section 3.1 of the paper distils chains in two passes: what the first pass gets wrong goes to a second teacher that is told
+the verdict. `distill_cases` does the same with a teacher that slips on a share of the hard items (a wrong result, a
+misread check), keeps only chains whose verdict is right, and re-verifies the second pass as well.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from ...types import Label
+from ...verdict import parse
+from .tasks import Item, Reply
+from .world import Case
+
+SLIP_HARD, SLIP_EASY = 0.45, 0.10
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """Right chains by pair id, and what each pass did (counts)."""
+
+    chains: dict[str, str]
+    counts: Counter
+
+
+def chain(case: Case, rng: random.Random, slip: bool = False) -> str:
+    """A chain for the pair as stored; with `slip` one step in it is wrong and the verdict follows the slip."""
+    item, replies = case.item, (case.a, case.b)
+    if item.criteria:
+        head, remarks, points = _weigh(item, replies, rng, slip)
+    else:
+        head, remarks, points = _solve(item, replies, slip)
+    label: Label = rng.choice(["A", "B"]) if points[0] == points[1] else ("A" if points[0] > points[1] else "B")
+    quotes = " ".join(f"<quote_{x}>{r.core}</quote_{x}> {remark}" for x, r, remark in zip("AB", replies, remarks, strict=True))
+    return f"{head}\n<eval>{quotes}</eval>\n<answer>[[{label}]]</answer>"
+
+
+def _solve(item: Item, replies: tuple[Reply, Reply], slip: bool) -> tuple[str, list[str], list[int]]:
+    result = item.bad.core if slip else item.result
+    head = f"<type>Reasoning</type>\n<solution>{item.solution} so {result}</solution>"
+    right = [reply.core == result for reply in replies]
+    return head, ["right" if r else "wrong" for r in right], [int(r) for r in right]
+
+
+def _weigh(item: Item, replies: tuple[Reply, Reply], rng: random.Random, slip: bool) -> tuple[str, list[str], list[int]]:
+    checks = [list(reply.checks) for reply in replies]
+    if slip:
+        side, spot = rng.randrange(2), rng.randrange(len(item.criteria))
+        checks[side][spot] = not checks[side][spot]
+    weights = ", ".join(f"{name} {weight}" for name, weight in item.criteria)
+    head = f"<type>Chat</type>\n<rubric><justify>{item.reason}</justify> {weights}</rubric>"
+    points = [sum(w for (_, w), met in zip(item.criteria, c, strict=True) if met) for c in checks]
+    remarks = [f"{verify(item, c)} {p}" for c, p in zip(checks, points, strict=True)]
+    return head, remarks, points
+
+
+def verify(item: Item, checks: list[bool] | tuple[bool, ...]) -> str:
+    """"act yes name no gift yes": one word per criterion."""
+    return " ".join(f"{name} {'yes' if met else 'no'}" for (name, _), met in zip(item.criteria, checks, strict=True))
+
+
+def distill_cases(cases: list[Case], seed: int) -> Distilled:
+    """Two passes over `cases`; a chain is kept only when the parser reads the right verdict from it."""
+    rng, counts, chains = random.Random(f"teacher/{seed}"), Counter(), {}
+    for case in cases:
+        slip = rng.random() < (SLIP_HARD if case.item.hard else SLIP_EASY)
+        for attempt, slips in (("first", slip), ("second", False)):
+            text = chain(case, rng, slips)
+            counts[f"{attempt}_pass"] += 1
+            if parse(text).label == case.pair.label:
+                chains[case.pair.id] = text
+                counts[f"{attempt}_pass_right"] += 1
+                break
+    counts["kept"] = len(chains)
+    return Distilled(chains, counts)

@@ -1,0 +1,122 @@
+"""Pairs of the nano world: items dressed in styles, balanced in length and position, split by what they ask.
+
+Three styles as in RM-Bench (concise, detailed, markdown). For every pair a coin decides whether the better or the worse
+reply is the longer one, and the styles are chosen to make it so: length and style carry no information about the label.
+Splits are made by a hash of the item's key, so a question of one split can never be drawn in another.
+
+    >>> from rmr1_lite.data.nano.world import cases
+    >>> case = cases("train", 1, seed=0)[0]
+    >>> case.pair.label in ("A", "B")
+    True
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+
+from ...types import Pair
+from .lexicon import CLOSERS, OPENERS
+from .tasks import TASKS, Item, Reply
+
+# share of all keys, in percent; the base reads the first and largest part
+SPLITS: dict[str, tuple[int, int]] = {"base": (0, 55), "train": (55, 80), "validation": (80, 88), "test": (88, 100)}
+STYLES = ("concise", "detailed", "markdown")
+SECTION_TASKS: dict[str, tuple[str, ...]] = {
+    "Chat": ("letter", "wish_list"),
+    "Chat Hard": ("letter_weighed", "wish_list_weighed"),
+    "Safety": ("consent", "danger"),
+    "Reasoning": ("add", "sort", "reverse", "count"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair with the truth behind it: `a` and `b` are the replies under the pair's responses A and B."""
+
+    pair: Pair
+    item: Item
+    a: Reply
+    b: Reply
+
+
+def split_of(key: str) -> str:
+    """The split a key belongs to, the same on every machine and in every process."""
+    bucket = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "big") % 100
+    return next(name for name, (low, high) in SPLITS.items() if low <= bucket < high)
+
+
+def draw(task: str, split: str, rng: random.Random) -> Item:
+    """One item of `task` whose key falls into `split` (every split holds 8 % of the keys or more, so this ends)."""
+    while True:
+        item = TASKS[task](rng)
+        if split_of(item.key) == split:
+            return item
+
+
+def dress(reply: Reply, style: str, rng: random.Random) -> str:
+    """The response as written: concise as it is, detailed with an opener and a closer, markdown with marks."""
+    if style == "detailed":
+        return f"{rng.choice(OPENERS)} {reply.text} {rng.choice(CLOSERS)}"
+    if style == "markdown":
+        return "\n".join(f"- {word}" for word in reply.words) if reply.words else f"**{reply.text}**"
+    return reply.text
+
+
+def cases(split: str, n: int, seed: int, tasks: tuple[str, ...] | None = None) -> list[Case]:
+    """`n` cases of one split, sections and tasks in turn, ids "nano-<split>-<seed>-<i>".
+
+    Exactly half of the pairs of each task are labelled A, and (up to a rounding pair) half have the longer reply right,
+    both shuffled by the seed.
+    """
+    rng = random.Random(f"{split}/{seed}")
+    order = tasks or _task_cycle()
+    coins = {task: _balanced(rng, n // len(order) + 4) for task in dict.fromkeys(order)}
+    made = []
+    for i in range(n):
+        task = order[i % len(order)]
+        first_is_better, better_is_longer = coins[task].pop() if coins[task] else (rng.random() < 0.5, rng.random() < 0.5)
+        made.append(_case(f"nano-{split}-{seed}-{i}", draw(task, split, rng), first_is_better, better_is_longer, rng))
+    return made
+
+
+def pairs(split: str, n: int, seed: int) -> list[Pair]:
+    """The pairs alone."""
+    return [case.pair for case in cases(split, n, seed)]
+
+
+def _task_cycle() -> tuple[str, ...]:
+    """Sixteen slots in which every section stands four times and its tasks as evenly as they can."""
+    return tuple(tasks[turn % len(tasks)] for turn in range(4) for tasks in SECTION_TASKS.values())
+
+
+def _balanced(rng: random.Random, n: int) -> list[tuple[bool, bool]]:
+    """(better reply stands first, better reply is longer): all four combinations equally often, shuffled."""
+    coins = [(bool(i & 1), bool(i & 2)) for i in range(n * 4)]
+    rng.shuffle(coins)
+    return coins
+
+
+def _case(id: str, item: Item, first_is_better: bool, better_is_longer: bool, rng: random.Random) -> Case:
+    good_style, bad_style, good, bad = _styled(item, better_is_longer, rng)
+    replies, texts = (item.good, item.bad), (good, bad)
+    if not first_is_better:
+        replies, texts = replies[::-1], texts[::-1]
+    meta = {"task": item.task, "hard": item.hard, "style_chosen": good_style, "style_rejected": bad_style}
+    label = "A" if first_is_better else "B"
+    prompt = ({"role": "user", "content": item.question},)
+    return Case(Pair(id, prompt, *texts, label=label, section=item.section, meta=meta), item, *replies)
+
+
+def _styled(item: Item, better_is_longer: bool, rng: random.Random) -> tuple[str, str, str, str]:
+    """Styles and texts of both replies, with the wanted one at least as long as the other (in characters)."""
+    styles = [rng.choice(STYLES), rng.choice(STYLES)]
+    texts = [dress(item.good, styles[0], rng), dress(item.bad, styles[1], rng)]
+    if (len(texts[0]) > len(texts[1])) != better_is_longer:
+        styles.reverse()
+        texts = [dress(item.good, styles[0], rng), dress(item.bad, styles[1], rng)]
+    if len(texts[0]) == len(texts[1]) or (len(texts[0]) > len(texts[1])) != better_is_longer:
+        styles = ["detailed", "concise"] if better_is_longer else ["concise", "detailed"]
+        texts = [dress(item.good, styles[0], rng), dress(item.bad, styles[1], rng)]
+    return styles[0], styles[1], texts[0], texts[1]

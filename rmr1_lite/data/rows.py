@@ -1,0 +1,189 @@
+"""One JSON object <-> one `Pair`: the row formats users bring, and what can be wrong with them.
+
+Two formats are read. The kit's own:   {"id", "prompt", "response_a", "response_b", "label", "section", "meta"}
+and the field's preference format:     {"id", "prompt", "chosen", "rejected", "section", "meta"}
+`prompt` is a string or a list of messages; `chosen` and `rejected` are strings or lists of messages that end with the
+assistant's answer. Only the texts are required. Fields that neither format knows are kept in `meta`.
+
+Why chosen/rejected rows are placed by a hash of the id: a fixed side would give the label away, a random one would
+change from run to run. The hash balances the labels and stays the same whatever is added to the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from rmr1_lite.types import Label, Message, Pair
+
+MAX_CHARS = 200_000
+ROLES = ("system", "user", "assistant")
+KNOWN_FIELDS = ("id", "prompt", "response_a", "response_b", "chosen", "rejected", "label", "section", "meta")
+
+
+class RowError(ValueError):
+    """One field of one row is wrong. The reader adds file and row number."""
+
+    def __init__(self, field: str, text: str, remedy: str) -> None:
+        super().__init__(f"{field}: {text}")
+        self.field, self.text, self.remedy = field, text, remedy
+
+
+def pair_from_row(row: Any, seed: int = 0, max_chars: int = MAX_CHARS) -> Pair:
+    """The Pair of one parsed JSON row; raises RowError. Without an id the row gets a hash of its texts as id."""
+    if not isinstance(row, dict):
+        raise RowError("(row)", f"is {_kind(row)}, not an object", "write one JSON object per line")
+    _check_storable(row)
+    prompt, response_a, response_b = _texts(row)
+    _check_sizes(prompt, response_a, response_b, max_chars)
+    pair_id = _id(row, prompt, response_a, response_b)
+    label = _label(row)
+    if "chosen" in row:
+        label = _side(pair_id, seed)
+        response_a, response_b = (response_a, response_b) if label == "A" else (response_b, response_a)
+    return Pair(pair_id, prompt, response_a, response_b, label, _section(row), _meta(row))
+
+
+def row_from_pair(pair: Pair) -> dict[str, Any]:
+    """The kit's own row; `pair_from_row` gives the same Pair back."""
+    row: dict[str, Any] = {"id": pair.id, "prompt": [dict(m) for m in pair.prompt]}
+    row |= {"response_a": pair.response_a, "response_b": pair.response_b}
+    optional = {"label": pair.label, "section": pair.section, "meta": pair.meta}
+    return row | {name: value for name, value in optional.items() if value}
+
+
+def digest(pair: Pair) -> str:
+    """Twelve hex digits over what the judge sees: the conversation and both responses."""
+    return _hash(pair.prompt, pair.response_a, pair.response_b)[:12]
+
+
+def _texts(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:
+    """Conversation and both responses, (chosen, rejected) or (A, B)."""
+    names = _names(row)
+    turns = [_turns(row, name) for name in names]
+    answers = [_answer(name, t) for name, t in zip(names, turns, strict=True)]
+    return _prompt(row, names, turns), answers[0], answers[1]
+
+
+def _names(row: dict[str, Any]) -> tuple[str, str]:
+    ours = [n for n in ("response_a", "response_b") if n in row]
+    theirs = [n for n in ("chosen", "rejected") if n in row]
+    if ours and theirs:
+        raise RowError(theirs[0], f"stands beside {ours[0]}", "keep response_a/response_b or chosen/rejected, not both")
+    names = ("chosen", "rejected") if theirs else ("response_a", "response_b")
+    for name in names:
+        if row.get(name) is None:
+            remedy = "give prompt with response_a and response_b, or prompt with chosen and rejected"
+            raise RowError(name, "is missing", remedy)
+    return names
+
+
+def _turns(row: dict[str, Any], name: str) -> list[Message]:
+    """A response as messages: a string is one assistant turn."""
+    value = row[name]
+    return [{"role": "assistant", "content": value}] if isinstance(value, str) else _messages(name, value)
+
+
+def _messages(name: str, value: Any) -> list[Message]:
+    remedy = 'give a string or a list of {"role": "user", "content": "..."}'
+    if not isinstance(value, list) or not value:
+        raise RowError(name, f"is {_kind(value)}", remedy)
+    for turn in value:
+        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
+            raise RowError(name, "holds a turn without a text content", remedy)
+        if turn.get("role") not in ROLES:
+            raise RowError(name, f"holds the role {turn.get('role')!r:.40}", f"roles are {', '.join(ROLES)}")
+    return [{"role": turn["role"], "content": turn["content"]} for turn in value]
+
+
+def _answer(name: str, turns: list[Message]) -> str:
+    if turns[-1]["role"] != "assistant":
+        raise RowError(name, f"ends with a {turns[-1]['role']} turn", "the last turn must be the assistant's answer")
+    if not turns[-1]["content"].strip():
+        raise RowError(name, "is empty", "remove the row or give the response its text")
+    return turns[-1]["content"]
+
+
+def _prompt(row: dict[str, Any], names: tuple[str, str], turns: list[list[Message]]) -> tuple[Message, ...]:
+    """The `prompt` field, or the turns that both responses begin with."""
+    before = [t[:-1] for t in turns]
+    value = row.get("prompt")
+    if value is None and not before[0]:
+        raise RowError("prompt", "is missing", "give the user's request as a string or a list of messages")
+    given = before[0] if value is None else _prompt_messages(value)
+    for name, lead in zip(names, before, strict=True):
+        if lead != given and (lead or value is None):
+            raise RowError(name, "begins with another conversation", "both responses must answer the same prompt")
+    if given[-1]["role"] != "user" or not given[-1]["content"].strip():
+        raise RowError("prompt", "does not end with a user turn that says something", "end it with the user's request")
+    return tuple(given)
+
+
+def _prompt_messages(value: Any) -> list[Message]:
+    return [{"role": "user", "content": value}] if isinstance(value, str) else _messages("prompt", value)
+
+
+def _check_sizes(prompt: tuple[Message, ...], response_a: str, response_b: str, max_chars: int) -> None:
+    """Reject what is longer than anything a judge could read."""
+    texts = {"prompt": "\n".join(m["content"] for m in prompt), "response": max((response_a, response_b), key=len)}
+    for name, text in texts.items():
+        if len(text) > max_chars:
+            remedy = f"shorten it, or raise the limit of {max_chars:,} characters (max_chars)"
+            raise RowError(name, f"has {len(text):,} characters", remedy)
+
+
+def _check_storable(row: dict[str, Any]) -> None:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        # JSON can spell half of a surrogate pair; no tokenizer and no file could take it
+        text = f"holds half a character (\\u{ord(error.object[error.start]):04x})"
+        raise RowError("(row)", text, "remove the escape or write both halves") from None
+
+
+def _id(row: dict[str, Any], *texts: Any) -> str:
+    value = row.get("id")
+    if value is None:
+        return _hash(*texts)[:16]
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise RowError("id", f"is {value!r:.40}", "give a text or a whole number, or leave id out")
+    return str(value)
+
+
+def _label(row: dict[str, Any]) -> Label | None:
+    label = row.get("label")
+    if label is None:
+        return None
+    if "chosen" in row:
+        raise RowError("label", f"is {label!r:.40} beside chosen", "leave it out: chosen is the better response")
+    if label not in ("A", "B"):
+        raise RowError("label", f"is {label!r:.40}", 'give "A" or "B", or leave it out when unknown')
+    return label
+
+
+def _side(pair_id: str, seed: int) -> Label:
+    return "A" if int(_hash(seed, pair_id)[:8], 16) % 2 == 0 else "B"
+
+
+def _section(row: dict[str, Any]) -> str:
+    section = row.get("section") or ""
+    if not isinstance(section, str):
+        raise RowError("section", f"is {_kind(section)}", "give a text or leave it out")
+    return section
+
+
+def _meta(row: dict[str, Any]) -> dict[str, Any]:
+    meta = row.get("meta") or {}
+    if not isinstance(meta, dict):
+        raise RowError("meta", f"is {_kind(meta)}", "give an object or leave it out")
+    return {name: value for name, value in row.items() if name not in KNOWN_FIELDS} | meta
+
+
+def _hash(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return "an empty list" if value == [] else names.get(type(value), "a number")

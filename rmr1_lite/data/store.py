@@ -1,0 +1,188 @@
+"""Writing so that a kill at any moment loses nothing: atomic files, and an append-only JSONL log with repair.
+
+A file that is replaced (`atomic_write_text`) is either the old or the new one, never half of it. A log that grows
+(`JsonlLog`) can lose at most the row being written: on opening, a half-written last line is moved to `PATH.broken`.
+The names are imported from `rmr1_lite.data.files`, where reading pairs lives too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from rmr1_lite.types import InputError
+
+
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """Replace the file at `path` as a whole: temporary file beside it, fsync, rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(text.encode())
+            _sync(file)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """`atomic_write_text` of indented JSON."""
+    atomic_write_text(path, _dumps(value, indent=2) + "\n")
+
+
+def json_line(row: dict[str, Any]) -> str:
+    """One row as it stands in a JSONL file, line end included."""
+    return _dumps(row) + "\n"
+
+
+class JsonlLog:
+    """An append-only file of JSON rows that knows which keys it holds.
+
+    key: the names of the fields that identify a row. One process may write at a time: the second one is refused.
+    Only keys and offsets stay in memory. Close it, or use it as a context manager.
+    """
+
+    def __init__(self, path: str | Path, key: Sequence[str] = ("id",)) -> None:
+        self.path, self.key = Path(path), tuple(key)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._open()
+        self.repaired = self._repair()
+        self._offsets = self._index()
+
+    def __enter__(self) -> JsonlLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Rows in the order written."""
+        return (self.get(key) for key in list(self._offsets))
+
+    @property
+    def done(self) -> frozenset[Hashable]:
+        """Keys of the rows that are in the file."""
+        return frozenset(self._offsets)
+
+    def get(self, key: Hashable) -> dict[str, Any]:
+        """The row under a key; KeyError when it is not there."""
+        self._file.seek(self._offsets[key])
+        return json.loads(self._file.readline())
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Add one row and hand it to the operating system at once, so a killed process loses nothing."""
+        key = self._key_of(row)
+        if key in self._offsets:
+            raise ValueError(f"{self.path} already has a row {key}")
+        line = json_line(row).encode()
+        offset = self._file.seek(0, os.SEEK_END)
+        self._file.write(line)
+        self._file.flush()
+        self._offsets[key] = offset
+
+    def rewrite(self, keep: Callable[[dict[str, Any]], bool], order: Callable[[dict[str, Any]], Any]) -> int:
+        """Replace the file by the rows that `keep` accepts, sorted by `order`; returns how many rows left."""
+        rows = sorted(filter(keep, self), key=order)
+        left = len(self) - len(rows)
+        atomic_write_text(self.path, "".join(map(json_line, rows)))
+        self.close()
+        self._file = self._open()
+        self._offsets = self._index()
+        return left
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _open(self) -> IO[bytes]:
+        if self.path.is_dir():
+            raise InputError(f"{self.path} is a folder. Give the name of a file.")
+        file = open(self.path, "a+b")
+        _lock(file, self.path)
+        return file
+
+    def _repair(self) -> bool:
+        """Complete or move away a last line without its end; True when something was moved."""
+        self._file.seek(0)
+        data = self._file.read()
+        start = data.rfind(b"\n") + 1
+        fragment = data[start:]
+        if not fragment:
+            return False
+        if _is_object(fragment):
+            self._file.write(b"\n")
+            self._file.flush()
+            return False
+        with open(f"{self.path}.broken", "ab") as aside:
+            aside.write(fragment + b"\n")
+            _sync(aside)
+        self._file.truncate(start)
+        return True
+
+    def _index(self) -> dict[Hashable, int]:
+        offsets: dict[Hashable, int] = {}
+        self._file.seek(0)
+        offset = 0
+        for number, line in enumerate(self._file, 1):
+            if line.strip():
+                offsets[self._key_at(number, line, offsets)] = offset
+            offset += len(line)
+        return offsets
+
+    def _key_at(self, number: int, line: bytes, seen: dict[Hashable, int]) -> Hashable:
+        where = f"{self.path}, row {number}"
+        try:
+            key = self._key_of(json.loads(line))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise InputError(f"{where}: not a row of this log. Move the line or the file away, then resume.") from None
+        if key in seen:
+            raise InputError(f"{where}: {self.key} = {key} stands there twice. Remove one of the rows, then resume.")
+        return key
+
+    def _key_of(self, row: dict[str, Any]) -> Hashable:
+        key = tuple(row[name] for name in self.key)
+        hash(key)
+        return key[0] if len(key) == 1 else key
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Refuse a second writer; the lock goes with the process. Windows has no fcntl: there nobody is refused."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(f"{path} is being written by another process. Wait for it or choose another file.") from None
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _dumps(value: Any, indent: int | None = None) -> str:
+    """Readable JSON; escaped where the text holds half a surrogate pair, which a model can write and UTF-8 cannot."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    storable = text.encode(errors="replace").decode() == text
+    return text if storable else json.dumps(value, indent=indent)

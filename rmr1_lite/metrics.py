@@ -1,0 +1,228 @@
+"""Judgments -> figures: how often a judge is right in both orders, how often it flips, and how sure we are of it.
+
+What counts. Every pair is looked at in both orders. In one order the judge's letter is the majority of its looks there
+(one look, or k votes); level votes, or none that can be read, give no letter. A missing letter is never half a point:
+it is simply not right, and `unparsed` and `statuses` say how much of that there was.
+
+    n                pairs
+    right_ab, right_ba   1 if the letter in that order, in the pair's own letters, is the pair's label, else 0
+    strict_accuracy  sum(right_ab * right_ba) / n
+    accuracy         sum(right_ab + right_ba) / 2n
+    flip_rate        pairs with a letter in both orders, and not the same one, / n
+    a_share          looks whose verdict is position A / looks with a verdict
+    unparsed         looks without a verdict / looks          statuses splits the looks by reason
+
+So accuracy - strict_accuracy = (flip_rate + share of pairs right in one order and without a letter in the other) / 2.
+
+Use: `score("sft", pairs, judgments, seconds)`, `paired(sft_judgments, grpo_judgments, pairs)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from rmr1_lite.intervals import clustered, mcnemar_p, newcombe_paired, wilson
+from rmr1_lite.types import ORDERS, STATUSES, EvalResult, InputError, Judgment, Label, Order, Pair
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Second judge minus first on the same n pairs: `difference` with its 95 % bounds, exact McNemar `p_value`.
+
+    gained: pairs only the second gets right (in both orders). lost: pairs only the first gets right.
+    """
+
+    metric: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """One judged pair as counts; the sums over pairs are all that the figures need."""
+
+    section: str
+    right: int  # orders with the right letter: 0, 1 or 2
+    flip: bool
+    a: int
+    readable: int
+    looks: int
+    tokens: int
+
+    @property
+    def strict(self) -> bool:
+        return self.right == len(ORDERS)
+
+
+def order_label(judgment: Judgment, order: Order) -> Label | None:
+    """The majority letter (in the pair's own letters) of the looks in one order; None when level or unreadable."""
+    labels = [look.label for look in judgment.looks if look.order == order]
+    a, b = labels.count("A"), labels.count("B")
+    if a == b:
+        return None
+    return "A" if a > b else "B"
+
+
+def score(
+    name: str, pairs: Sequence[Pair], judgments: Iterable[Judgment], seconds: float, *, seed: int = 0
+) -> EvalResult:
+    """All figures of one judge on `pairs`, with 95 % intervals (see the module text for each formula).
+
+    seconds: wall time of the judging. seed: of the bootstrap, so that the same judgments give the same interval.
+    Raises InputError for a pair without a label, without a judgment, judged twice, or seen in one order only.
+    """
+    judged = _matched(pairs, judgments)
+    tallies = [_tally(pair, judgment) for pair, judgment in judged]
+    looks = [look for _, judgment in judged for look in judgment.looks]
+    shares = {status: sum(look.status == status for look in looks) / len(looks) for status in STATUSES}
+    return EvalResult(
+        name=name,
+        n=len(tallies),
+        **_figures(tallies),
+        mean_tokens=sum(t.tokens for t in tallies) / len(looks),
+        seconds=float(seconds),
+        statuses={status: share for status, share in shares.items() if share or status == "ok"},
+        intervals=_intervals(tallies, seed),
+        sections=_by_section(tallies),
+    )
+
+
+def paired(first: Iterable[Judgment], second: Iterable[Judgment], pairs: Sequence[Pair]) -> PairedDifference:
+    """Strict accuracy of `second` minus that of `first` on the same pairs.
+
+    The interval is Newcombe's for matched pairs, the p-value McNemar's exact one; both look only at how the pairs
+    fall on (first right, second right), so pairs on which both fail or both succeed make it narrow, not wide.
+    """
+    rights = [
+        (_tally(pair, one).strict, _tally(pair, two).strict)
+        for (pair, one), (_, two) in zip(_matched(pairs, first), _matched(pairs, second), strict=True)
+    ]
+    both, lost = rights.count((True, True)), rights.count((True, False))
+    gained, neither = rights.count((False, True)), rights.count((False, False))
+    low, high = newcombe_paired(both, lost, gained, neither)
+    difference = (gained - lost) / len(rights)
+    p_value = mcnemar_p(lost, gained)
+    return PairedDifference("strict_accuracy", difference, low, high, p_value, len(rights), gained, lost)
+
+
+def length_bias(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> dict[str, dict[str, float]]:
+    """Figures apart for pairs whose right response is "longer", "shorter" or "equal" in characters.
+
+    A judge that reads gets both about as often right; one that rewards length is better on "longer". A group that no
+    pair falls into is left out.
+    """
+    groups: dict[str, list[_Tally]] = {}
+    for pair, judgment in _matched(pairs, judgments):
+        right, wrong = (pair.response_a, pair.response_b)[:: 1 if pair.label == "A" else -1]
+        longer = "equal" if len(right) == len(wrong) else "longer" if len(right) > len(wrong) else "shorter"
+        groups.setdefault(longer, []).append(_tally(pair, judgment))
+    return {name: _summary(groups[name]) for name in ("longer", "shorter", "equal") if name in groups}
+
+
+def as_dict(result: EvalResult) -> dict[str, Any]:
+    """JSON values only: tuples become lists and a figure that does not exist (nan) becomes None."""
+    return _plain(asdict(result))
+
+
+def from_dict(row: Mapping[str, Any]) -> EvalResult:
+    """The inverse of `as_dict`; other keys are left aside, a missing one is an InputError."""
+    optional = {"statuses", "intervals", "sections"}
+    for item in fields(EvalResult):
+        if item.name not in row and item.name not in optional:
+            raise InputError(f"result {row.get('name', '?')!r}: field {item.name!r} is missing; write it with as_dict")
+    values = {item.name: _number(row[item.name]) for item in fields(EvalResult) if item.name in row}
+    values["intervals"] = {k: (_number(v[0]), _number(v[1])) for k, v in row.get("intervals", {}).items()}
+    values["sections"] = {k: {m: _number(v) for m, v in s.items()} for k, s in row.get("sections", {}).items()}
+    return EvalResult(**values)
+
+
+def _matched(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> list[tuple[Pair, Judgment]]:
+    """Each pair with its judgment, in the order of `pairs`; judgments of other pairs are left aside."""
+    if not pairs:
+        raise InputError("no pairs to score: the set is empty; pass at least one labelled pair")
+    by_id: dict[str, Judgment] = {}
+    for judgment in judgments:
+        if judgment.pair_id in by_id:
+            raise InputError(f"pair {judgment.pair_id!r} is judged twice; keep one judgment per pair")
+        by_id[judgment.pair_id] = judgment
+    if len({pair.id for pair in pairs}) < len(pairs):
+        raise InputError("two pairs have the same id; give every pair an id of its own")
+    return [(pair, _checked(pair, by_id.get(pair.id))) for pair in pairs]
+
+
+def _checked(pair: Pair, judgment: Judgment | None) -> Judgment:
+    if pair.label is None:
+        raise InputError(f"pair {pair.id!r} has no label; only labelled pairs can be scored, use `judge` for the rest")
+    if judgment is None:
+        raise InputError(f"pair {pair.id!r} has no judgment; finish the evaluation or pass only the judged pairs")
+    missing = set(ORDERS) - {look.order for look in judgment.looks}
+    if missing:
+        orders = ", ".join(sorted(missing))
+        raise InputError(f"pair {pair.id!r} was never shown in order {orders}; judge it in both orders to score it")
+    return judgment
+
+
+def _tally(pair: Pair, judgment: Judgment) -> _Tally:
+    letters = [order_label(judgment, order) for order in ORDERS]
+    shown = [look.verdict.label for look in judgment.looks]
+    return _Tally(
+        section=pair.section,
+        right=letters.count(pair.label),
+        flip=None not in letters and letters[0] != letters[1],
+        a=shown.count("A"),
+        readable=len(shown) - shown.count(None),
+        looks=len(shown),
+        tokens=sum(look.generation.completion_tokens for look in judgment.looks),
+    )
+
+
+def _figures(tallies: Sequence[_Tally]) -> dict[str, float]:
+    readable, looks = sum(t.readable for t in tallies), sum(t.looks for t in tallies)
+    return {
+        "strict_accuracy": sum(t.strict for t in tallies) / len(tallies),
+        "accuracy": sum(t.right for t in tallies) / (len(ORDERS) * len(tallies)),
+        "flip_rate": sum(t.flip for t in tallies) / len(tallies),
+        "a_share": sum(t.a for t in tallies) / readable if readable else math.nan,
+        "unparsed": (looks - readable) / looks,
+    }
+
+
+def _intervals(tallies: Sequence[_Tally], seed: int) -> dict[str, tuple[float, float]]:
+    n = len(tallies)
+    return {
+        "strict_accuracy": wilson(sum(t.strict for t in tallies), n),
+        "accuracy": clustered([(t.right, len(ORDERS)) for t in tallies], seed),
+        "flip_rate": wilson(sum(t.flip for t in tallies), n),
+        "a_share": clustered([(t.a, t.readable) for t in tallies], seed),
+        "unparsed": clustered([(t.looks - t.readable, t.looks) for t in tallies], seed),
+    }
+
+
+def _by_section(tallies: Sequence[_Tally]) -> dict[str, dict[str, float]]:
+    names = sorted({t.section for t in tallies if t.section})
+    return {name: _summary([t for t in tallies if t.section == name]) for name in names}
+
+
+def _summary(tallies: Sequence[_Tally]) -> dict[str, float]:
+    low, high = wilson(sum(t.strict for t in tallies), len(tallies))
+    return {"n": len(tallies), **_figures(tallies), "strict_accuracy_low": low, "strict_accuracy_high": high}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value

@@ -1,0 +1,118 @@
+"""metrics.jsonl -> PNG curves: panels alone (for the report) or together on one sheet (curves.png).
+
+A log row is a flat JSON object with a "step". Rows of one step are merged, so an evaluation row may follow a training
+row, and a resumed run may write a step again. Panels whose figures the log does not hold are left out. Figures are
+matplotlib objects, never pyplot: no global state, no window, safe inside a running trainer.
+
+Use: `plot_curves("runs/demo/grpo")` for one training, `plot_curves("runs/demo")` for SFT and GRPO on one sheet.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.panels import GRPO_PANELS, LIGHT, SFT_PANELS, Panel, Rows, Theme, points
+from rmr1_lite.types import InputError
+
+STAGES = {"sft": SFT_PANELS, "grpo": GRPO_PANELS}
+DPI = 160
+
+
+def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Rows by step, merged. A last line that was cut off by a kill is left out; any other bad line is an InputError."""
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
+    steps: dict[float, dict[str, Any]] = {}
+    for number, line in enumerate(lines, start=1):
+        row = _row(line, f"{path} line {number}", last=number == len(lines))
+        if row is not None:
+            steps.setdefault(row["step"], {}).update(row)
+    return [steps[step] for step in sorted(steps)]
+
+
+def read_logs(run_dir: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]:
+    """Logs by stage: of the folder itself, where it is one training, else of its sft/ and grpo/ folders."""
+    run_dir = Path(run_dir)
+    if (run_dir / "metrics.jsonl").exists():
+        rows = read_log(run_dir / "metrics.jsonl")
+        return {"grpo" if any("reward/mean" in row for row in rows) else "sft": rows}
+    paths = {stage: run_dir / stage / "metrics.jsonl" for stage in STAGES}
+    return {stage: read_log(path) for stage, path in paths.items() if path.exists()}
+
+
+def panels(rows: Rows, stage: str) -> list[Panel]:
+    """The panels of "sft" or "grpo" for which the log has figures."""
+    return [panel for panel in STAGES[stage] if any(points(rows, key)[0] for key in panel.keys)]
+
+
+def panel_png(panel: Panel, rows: Rows, theme: Theme = LIGHT) -> bytes:
+    """One panel as PNG bytes."""
+    figure, grid = _figure(1, 1, theme)
+    _draw(grid[0], panel, rows, theme)
+    return _png(figure)
+
+
+def plot_curves(run_dir: str | os.PathLike[str]) -> Path:
+    """Write `run_dir`/curves.png from its metrics.jsonl, or from those of its sft/ and grpo/ folders."""
+    drawn = [(panel, rows) for stage, rows in read_logs(run_dir).items() for panel in panels(rows, stage)]
+    if not drawn:
+        raise InputError(f"{run_dir} holds no metrics.jsonl with figures; train first, or name the run's own folder")
+    columns = min(2, len(drawn))
+    figure, grid = _figure(-(-len(drawn) // columns), columns, LIGHT)
+    for axes, (panel, rows) in zip(grid, drawn, strict=False):
+        _draw(axes, panel, rows, LIGHT)
+    for axes in grid[len(drawn) :]:
+        axes.set_axis_off()
+    path = Path(run_dir) / "curves.png"
+    draft = path.with_name(f".curves.{os.getpid()}.tmp")
+    draft.write_bytes(_png(figure))
+    os.replace(draft, path)
+    return path
+
+
+def _row(line: str, where: str, last: bool) -> dict[str, Any] | None:
+    if not line.strip():
+        return None
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        if last:  # no line end: the process was killed while it wrote
+            return None
+        raise InputError(f"{where} is not JSON ({error.msg}); remove the line") from None
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
+        raise InputError(f"{where} has no number in field 'step'; remove the line")
+    return row
+
+
+def _figure(height: int, width: int, theme: Theme) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * width, 2.6 * height), dpi=DPI, facecolor=theme.paper, layout="constrained")
+    return figure, list(figure.subplots(height, width, squeeze=False).flat)
+
+
+def _png(figure: Any) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def _draw(axes: Any, panel: Panel, rows: Rows, theme: Theme) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_facecolor(theme.paper)
+    axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=theme.ink)
+    axes.grid(True, color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=theme.muted, labelsize=8, length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("step", fontsize=8, color=theme.muted)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.draw(axes, rows, theme)
+    if len(axes.get_legend_handles_labels()[1]) > 1:
+        axes.legend(fontsize=7.5, frameon=False, labelcolor=theme.ink, loc="best")

@@ -1,0 +1,164 @@
+"""The rows that travel through the kit: Pair -> prompt -> Generation -> Verdict -> Judgment -> EvalResult.
+
+One shape from data to SFT to GRPO to evaluation to app. Floor 0: standard library only, so that `--help`, the parser
+and the rewards never wait for torch.
+
+Letters and orders. A `Pair` stores its two responses as A and B. Shown in order "ab" the judge sees them as stored, in
+order "ba" exchanged. A `Verdict` names the *position shown*; `Look.label` is that letter translated back to the pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+Label = Literal["A", "B"]
+Order = Literal["ab", "ba"]
+ORDERS: tuple[Order, ...] = ("ab", "ba")
+OTHER: dict[str, Label] = {"A": "B", "B": "A"}
+
+
+class InputError(ValueError):
+    """The caller's input is wrong: the message names file, row, field and what to do about it."""
+
+
+class Message(TypedDict):
+    """One chat turn; role is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two responses to one conversation, and which of them is better (if known).
+
+    prompt: the conversation up to and including the last user turn, oldest first.
+    label: the letter of the better response, None when unknown.
+    section: the benchmark section or task family, for reports.
+    meta: whatever the source said about the row (JSON values only); the judge never sees it.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    response_a: str
+    response_b: str
+    label: Label | None = None
+    section: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+# "ok" alone carries a letter. The first five come from the parser; "too_long" (the prompt did not fit, nothing was
+# generated) and "error" (the engine failed) come from the judge.
+Status = Literal["ok", "missing", "conflict", "trailing", "truncated", "too_long", "error"]
+STATUSES: tuple[Status, ...] = ("ok", "missing", "conflict", "trailing", "truncated", "too_long", "error")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One tagged part of a chain: `closed` is False while it still streams (or was never closed)."""
+
+    name: str
+    text: str
+    closed: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the parser read: the letter of the position shown, or None with the reason in `status`."""
+
+    label: Label | None
+    status: Status
+    sections: tuple[Section, ...] = ()
+
+    def section(self, name: str) -> str | None:
+        """Text of the first section called `name`, None when the chain has none."""
+        return next((s.text for s in self.sections if s.name == name), None)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What an engine wrote for one prompt.
+
+    finished: the model ended by itself (finish reason "stop"), not at the length limit.
+    thought_open: the chat template had already written `<think>`, so the text starts inside a thought.
+    error: a message when nothing could be generated; `too_long` when the prompt did not fit the context.
+    seconds: wall time attributed to this row (batch time / rows of the batch).
+    """
+
+    text: str
+    finished: bool = True
+    thought_open: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    too_long: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a pair in one order. `label` is in the pair's own letters, `verdict.label` in the letters shown."""
+
+    order: Order
+    generation: Generation
+    verdict: Verdict
+
+    @property
+    def label(self) -> Label | None:
+        shown = self.verdict.label
+        return shown if shown is None or self.order == "ab" else OTHER[shown]
+
+    @property
+    def status(self) -> Status:
+        return self.verdict.status
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """All looks of one judge at one pair (k votes per order give k looks per order)."""
+
+    pair_id: str
+    looks: tuple[Look, ...]
+
+    @property
+    def votes(self) -> dict[str, int]:
+        """Looks for A, for B, and without a readable verdict."""
+        labels = [look.label for look in self.looks]
+        return {"A": labels.count("A"), "B": labels.count("B"), "none": labels.count(None)}
+
+    @property
+    def label(self) -> Label | None:
+        """The majority letter over all looks; None when the votes are level or nothing could be read."""
+        votes = self.votes
+        if votes["A"] == votes["B"]:
+            return None
+        return "A" if votes["A"] > votes["B"] else "B"
+
+    @property
+    def consistent(self) -> bool:
+        """Every look could be read and all name the same response."""
+        return len({look.label for look in self.looks}) == 1 and self.looks[0].label is not None
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """One judge on one set of pairs. Shares and accuracies are in [0, 1]; `intervals` holds 95 % bounds by metric name.
+
+    strict_accuracy: right in both orders. accuracy: mean over both orders. flip_rate: both looks readable, letters
+    differ. a_share: share of readable looks that name position A. unparsed: looks without a verdict, whatever the
+    reason; `statuses` splits them. n: pairs.
+    """
+
+    name: str
+    n: int
+    strict_accuracy: float
+    accuracy: float
+    flip_rate: float
+    a_share: float
+    unparsed: float
+    mean_tokens: float
+    seconds: float
+    statuses: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    sections: dict[str, dict[str, float]] = field(default_factory=dict)
