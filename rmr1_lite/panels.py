@@ -48,16 +48,12 @@ def points(rows: Rows, key: str) -> tuple[list[float], list[float]]:
     return [step for step, _ in finite], [value for _, value in finite]
 
 
-def smooth(values: Sequence[float], weight: float | None = None) -> list[float]:
-    """Exponential moving average whose weights are normalised from the first value on (no pull towards zero)."""
-    if weight is None:
-        weight = 0.9 if len(values) > 60 else 0.7
-    total = share = 0.0
-    out = []
-    for value in values:
-        total, share = weight * total + (1 - weight) * value, weight * share + (1 - weight)
-        out.append(total / share)
-    return out
+def smooth(values: Sequence[float], half: int | None = None) -> list[float]:
+    """Centred moving average of up to 2 * half + 1 values, narrower towards both ends: it does not lag."""
+    last = len(values) - 1
+    half = max(1, len(values) // 16) if half is None else half
+    reach = [min(i, last - i, half) for i in range(len(values))]
+    return [sum(values[i - r : i + r + 1]) / (2 * r + 1) for i, r in enumerate(reach)]
 
 
 def _curve(axes: Any, rows: Rows, key: str, label: str, colour: str, plain: bool = False) -> None:

@@ -93,6 +93,7 @@ def _places(scores: Sequence[float | None]) -> tuple[tuple[int, ...], ...]:
 
 def _components(wins: Sequence[Sequence[int]]) -> int:
     """Groups of responses that readable games link."""
+    import numpy as np
     from scipy.sparse.csgraph import connected_components
 
-    return int(connected_components(wins, directed=False)[0])
+    return int(connected_components(np.array(wins), directed=False)[0])

@@ -1,7 +1,8 @@
 """Chat messages -> token ids, the one way a prompt reaches a local model, in training and in judging alike.
 
 Why not `apply_chat_template` alone: a judged response may hold the tokenizer's own control tokens as text. Every added
-token inside a message is turned into plain text first, so the only control tokens are those of the template.
+token inside a message is turned into without_control_tokens text first, so the only control tokens are those of the template. Our own
+verdict markers stay, they were taken out of the judged texts when the prompt was made.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rmr1_lite.prompts import plain
+from rmr1_lite.prompts import without_control_tokens
 from rmr1_lite.types import InputError, Message
 
 
@@ -20,7 +21,7 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     if not tokenizer.chat_template:
         raise InputError(f"{tokenizer.name_or_path}: the tokenizer has no chat template. Choose an instruct model.")
     extra = control_texts(tokenizer)
-    turns = [{"role": m["role"], "content": plain(m["content"], extra)} for m in messages]
+    turns = [{"role": m["role"], "content": without_control_tokens(m["content"], extra)} for m in messages]
     try:
         text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     except TemplateError as error:
