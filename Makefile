@@ -1,5 +1,5 @@
-# Everything a reader needs: `make demo` and `make test` work on a fresh machine with Python 3.11 to 3.13.
-# Choose the interpreter with `make PYTHON=python3.12 test`, pass arguments with `make demo ARGS="--seed 1"`.
+# Everything a reader needs: `make test` works on a fresh machine with Python 3.11 to 3.13.
+# Choose the interpreter with `make PYTHON=python3.12 test`, pass arguments with `make test ARGS="-k verdict"`.
 
 PYTHON ?= python3
 ARGS ?=
@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-all reproduce lint clean
+.PHONY: help .venv test test-all lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,17 +24,11 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install -e . --no-deps
 	@touch $@
 
-demo: $(STAMP)  ## the whole chain on the embedded default: table, report, what to do next
-	$(BIN)/python -m rmr1_lite demo $(ARGS)
-
 test: $(STAMP)  ## the tests that need neither a browser nor patience (ten minutes at most)
 	$(PYTEST) -m "not long and not browser" $(ARGS)
 
 test-all: $(STAMP)  ## every test; a skipped browser test fails where CI or RMR1_REQUIRE_BROWSER is set
 	$(PYTEST) $(ARGS)
-
-reproduce: $(STAMP)  ## the figures of the README (an hour at most)
-	$(BIN)/python -m rmr1_lite reproduce $(ARGS)
 
 lint: $(STAMP)  ## ruff
 	$(BIN)/python -m ruff check .

@@ -1,11 +1,10 @@
 """Makes the nano base: a Qwen2-architecture model of 2.6 M parameters and its BPE tokenizer, from nothing but the world's
-base documents (rmr1_lite/data/nano/documents.py). What it wrote is shipped in rmr1_lite/nano_assets/base.
+base documents (rmr1_lite/data/nano/documents.py). Nothing of it ships yet.
 
     OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out rmr1_lite/nano_assets/base
 
-The loss stands on the assistant's tokens only: with the random questions in it, the small model spends itself on noise
-(LOG.md). Hidden matrices are trained with Muon, embeddings and norms with AdamW: on two cores that reached the same
-loss in about half of AdamW's steps.
+NOT FINISHED: its first run (Muon, lr 0.02) did not learn to copy or add (LOG.md), and no base ships yet.
+The loss stands on the assistant's tokens only: with the random questions in it, a small model spends itself on noise.
 """
 
 from __future__ import annotations

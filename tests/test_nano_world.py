@@ -1,0 +1,50 @@
+"""The nano world: balanced, hard to guess from the surface, split without overlap, and taught without judging."""
+
+import random
+import re
+
+import pytest
+
+from rmr1_lite.data.nano.documents import document
+from rmr1_lite.data.nano.teacher import chain, distill_cases
+from rmr1_lite.data.nano.world import SPLITS, cases, split_of
+from rmr1_lite.verdict import parse
+
+
+def test_longer_response_is_right_half_of_the_time():
+    made = cases("train", 10_000, 0)
+    gaps = [(len(c.pair.response_a) - len(c.pair.response_b)) * (1 if c.pair.label == "A" else -1) for c in made]
+    share = sum((gap > 0) + 0.5 * (gap == 0) for gap in gaps) / len(gaps)
+    assert abs(share - 0.5) <= 0.01
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_questions_stay_in_their_split(split):
+    assert {split_of(c.item.key) for c in cases(split, 400, 1)} == {split}
+
+
+def test_base_documents_hold_only_base_questions_and_no_judgement():
+    rng = random.Random(0)
+    for doc in (document(rng) for _ in range(3_000)):
+        assert all(split_of(key) == "base" for key in doc.keys)
+        text = f"{doc.system}\n{doc.user}\n{doc.assistant}"
+        assert not re.search(r"\[\[[AB]\]\]|Chatbot [AB]'s Response|\[Client Question\]", text)
+
+
+def test_the_better_reply_earns_more_and_right_chains_say_so():
+    rng = random.Random(0)
+    for case in cases("validation", 300, 2):
+        assert case.item.points(case.item.good) > case.item.points(case.item.bad)
+        assert parse(chain(case, rng)).label == case.pair.label
+
+
+def test_the_first_pass_fails_sometimes_and_the_second_mends_it():
+    made = cases("train", 400, 3)
+    distilled = distill_cases(made, seed=0)
+    assert 0 < distilled.counts["first_pass_right"] < len(made)
+    assert len(distilled.chains) == len(made)
+
+
+def test_same_seed_same_world():
+    assert [c.pair for c in cases("test", 50, 4)] == [c.pair for c in cases("test", 50, 4)]
+    assert set(SPLITS) == {"base", "train", "validation", "test"}
