@@ -3,7 +3,7 @@ base documents (rmr1_lite/data/nano/documents.py). Nothing of it ships yet.
 
     OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out rmr1_lite/nano_assets/base
 
-NOT FINISHED: its first run (Muon, lr 0.02) did not learn to copy or add (LOG.md), and no base ships yet.
+Copying comes first (`DRILLS`, then `KINDS`): every other skill is made of it, and without a drill it forms late.
 The loss stands on the assistant's tokens only: with the random questions in it, a small model spends itself on noise.
 """
 
@@ -17,7 +17,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .data.nano.documents import KINDS, Document, document
+from .data.nano.documents import DRILLS, KINDS, Document, document
 
 EOS = "<|im_end|>"
 SPECIALS = ("<|endoftext|>", "<|im_start|>", EOS)
@@ -42,11 +42,12 @@ class BaseConfig:
     heads: int = 4
     kv_heads: int = 2
     context: int = 768
-    steps: int = 3000
+    steps: int = 3200
+    drill_steps: int = 200
     docs_per_step: int = 56
-    lr_muon: float = 0.02
-    lr_adam: float = 3e-3
-    warmup: int = 60
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: int = 50
     cooldown_share: float = 0.35
     seed: int = 0
 
@@ -106,13 +107,13 @@ def build_model(config: BaseConfig, tokenizer):
     ))  # fmt: skip
 
 
-def batches(config: BaseConfig, tokenizer, seed: str):
+def batches(config: BaseConfig, tokenizer, seed: str, kinds=KINDS):
     """Endless batches of (ids, targets, kinds): right-padded, targets -100 outside the assistant's tokens."""
     import torch
 
     rng, pad = random.Random(seed), tokenizer.pad_token_id
     while True:
-        docs = [document(rng) for _ in range(config.docs_per_step * 8)]
+        docs = [document(rng, kinds) for _ in range(config.docs_per_step * 8)]
         parts = [chatml(d) for d in docs]
         given, said = (tokenizer([p[i] for p in parts], add_special_tokens=False)["input_ids"] for i in (0, 1))
         rows = sorted(zip(given, said, docs, strict=True), key=lambda r: len(r[0]) + len(r[1]))
@@ -150,45 +151,14 @@ def exact_by_kind(model, source, n_batches: int) -> dict[str, float]:
     return {kind: round(sum(h) / len(h), 3) for kind, h in sorted(hits.items())}
 
 
-def muon(torch):
-    """Muon in fp32. torch.optim.Muon runs Newton-Schulz in bfloat16, which costs three times as much on CPUs without it."""
-
-    class Muon(torch.optim.Optimizer):
-        def __init__(self, params, lr: float, momentum: float = 0.95):
-            super().__init__(params, {"lr": lr, "momentum": momentum})
-
-        @torch.no_grad()
-        def step(self, closure=None):
-            for group in self.param_groups:
-                for p in group["params"]:
-                    buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                    buffer.lerp_(p.grad, 1 - group["momentum"])
-                    update = orthogonal(p.grad.lerp(buffer, group["momentum"]))
-                    p.add_(update, alpha=-group["lr"] * max(1.0, p.shape[0] / p.shape[1]) ** 0.5)
-
-    return Muon
-
-
-def orthogonal(grad, steps: int = 5):
-    """The nearest semi-orthogonal matrix to `grad`, roughly: five quintic Newton-Schulz steps (Jordan et al., 2024)."""
+def optimizer(model, config: BaseConfig):
+    """AdamW; no weight decay on norms and biases."""
     import torch
 
-    x = grad.T if grad.shape[0] > grad.shape[1] else grad
-    x = x / x.norm().clamp(min=1e-7)
-    for _ in range(steps):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
-    return x.T if grad.shape[0] > grad.shape[1] else x
-
-
-def optimizers(model, config: BaseConfig):
-    """Muon for the hidden matrices, AdamW for embeddings, biases and norms."""
-    import torch
-
-    hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    return (muon(torch)(hidden, lr=config.lr_muon),
-            torch.optim.AdamW(rest, lr=config.lr_adam, betas=(0.9, 0.95), weight_decay=0.0, fused=True))  # fmt: skip
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if p.ndim != 2]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), fused=True)
 
 
 def schedule(step: int, config: BaseConfig) -> float:
@@ -206,20 +176,19 @@ def pretrain(config: BaseConfig, out: Path, log_every: int = 200) -> None:
     model = build_model(config, tokenizer)
     params = sum(p.numel() for p in model.parameters())
     print(f"nano base: {params:,} parameters, vocabulary {len(tokenizer)}, {torch.get_num_threads()} threads", flush=True)
-    train, probe = batches(config, tokenizer, f"base/{config.seed}"), batches(config, tokenizer, f"probe/{config.seed}")
-    opts, started, history, tokens, running = optimizers(model, config), time.time(), [], 0, None
+    drill, train, probe = (batches(config, tokenizer, f"{name}/{config.seed}", kinds)
+                           for name, kinds in (("drill", DRILLS), ("base", KINDS), ("probe", KINDS)))  # fmt: skip
+    opt, started, history, tokens, running = optimizer(model, config), time.time(), [], 0, None
     bar = tqdm(range(config.steps), mininterval=20, desc="nano base")
     for step in bar:
-        for opt, lr in zip(opts, (config.lr_muon, config.lr_adam), strict=True):
-            for group in opt.param_groups:
-                group["lr"] = lr * schedule(step, config)
-        ids, targets, _ = next(train)
+        for group in opt.param_groups:
+            group["lr"] = config.lr * schedule(step, config)
+        ids, targets, _ = next(drill if step < config.drill_steps else train)
         loss, _, _ = loss_and_hits(model, ids, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for opt in opts:
-            opt.step()
-            opt.zero_grad(set_to_none=True)
+        opt.step()
+        opt.zero_grad(set_to_none=True)
         tokens += ids.numel()
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
         if (step + 1) % log_every == 0 or step + 1 == config.steps:
@@ -229,6 +198,7 @@ def pretrain(config: BaseConfig, out: Path, log_every: int = 200) -> None:
             bar.write(json.dumps(row))
             save(model, tokenizer, out, {"config": asdict(config), "parameters": params, "history": history,
                                          "threads": torch.get_num_threads(), "torch": torch.__version__,
+                                         "drills": {k.__name__: w for k, w in DRILLS.items()},
                                          "kinds": {k.__name__: w for k, w in KINDS.items()}})  # fmt: skip
 
 

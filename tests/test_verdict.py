@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmr1_lite.prompts import plain
-from rmr1_lite.types import InputError
+from rmr1_lite.types import STATUSES, InputError
 from rmr1_lite.verdict import READINGS, SECTIONS, parse
 
 A, B = "<answer>[[A]]</answer>", "<answer>[[B]]</answer>"
@@ -238,23 +237,15 @@ UNITS = ["<answer>", "<answer>[[A]]</answer>", "<think>", "</think>", "<quote_A>
          "<rubric><justify>", "[[A]] ", "[[", "[ [", "< ", "<answer> ", "\n", "Answer: ", "\\boxed{ ", "a"]  # fmt: skip
 
 
+@pytest.mark.timeout(60)  # linear reading takes tens of milliseconds, quadratic matching would take minutes
 @pytest.mark.parametrize("unit", UNITS)
-def test_time_is_linear(unit):
-    def seconds(size: int) -> float:
-        text = unit * (size // len(unit))
-        begun = time.process_time()
-        for reading in READINGS:
-            parse(text, reading)
-        return time.process_time() - begun
-
-    small = min(seconds(20_000) for _ in range(3))
-    # 10 times the size: linear is about 10, quadratic 100; the constant forgives a busy machine
-    assert seconds(200_000) < 40 * small + 0.2
+def test_a_hostile_repetition_does_not_hang_the_parser(unit):
+    text = unit * (1_000_000 // len(unit))
+    for reading in READINGS:
+        assert parse(text, reading).status in STATUSES
 
 
 def test_a_megabyte_is_read():
     rng = random.Random(0)
     text = "".join(rng.choice(PIECES) for _ in range(200_000)) + "</think>" + B
-    begun = time.process_time()
     assert parse(text).status in ("conflict", "missing")
-    assert time.process_time() - begun < 30

@@ -37,9 +37,10 @@ class Document:
     keys: tuple[str, ...] = ()
 
 
-def document(rng: Rng) -> Document:
-    """One document, kinds drawn by weight."""
-    make = rng.choices(list(KINDS), weights=list(KINDS.values()))[0]
+def document(rng: Rng, kinds: dict[Callable[[Rng], Document], float] | None = None) -> Document:
+    """One document, its kind drawn by weight from `kinds` (KINDS unless told)."""
+    kinds = kinds or KINDS
+    make = rng.choices(list(kinds), weights=list(kinds.values()))[0]
     made = make(rng)
     if rng.random() < 0.3 and "\n" in made.user:
         system, user = made.user.split("\n", 1)
@@ -188,7 +189,7 @@ def topics(rng: Rng) -> Document:
 
 def copy(rng: Rng) -> Document:
     """Repeat odd words, in order."""
-    words = [rng.choice(rng.choice([ODD, WORDS, MARKS, NAMES])) for _ in range(rng.randint(2, 8))]
+    words = [rng.choice(rng.choice([ODD, WORDS, MARKS, NAMES])) for _ in range(rng.randint(2, 20))]
     return Document("copy", "Repeat.\n" + " ".join(words), " ".join(words))
 
 
@@ -209,3 +210,4 @@ KINDS: dict[Callable[[Rng], Document], float] = {
     answer: 6, work: 14, demands: 8, core: 12, same: 5, solve_and_check: 18, demand_and_check: 20,
     points: 4, larger: 3, topics: 5, copy: 2, wrap: 3,
 }  # fmt: skip
+DRILLS: dict[Callable[[Rng], Document], float] = {copy: 12, core: 3, wrap: 3, topics: 2}

@@ -57,7 +57,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 
 # spelling only, for the tokenizer: the words around a judge's prompt, so that the fixed part of it stays short
 PROMPT_SPELLINGS = """Judge which response serves the client better.
-Write <type>, then <solution> or <rubric> with <justify>, then <eval> with <quote_A> and <quote_B>.
+Write <type>, then a short <solution> or <rubric> with weights, <justify> and summaries, then <eval> with <quote_A> and <quote_B>.
 End with <answer>[[A]]</answer> or <answer>[[B]]</answer>.
 [Client Question] [The Start of Chatbot A's Response] [The End of Chatbot A's Response]
 [The Start of Chatbot B's Response] [The End of Chatbot B's Response]
