@@ -167,13 +167,26 @@ def schedule(step: int, config: BaseConfig) -> float:
     return min(1.0, (step + 1) / config.warmup, 0.03 + 0.97 * left)
 
 
-def pretrain(config: BaseConfig, out: Path, log_every: int = 200) -> None:
+def start(config: BaseConfig, init: Path | None):
+    """(model, tokenizer, earlier legs of the training): fresh, or the weights of an earlier leg."""
+    if init is None:
+        tokenizer = build_tokenizer(tokenizer_texts(config.seed), config.vocab_size)
+        return build_model(config, tokenizer), tokenizer, []
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    recipe = json.loads((init / "recipe.json").read_text())
+    legs = [*recipe["earlier"], {"config": recipe["config"], "history": recipe["history"]}]
+    model = AutoModelForCausalLM.from_pretrained(init, dtype=torch.float32)
+    return model.train(), AutoTokenizer.from_pretrained(init), legs
+
+
+def pretrain(config: BaseConfig, out: Path, init: Path | None = None, log_every: int = 200) -> None:
     """Tokenizer, model, training, and `out` with model.safetensors (bf16), tokenizer and recipe.json."""
     import torch
     from tqdm import tqdm
 
-    tokenizer = build_tokenizer(tokenizer_texts(config.seed), config.vocab_size)
-    model = build_model(config, tokenizer)
+    model, tokenizer, earlier = start(config, init)
     params = sum(p.numel() for p in model.parameters())
     print(f"nano base: {params:,} parameters, vocabulary {len(tokenizer)}, {torch.get_num_threads()} threads", flush=True)
     drill, train, probe = (batches(config, tokenizer, f"{name}/{config.seed}", kinds)
@@ -196,7 +209,7 @@ def pretrain(config: BaseConfig, out: Path, log_every: int = 200) -> None:
                    "exact": exact_by_kind(model, probe, 8)}  # fmt: skip
             history.append(row)
             bar.write(json.dumps(row))
-            save(model, tokenizer, out, {"config": asdict(config), "parameters": params, "history": history,
+            save(model, tokenizer, out, {"config": asdict(config), "parameters": params, "history": history, "earlier": earlier,
                                          "threads": torch.get_num_threads(), "torch": torch.__version__,
                                          "drills": {k.__name__: w for k, w in DRILLS.items()},
                                          "kinds": {k.__name__: w for k, w in KINDS.items()}})  # fmt: skip
@@ -219,8 +232,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--steps", type=int, default=BaseConfig.steps, help="training steps (default %(default)s)")
     parser.add_argument("--seed", type=int, default=BaseConfig.seed, help="seed (default %(default)s)")
+    parser.add_argument("--lr", type=float, default=BaseConfig.lr, help="learning rate (default %(default)s)")
+    parser.add_argument("--drill-steps", type=int, default=BaseConfig.drill_steps, help="steps on copying alone first")
+    parser.add_argument("--init", type=Path, help="folder of an earlier leg to go on from (fresh optimizer)")
     args = parser.parse_args()
-    pretrain(BaseConfig(steps=args.steps, seed=args.seed), args.out)
+    config = BaseConfig(steps=args.steps, seed=args.seed, lr=args.lr, drill_steps=args.drill_steps)
+    pretrain(config, args.out, args.init)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,137 @@
+"""Every setting of a run, flat: one field, one line of help. The command line, the docs and config.json derive from this.
+
+Floor 0: standard library only. Every hyper-parameter that a trainer knows is passed to it from here, so that no
+library's default (TRL's, Unsloth's) ever decides what is trained. `PRESETS` holds what goes together.
+
+    from rmr1_lite.config import preset
+    config = preset("sft", "nano", epochs=2)
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from rmr1_lite.types import InputError
+
+StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
+
+
+def _doc(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What SFT and GRPO share."""
+
+    out: str = _doc("runs/train", "run folder: config.json, metrics.jsonl, checkpoint-*, adapter/")
+    style: StyleName = _doc("auto", "prompt style; auto takes the one the model came with")
+    seed: int = _doc(0, "seed of everything random")
+    lr: float = _doc(1e-3, "peak learning rate")
+    warmup_steps: int = _doc(10, "steps of linear warm-up")
+    weight_decay: float = _doc(0.0, "AdamW weight decay")
+    adam_beta1: float = _doc(0.9, "AdamW beta 1")
+    adam_beta2: float = _doc(0.95, "AdamW beta 2")
+    max_grad_norm: float = _doc(1.0, "gradient clipping")
+    four_bit: bool = _doc(True, "base weights in NF4 (QLoRA); off: as stored")
+    lora_r: int = _doc(16, "LoRA rank of a new adapter")
+    lora_alpha: int = _doc(32, "LoRA alpha of a new adapter")
+    lora_dropout: float = _doc(0.0, "LoRA dropout of a new adapter")
+    gradient_checkpointing: bool = _doc(False, "recompute activations: slower, far less memory")
+    probe: str = _doc("", "JSONL of labelled pairs judged in both orders during training; nothing is tuned on it")
+    probe_pairs: int = _doc(100, "how many pairs of the probe file to judge")
+    probe_every: int = _doc(50, "steps between probes (also at step 0)")
+    max_new_tokens: int = _doc(160, "longest chain, in tokens, in probes and rollouts")
+    save_every: int = _doc(50, "steps between checkpoints; 0 saves none")
+    report_to: str = _doc("none", "none, tensorboard, wandb or trackio")
+
+
+@dataclass(frozen=True)
+class SFTConfig(TrainConfig):
+    """Stage 1 (paper, section 3.1): QLoRA on distilled chains, loss on the chain only."""
+
+    model: str = _doc("nano-base", "base: nano-base, a folder or a hub id")
+    chains: str = _doc("", "JSONL of chains (see the data command)")
+    out: str = _doc("runs/sft", TrainConfig.__dataclass_fields__["out"].metadata["help"])
+    epochs: float = _doc(4.0, "passes over the chains")
+    batch_size: int = _doc(32, "chains per optimizer step")
+    micro_batch: int = _doc(32, "chains per forward pass")
+    max_length: int = _doc(768, "longest prompt + chain in tokens; longer rows are listed and left out")
+
+
+@dataclass(frozen=True)
+class GRPOConfig(TrainConfig):
+    """Stage 2 (paper, section 3.2): GRPO with a reward of +1 / -1 by verdict match."""
+
+    model: str = _doc("runs/sft/adapter", "SFT adapter to continue, or a base for a cold start")
+    pairs: str = _doc("", "JSONL of labelled pairs")
+    out: str = _doc("runs/grpo", TrainConfig.__dataclass_fields__["out"].metadata["help"])
+    lr: float = _doc(3e-4, TrainConfig.__dataclass_fields__["lr"].metadata["help"])
+    steps: int = _doc(100, "optimizer steps")
+    groups: int = _doc(16, "prompts per step")
+    rollouts: int = _doc(8, "rollouts per prompt (the paper's n)")
+    micro_batch: int = _doc(128, "rollouts per forward pass")
+    temperature: float = _doc(1.0, "sampling temperature of the rollouts")
+    beta: float = _doc(0.0, "weight of the KL to the starting policy (the SFT adapter)")
+    epsilon: float = _doc(0.2, "clipping range of the probability ratio")
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = _doc("dapo", "how token losses are averaged (TRL's names)")
+    scale_rewards: Literal["group", "batch", "none"] = _doc("none", "what the advantage is divided by")
+    max_prompt_tokens: int = _doc(600, "longer prompts are listed and left out, never clipped")
+    max_truncated: float = _doc(0.3, "stop when this share of cut-off rollouts is exceeded 5 steps in a row")
+    shared_prefix: bool = _doc(True, "compute each prompt once per group (CPU and plain torch; Unsloth has its own)")
+
+
+CONFIGS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "grpo": GRPOConfig}
+
+# stage -> preset -> what differs from the defaults above
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "sft": {"nano": {}},
+    "grpo": {"nano": {}},
+}
+
+
+def preset(stage: str, name: str, **changes: Any) -> Any:
+    """The named preset of "sft" or "grpo" with `changes`; unknown names are InputErrors that list the choices."""
+    if stage not in CONFIGS:
+        raise InputError(f"stage is {stage!r}. Choose one of {', '.join(CONFIGS)}.")
+    if name not in PRESETS[stage]:
+        raise InputError(f"preset is {name!r}. Choose one of {', '.join(PRESETS[stage])}.")
+    return changed(CONFIGS[stage](**PRESETS[stage][name]), **changes)
+
+
+def changed(config: Any, **changes: Any) -> Any:
+    """`config` with other values; an unknown field is an InputError that lists the fields."""
+    known = [f.name for f in fields(config)]
+    for name in changes:
+        if name not in known:
+            raise InputError(f"{type(config).__name__} has no field {name!r}. Choose from {', '.join(known)}.")
+    made = replace(config, **changes)
+    check(made)
+    return made
+
+
+def check(config: TrainConfig) -> None:
+    """Raise an InputError for values that cannot work, with the remedy."""
+    for name in ("lr", "max_new_tokens", "lora_r", "lora_alpha", "max_grad_norm"):
+        if not getattr(config, name) > 0:
+            raise InputError(f"{name} is {getattr(config, name)}. Give a number above 0.")
+    if isinstance(config, GRPOConfig):
+        _check_grpo(config)
+    if isinstance(config, SFTConfig) and config.batch_size % config.micro_batch:
+        raise InputError(f"batch_size {config.batch_size} is no multiple of micro_batch {config.micro_batch}.")
+
+
+def _check_grpo(config: GRPOConfig) -> None:
+    if config.rollouts < 2:
+        raise InputError(f"rollouts is {config.rollouts}. A group needs 2 or more: one alone has no advantage.")
+    total = config.groups * config.rollouts
+    if total % config.micro_batch:
+        raise InputError(f"groups x rollouts is {total}, no multiple of micro_batch {config.micro_batch}.")
+    if config.beta < 0 or config.temperature <= 0:
+        raise InputError(f"beta is {config.beta}, temperature {config.temperature}. Give beta >= 0, temperature > 0.")
+
+
+def as_json(config: TrainConfig) -> dict[str, Any]:
+    """JSON values of every field."""
+    return asdict(config)

@@ -1,0 +1,186 @@
+"""Stage 2: LoRA GRPO with the verdict-match reward (paper, section 3.2), on TRL.
+
+Continues the SFT adapter, or starts cold from a base. Every step shows `groups` / 2 pairs in both orders, so that the
+flip rate can be watched; the original shows each pair in one order. With beta > 0 the KL is taken to the policy that
+GRPO started from (TRL keeps a copy of the loaded adapter), also after a resume.
+
+    python -m rmr1_lite grpo --model runs/sft/adapter --pairs runs/data/train.jsonl --out runs/grpo
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.config import GRPOConfig, check
+from rmr1_lite.data.files import read_pairs
+from rmr1_lite.engines.render import control_texts, end_ids, opens_thought, render
+from rmr1_lite.models import Loaded, check_style, load, save_adapter, with_new_lora
+from rmr1_lite.prompts import messages, shown, without_control_tokens
+from rmr1_lite.rollouts import RolloutWatch
+from rmr1_lite.runs import Run, begin
+from rmr1_lite.trainers import TrainingStopped
+from rmr1_lite.types import ORDERS, InputError, Order, Pair
+
+CARD = """---
+library_name: peft
+---
+# RM-R1 judge, LoRA adapter after GRPO
+
+Made by rmr1_lite (stage: GRPO, reward +1 / -1 by verdict match). Base: `{base}`. Prompt style: `{style}`.
+Load it with `rmr1_lite.models.load(folder)`; settings and versions are in the run's config.json.
+"""
+
+
+def train_grpo(config: GRPOConfig) -> Path:
+    """Train or resume; returns the adapter folder. Raises InputError for input that cannot work, TrainingStopped when
+    a stop condition holds (the checkpoints stay)."""
+    check(config)
+    read = read_pairs(config.pairs)
+    print(read.summary())
+    run = begin(config, "grpo", config.pairs)
+    if run.finished:
+        print(f"{run.adapter} is there already: nothing to do.")
+        return run.adapter
+    loaded = load(config.model, config.four_bit, trainable=True)
+    style = check_style(loaded, config.style)
+    if loaded.adapter is None:
+        print(f"{config.model} is a base: a cold start, with a new adapter.")
+        with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)
+    looks = fitting_looks([pair for pair in read.pairs if pair.label], loaded.tokenizer, style, config.max_prompt_tokens)
+    _train(config, run, loaded, style, schedule(looks, config))
+    save_adapter(loaded, run.adapter, style, "grpo", CARD.format(base=loaded.base, style=style))
+    return run.adapter
+
+
+def fitting_looks(pairs: Sequence[Pair], tokenizer: Any, style: str, max_prompt_tokens: int) -> list[list[dict[str, Any]]]:
+    """For every pair its two rows (one per order); pairs whose prompt is too long are listed and left out."""
+    rows = [[row_of(pair, order, tokenizer, style) for order in ORDERS] for pair in pairs]
+    fits = [max(row["prompt_tokens"] for row in both) <= max_prompt_tokens for both in rows]
+    if not all(fits):
+        long = [pair.id for pair, fit in zip(pairs, fits, strict=True) if not fit]
+        print(f"{len(long)} of {len(pairs)} pairs have prompts over {max_prompt_tokens} tokens: {', '.join(long[:10])}")
+    if not any(fits):
+        raise InputError(f"No labelled pair fits into {max_prompt_tokens} prompt tokens. Give labels or raise the limit.")
+    return [both for both, fit in zip(rows, fits, strict=True) if fit]
+
+
+def row_of(pair: Pair, order: Order, tokenizer: Any, style: str) -> dict[str, Any]:
+    """A dataset row. The messages are made inert here, so TRL's chat template gives the ids that `render` gives."""
+    seen, extra = shown(pair, order), control_texts(tokenizer)
+    turns = messages(seen, style)
+    ids = render(tokenizer, turns)
+    inert = [{"role": m["role"], "content": without_control_tokens(m["content"], extra)} for m in turns]
+    return {"prompt": inert, "label": seen.label, "pair": pair.id, "order": order,
+            "thought_open": opens_thought(tokenizer, ids), "prompt_tokens": len(ids)}  # fmt: skip
+
+
+def schedule(looks: list[list[dict[str, Any]]], config: GRPOConfig) -> list[dict[str, Any]]:
+    """Rows in the order of training: shuffled anew for every pass, both orders of a pair in the same step."""
+    wanted, rng, rows = config.steps * config.groups, random.Random(f"grpo/{config.seed}"), []
+    while len(rows) < wanted:
+        order = rng.sample(range(len(looks)), len(looks))
+        rows += [row for index in order for row in looks[index]]
+    return rows[:wanted]
+
+
+def arguments(config: GRPOConfig) -> dict[str, Any]:
+    """Everything TRL's GRPOConfig is told; nothing that matters is left to its defaults."""
+    from rmr1_lite.trainers import common_arguments
+
+    parts = config.groups * config.rollouts // config.micro_batch
+    return common_arguments(
+        config, per_device_train_batch_size=config.micro_batch, gradient_accumulation_steps=parts,
+        steps_per_generation=parts, num_generations=config.rollouts, num_iterations=1, shuffle_dataset=False,
+        max_completion_length=config.max_new_tokens, temperature=config.temperature, top_p=1.0, top_k=0, min_p=None,
+        repetition_penalty=1.0, beta=config.beta, epsilon=config.epsilon, epsilon_high=config.epsilon,
+        loss_type=config.loss_type, scale_rewards=config.scale_rewards, mask_truncated_completions=False,
+        importance_sampling_level="token", sync_ref_model=False, disable_dropout=False, use_vllm=False,
+        use_liger_kernel=False, log_completions=False, lr_scheduler_type="constant_with_warmup",
+        remove_unused_columns=False,
+    ) | {"max_steps": config.steps}  # fmt: skip
+
+
+def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[dict[str, Any]]) -> None:
+    import trl
+    from datasets import Dataset
+
+    from rmr1_lite.rewards import trl_reward
+    from rmr1_lite.trainers import Watch, callback, probe_of, probe_pairs, train
+
+    ends = end_ids(loaded.model, loaded.tokenizer)
+    seen = RolloutWatch(config.rollouts)
+    probe = probe_of(loaded, style, probe_pairs(config), config)
+    watch = Watch(run, "GRPO", "probe", checked_start(probe, config, run), config.probe_every, seen.figures,
+                  [TruncationStop(config.max_truncated)])  # fmt: skip
+    trainer = trainer_class(config)(
+        model=loaded.model, args=trl.GRPOConfig(**arguments(config)), train_dataset=Dataset.from_list(rows),
+        reward_funcs=trl_reward(loaded.tokenizer, ends, seen.see), processing_class=loaded.tokenizer,
+        callbacks=[callback(watch)],
+    )  # fmt: skip
+    train(trainer, run)
+
+
+def trainer_class(config: GRPOConfig) -> Any:
+    """TRL's trainer, or the one that computes each prompt once per group."""
+    import trl
+
+    if not config.shared_prefix:
+        return trl.GRPOTrainer
+    from rmr1_lite.rollouts import shared_prefix_trainer
+
+    return shared_prefix_trainer()
+
+
+class TruncationStop:
+    """Stop when the share of cut-off rollouts stays above `limit`: the reward would then only teach to be short."""
+
+    def __init__(self, limit: float, patience: int = 5) -> None:
+        self.limit, self.patience, self.over = limit, patience, 0
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        self.over = self.over + 1 if row.get("status/truncated", 0.0) > self.limit else 0
+        if self.over >= self.patience:
+            raise TrainingStopped(
+                f"step {row['step']}: {row['status/truncated']:.0%} of the rollouts were cut off, more than "
+                f"{self.limit:.0%} for {self.patience} steps. Raise max_new_tokens, or train SFT longer first."
+            )
+
+
+def checked_start(probe: Any, config: GRPOConfig, run: Run) -> Any:
+    """The probe, with a check on its first call at step 0: it must give what SFT ended with on the same pairs."""
+    before = sft_probe(config)
+    if probe is None or before is None or run.step:
+        return probe
+    first = [True]
+
+    def figures() -> dict[str, float]:
+        now = probe()
+        if first.pop() if first else False:
+            _compare_start(before, now)
+        return now
+
+    return figures
+
+
+def sft_probe(config: GRPOConfig) -> dict[str, float] | None:
+    """The last probe figures of the SFT run that `model` came from, if it used the same probe file."""
+    folder = Path(config.model).parent
+    try:
+        settings = json.loads((folder / "config.json").read_text())["settings"]
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    except (OSError, ValueError, KeyError):
+        return None
+    same = all(settings.get(name) == getattr(config, name) for name in ("probe", "probe_pairs", "max_new_tokens"))
+    probes = [row for row in rows if "eval/strict_accuracy" in row]
+    return probes[-1] if probes and same else None
+
+
+def _compare_start(before: dict[str, float], now: dict[str, float]) -> None:
+    was, is_now = before["eval/strict_accuracy"], now["strict_accuracy"]
+    print(f"Step 0 check: strict accuracy on the probe {is_now:.3f}, SFT ended with {was:.3f}.")
+    if abs(was - is_now) > 0.03:
+        raise TrainingStopped("Step 0 is not the SFT policy: the adapter or the base was changed. Train SFT again.")

@@ -1,0 +1,149 @@
+"""Base and adapter -> a model that can judge or be trained: transformers + PEFT + bitsandbytes.
+
+One way in for every caller: `load("nano")`, `load("runs/sft/adapter")`, `load("owner/model")`. The base's linear layers
+stand in NF4 (QLoRA) on the CPU as on a GPU, so the nano chain takes the path of a 7B. What can be wrong with an adapter
+is found before the base is read (`rmr1_lite.adapters`). Weights come from safetensors, remote code is never run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.adapters import NANO, AdapterInfo, fingerprint, is_adapter, read_adapter, resolve, write_info
+from rmr1_lite.types import InputError
+
+# every linear layer of the decoder, as QLoRA does; the paper trains all parameters
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass
+class Loaded:
+    """A model with its tokenizer. style: prompt style, None when unknown. adapter: the folder it came from, or None."""
+
+    model: Any
+    tokenizer: Any
+    style: str | None
+    base: str
+    adapter: Path | None = None
+
+
+def load(spec: str, four_bit: bool = True, trainable: bool = False) -> Loaded:
+    """Load what `spec` names: nano, nano-sft, nano-base, a folder (adapter or model) or a hub id.
+
+    trainable: the adapter's tensors get gradients. Raises InputError for what cannot work, before anything slow.
+    """
+    folder = resolve(spec)
+    if folder is None or not is_adapter(folder):
+        tokenizer = _tokenizer(spec if folder is None else str(folder))
+        return Loaded(_base(spec, four_bit), tokenizer, _style_of_base(spec), spec)
+    info = read_adapter(folder)
+    return _with_adapter(folder, info, four_bit, trainable)
+
+
+def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int) -> Loaded:
+    """A fresh LoRA on every linear layer; its first output equals the base's (B starts at zero)."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LORA_TARGETS),
+                        bias="none", task_type="CAUSAL_LM")  # fmt: skip
+    loaded.model = get_peft_model(_for_training(loaded.model), config)
+    return loaded
+
+
+def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str, card: str) -> None:
+    """A standard PEFT adapter with tokenizer, model card and `rmr1_lite.json`; whole or not at all."""
+    import shutil
+
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    loaded.model.peft_config["default"].base_model_name_or_path = loaded.base
+    loaded.model.save_pretrained(draft, safe_serialization=True, selected_adapters=["default"])
+    loaded.tokenizer.save_pretrained(draft)
+    (draft / "README.md").write_text(card, encoding="utf-8")
+    base = resolve(loaded.base)
+    write_info(draft, AdapterInfo(loaded.base, style, fingerprint(base) if base else "", stage))
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+
+
+def is_quantised(model: Any) -> bool:
+    """Whether the base's linear layers are bitsandbytes 4-bit modules."""
+    return any(type(module).__name__ == "Linear4bit" or _holds_4bit(module) for module in model.modules())
+
+
+def device() -> str:
+    """Where models go: the first CUDA card, else the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _with_adapter(folder: Path, info: AdapterInfo, four_bit: bool, trainable: bool) -> Loaded:
+    from peft import PeftModel
+
+    base = _base(info.base, four_bit)
+    model = PeftModel.from_pretrained(_for_training(base) if trainable else base, str(folder), is_trainable=trainable)
+    has_tokenizer = (folder / "tokenizer_config.json").exists()
+    tokenizer = _tokenizer(str(folder) if has_tokenizer else str(resolve(info.base) or info.base))
+    return Loaded(model, tokenizer, info.style or None, info.base, folder)
+
+
+def _base(spec: str, four_bit: bool) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    where = device()
+    dtype = torch.float32 if where == "cpu" else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    quantise = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+                                  bnb_4bit_compute_dtype=dtype) if four_bit else None  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(
+        _place(spec), dtype=dtype, quantization_config=quantise, use_safetensors=True, trust_remote_code=False,
+        attn_implementation="sdpa", device_map={"": where},
+    )  # fmt: skip
+    for module in model.modules():
+        # on CPUs with AVX512-BF16 a forward pass without gradients repacks the weights and breaks the next training step
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def _tokenizer(spec: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(_place(spec), trust_remote_code=False)
+
+
+def _place(spec: str) -> str:
+    """An absolute path for a folder: a relative one with a single slash would be looked up as a hub id."""
+    folder = resolve(spec)
+    return str(folder.resolve()) if folder else spec
+
+
+def _for_training(base: Any) -> Any:
+    """Frozen, and the few tensors that are not quantised as they are: nothing of the base is trained."""
+    for parameter in base.parameters():
+        parameter.requires_grad_(False)
+    base.config.use_cache = False
+    return base
+
+
+def _style_of_base(spec: str) -> str | None:
+    """A bare model came with no prompt style; the nano base knows the compact one alone."""
+    return "compact" if spec in NANO else None
+
+
+def _holds_4bit(module: Any) -> bool:
+    return type(getattr(module, "base_layer", None)).__name__ == "Linear4bit"
+
+
+def check_style(loaded: Loaded, style: str) -> str:
+    """The style to use: the one asked for, else the one the model came with. Never a guess."""
+    if style != "auto":
+        return style
+    if loaded.style is None:
+        raise InputError(f"{loaded.base}: the prompt style is not known. Give --style rubrics, reasoning or compact.")
+    return loaded.style

@@ -1,0 +1,131 @@
+"""A run folder: what was asked for, what was logged, where to go on after a kill. No torch.
+
+    config.json      settings, data fingerprints, versions
+    metrics.jsonl    one row per step
+    checkpoint-N/    trainer state; counts only with `complete.json` in it, which is written last
+    adapter/         the result; a folder that has it is finished
+
+The same command on the same folder resumes. Other settings on it are refused, since half of each would be neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.config import TrainConfig, as_json
+from rmr1_lite.data.files import atomic_write_text, json_line, write_json
+from rmr1_lite.types import InputError
+
+MARK = "complete.json"
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
+# may differ between the first start and a resume: they do not change what is trained
+FREE = ("report_to",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training in `folder`. checkpoint: where to go on, None at the start. finished: adapter/ is there."""
+
+    folder: Path
+    checkpoint: Path | None
+    finished: bool
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def step(self) -> int:
+        """The step that a resume starts from."""
+        return _step(self.checkpoint) if self.checkpoint else 0
+
+
+def begin(config: TrainConfig, stage: str, data: str) -> Run:
+    """Open or create the run folder. Raises InputError when it belongs to other settings or other data."""
+    folder = Path(config.out)
+    wanted = {"stage": stage, "settings": as_json(config), "data": {"path": data, "sha256": file_hash(data)}}
+    path = folder / "config.json"
+    if path.exists():
+        _same(json.loads(path.read_text()), wanted, folder)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, {**wanted, "versions": versions()})
+    checkpoint = _latest(folder)
+    run = Run(folder, checkpoint, (folder / "adapter" / "adapter_model.safetensors").exists())
+    if not run.finished:
+        _trim(folder / "metrics.jsonl", run.step)
+    return run
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """Say that everything of a checkpoint is on disk. Called after the last of its files was written."""
+    write_json(checkpoint / MARK, {"step": _step(checkpoint)})
+
+
+def append_row(folder: Path, row: dict[str, Any]) -> None:
+    """One row of metrics.jsonl; a killed write leaves at most a half line, which `begin` removes."""
+    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(json_line(row))
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what trains."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def file_hash(path: str | Path) -> str:
+    """Sixteen hex digits of a data file's content."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Give a JSONL file; `data nano` makes the nano world's.") from None
+
+
+def _latest(folder: Path) -> Path | None:
+    """The newest whole checkpoint; what was killed while it was saved is removed."""
+    whole = []
+    for path in folder.glob("checkpoint-*"):
+        if (path / MARK).exists():
+            whole.append(path)
+        else:
+            shutil.rmtree(path)
+    return max(whole, key=_step, default=None)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _trim(path: Path, step: int) -> None:
+    """Leave out rows after `step`, which will be written again, and a half-written last line."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith("\n") and row["step"] <= step and (step > 0):
+            kept.append(line)
+    atomic_write_text(path, "".join(kept))
+
+
+def _same(then: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    before, after = {**then["settings"], "data": then["data"]}, {**now["settings"], "data": now["data"]}
+    changed = [f"{k}: {before.get(k)!r} then, {after[k]!r} now" for k in after if k not in FREE and before.get(k) != after[k]]
+    if changed or then["stage"] != now["stage"]:
+        remedy = "Use the same settings to resume, or another --out."
+        raise InputError(f"{folder} holds a {then['stage']} run with other settings: {'; '.join(changed)}. {remedy}")

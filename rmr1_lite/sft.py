@@ -1,0 +1,104 @@
+"""Stage 1: QLoRA SFT on distilled chains (paper, section 3.1). Loss on the chain and its end token only.
+
+What differs from the paper: LoRA on an NF4 base instead of full parameters, both orders of every pair, and the learning
+rate that LoRA needs. Rows are made by the same prompts and the same `render` as in judging.
+
+    python -m rmr1_lite sft --chains runs/data/chains.jsonl --out runs/sft
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.config import SFTConfig, check
+from rmr1_lite.data.chains import Chain, read_chains
+from rmr1_lite.engines.render import render
+from rmr1_lite.models import Loaded, check_style, load, save_adapter, with_new_lora
+from rmr1_lite.prompts import messages, shown
+from rmr1_lite.runs import Run, begin
+from rmr1_lite.types import InputError
+
+CARD = """---
+library_name: peft
+---
+# RM-R1 judge, LoRA adapter after SFT
+
+Made by rmr1_lite (stage: SFT on distilled chains). Base: `{base}`. Prompt style: `{style}`.
+Load it with `rmr1_lite.models.load(folder)`; settings and versions are in the run's config.json.
+"""
+
+
+def train_sft(config: SFTConfig) -> Path:
+    """Train or resume; returns the adapter folder. Raises InputError for settings and data that cannot work."""
+    check(config)
+    read = read_chains(config.chains)
+    print(read.summary())
+    run = begin(config, "sft", config.chains)
+    if run.finished:
+        print(f"{run.adapter} is there already: nothing to do.")
+        return run.adapter
+    loaded = load(config.model, config.four_bit)
+    if loaded.adapter is not None:
+        raise InputError(f"{config.model} is an adapter. SFT starts from a base: nano-base, a folder or a hub id.")
+    style = check_style(loaded, config.style)
+    with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)
+    rows = fitting(rows_of(read.chains, loaded.tokenizer, style), config.max_length)
+    show_mask(rows[0], loaded.tokenizer)
+    _train(config, run, loaded, style, rows)
+    save_adapter(loaded, run.adapter, style, "sft", CARD.format(base=loaded.base, style=style))
+    return run.adapter
+
+
+def rows_of(chains: Sequence[Chain], tokenizer: Any, style: str) -> list[dict[str, Any]]:
+    """One row per chain: id, input_ids, completion_mask (1 on the chain and its end token)."""
+    rows = []
+    for chain in chains:
+        prompt = render(tokenizer, messages(shown(chain.pair, chain.order), style))
+        said = [*tokenizer(chain.text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        mask = [0] * len(prompt) + [1] * len(said)
+        rows.append({"id": f"{chain.pair.id} ({chain.order})", "input_ids": prompt + said, "completion_mask": mask})
+    return rows
+
+
+def fitting(rows: list[dict[str, Any]], max_length: int) -> list[dict[str, Any]]:
+    """Rows that fit; the others are listed, never clipped: a clipped chain has no verdict."""
+    long = [row for row in rows if len(row["input_ids"]) > max_length]
+    if long:
+        names = ", ".join(row["id"] for row in long[:10])
+        print(f"{len(long)} of {len(rows)} chains are longer than {max_length} tokens and left out: {names}")
+    if len(long) == len(rows):
+        raise InputError(f"No chain fits into max_length {max_length}. Raise it, or give shorter chains.")
+    return [row for row in rows if len(row["input_ids"]) <= max_length]
+
+
+def show_mask(row: dict[str, Any], tokenizer: Any) -> None:
+    """Print what the loss stands on, and make sure that it is the whole chain and nothing else."""
+    ids, mask = row["input_ids"], row["completion_mask"]
+    first = mask.index(1)
+    said = tokenizer.decode(ids[first:])
+    if any(mask[:first]) or not all(mask[first:]) or "<answer>[[" not in said or ids[-1] != tokenizer.eos_token_id:
+        raise InputError(f"{row['id']}: the loss mask does not cover exactly the chain, which begins {said!r:.80}.")
+    print(f"No loss on the prompt ({first} tokens, ...{tokenizer.decode(ids[first - 8 : first])!r}).")
+    print(f"Loss on the chain ({len(ids) - first} tokens): {said}")
+
+
+def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[dict[str, Any]]) -> None:
+    import trl
+    from datasets import Dataset
+
+    from rmr1_lite.trainers import Watch, callback, common_arguments, probe_of, probe_pairs, train
+
+    arguments = trl.SFTConfig(**common_arguments(
+        config, num_train_epochs=config.epochs, per_device_train_batch_size=config.micro_batch,
+        gradient_accumulation_steps=config.batch_size // config.micro_batch, lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr_rate": 0.1}, max_length=None, packing=False, completion_only_loss=True,
+        assistant_only_loss=False, loss_type="nll", eos_token=None,
+    ))  # fmt: skip
+    data = Dataset.from_list([{k: row[k] for k in ("input_ids", "completion_mask")} for row in rows])
+    probe = probe_of(loaded, style, probe_pairs(config), config)
+    watch = Watch(run, "SFT", "eval", probe, config.probe_every)
+    trainer = trl.SFTTrainer(model=loaded.model, args=arguments, train_dataset=data,
+                             processing_class=loaded.tokenizer, callbacks=[callback(watch)])  # fmt: skip
+    train(trainer, run)

@@ -1,0 +1,159 @@
+"""What both trainings share: TRL arguments from our flat configs, and the callback that logs, probes, stops and marks.
+
+TRL and transformers print nothing here: one progress bar with loss and ETA, one row of metrics.jsonl per step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rmr1_lite.config import TrainConfig
+from rmr1_lite.engines.base import Sampling
+from rmr1_lite.engines.local import LocalEngine
+from rmr1_lite.judge import Judge
+from rmr1_lite.metrics import score
+from rmr1_lite.models import Loaded, device
+from rmr1_lite.runs import Run, append_row, mark_complete
+from rmr1_lite.types import InputError, Pair
+
+PROBE_FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "unparsed")
+
+
+class TrainingStopped(RuntimeError):
+    """A stop condition held: the message says which, and what to change."""
+
+
+def common_arguments(config: TrainConfig, **more: Any) -> dict[str, Any]:
+    """Arguments that transformers' Trainer takes for either stage; everything explicit, nothing left to a default."""
+    cuda = device() == "cuda"
+    half = _half() if cuda else None
+    return {
+        "output_dir": config.out, "seed": config.seed, "data_seed": config.seed, "learning_rate": config.lr,
+        "warmup_steps": config.warmup_steps, "weight_decay": config.weight_decay, "adam_beta1": config.adam_beta1,
+        "adam_beta2": config.adam_beta2, "adam_epsilon": 1e-8, "max_grad_norm": config.max_grad_norm,
+        "optim": "adamw_torch", "use_cpu": not cuda, "bf16": half == "bf16", "fp16": half == "fp16",
+        "gradient_checkpointing": config.gradient_checkpointing, "logging_strategy": "steps", "logging_steps": 1,
+        "logging_nan_inf_filter": False, "save_strategy": "steps" if config.save_every else "no",
+        "save_steps": config.save_every or 1, "save_total_limit": 2, "eval_strategy": "no", "disable_tqdm": True,
+        "report_to": [] if config.report_to == "none" else [config.report_to], "dataloader_num_workers": 0,
+        "dataloader_pin_memory": cuda, "max_steps": -1, **more,
+    }  # fmt: skip
+
+
+def _half() -> str:
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+@dataclass
+class Watch:
+    """Logs, probes and stop conditions of one training. `extra` adds figures of the step to its row."""
+
+    run: Run
+    stage: str
+    prefix: str  # of the probe's figures: "eval" for SFT, "probe" for GRPO
+    probe: Callable[[], dict[str, float]] | None
+    probe_every: int
+    extra: Callable[[], dict[str, float]] = dict
+    stops: Sequence[Callable[[dict[str, Any]], None]] = ()
+    begun: float = field(default_factory=time.perf_counter)
+
+    def row(self, step: int, logs: dict[str, Any]) -> dict[str, Any]:
+        """Write one step's row and its probe, then see whether to stop."""
+        row = {"step": step, **logs, **self.extra(), "seconds": round(time.perf_counter() - self.begun, 2)}
+        append_row(self.run.folder, row)
+        for stop in (not_finite, *self.stops):
+            stop(row)
+        if step % self.probe_every == 0:
+            self.judge(step)
+        return row
+
+    def judge(self, step: int) -> None:
+        """Judge the probe pairs in both orders and write the figures."""
+        if self.probe is not None:
+            figures = {f"{self.prefix}/{name}": value for name, value in self.probe().items()}
+            append_row(self.run.folder, {"step": step, **figures})
+
+
+def not_finite(row: dict[str, Any]) -> None:
+    """Stop on a loss that is no number: everything after it is lost."""
+    if not math.isfinite(row.get("loss", 0.0)):
+        raise TrainingStopped(f"step {row['step']}: the loss is {row['loss']}. Lower lr or max_grad_norm, then resume.")
+
+
+def callback(watch: Watch, total: int | None = None) -> Any:
+    """The transformers callback around a Watch, with a progress bar."""
+    from tqdm import tqdm
+    from transformers import TrainerCallback
+
+    class Watching(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar = tqdm(total=total or state.max_steps, initial=state.global_step, desc=watch.stage, mininterval=1)
+            if state.global_step == 0:
+                watch.judge(0)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+            if "loss" not in logs:
+                return
+            row = watch.row(state.global_step, renamed(logs))
+            self.bar.set_postfix({k.rpartition("/")[2]: round(row[k], 3) for k in SHOWN if k in row}, refresh=False)
+            self.bar.update(state.global_step - self.bar.n)
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            mark_complete(watch.run.folder / f"checkpoint-{state.global_step}")
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.close()
+
+    return Watching()
+
+
+SHOWN = ("loss", "verdict/accuracy", "flip_rate")
+# trainer's name -> ours; what is not listed stays out of metrics.jsonl
+NAMES = {"loss": "loss", "learning_rate": "lr", "epoch": "epoch", "grad_norm": "grad_norm", "kl": "kl",
+         "entropy": "entropy", "clip_ratio/region_mean": "clip_ratio", "mean_token_accuracy": "eval/token_accuracy"}  # fmt: skip
+
+
+def renamed(logs: dict[str, float]) -> dict[str, float]:
+    """The trainer's figures under our names."""
+    return {NAMES[name]: value for name, value in logs.items() if name in NAMES}
+
+
+def train(trainer: Any, run: Run) -> None:
+    """Run the trainer from where the folder stands; a stop condition leaves its checkpoints for a resume."""
+    from transformers import PrinterCallback, ProgressCallback
+
+    for silent in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(silent)
+    trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+
+
+def probe_of(loaded: Loaded, style: str, pairs: Sequence[Pair], config: TrainConfig) -> Callable[[], dict[str, float]] | None:
+    """A function that judges `pairs` greedily in both orders with the model as it stands."""
+    if not pairs:
+        return None
+    engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=64, name="probe", style=style)
+    judge = Judge(engine, style, sampling=Sampling(max_new_tokens=config.max_new_tokens))
+
+    def figures() -> dict[str, float]:
+        result = score("probe", pairs, judge.compare_many(pairs, progress=False), 0.0)
+        return {name: getattr(result, name) for name in PROBE_FIGURES}
+
+    return figures
+
+
+def probe_pairs(config: TrainConfig) -> list[Pair]:
+    """The first labelled pairs of the probe file."""
+    from rmr1_lite.data.files import read_pairs
+
+    if not config.probe:
+        return []
+    pairs = [pair for pair in read_pairs(config.probe).pairs if pair.label]
+    if not pairs:
+        raise InputError(f"{config.probe}: no labelled pair to probe with. Give labelled pairs or no probe.")
+    return pairs[: config.probe_pairs]
