@@ -35,17 +35,17 @@ CHAT_TEMPLATE = (
 class BaseConfig:
     """Shape and schedule of the nano base; every figure that decides what it becomes."""
 
-    vocab_size: int = 1024
+    vocab_size: int = 2048
     hidden_size: int = 256
     layers: int = 4
     mlp_size: int = 512
     heads: int = 4
     kv_heads: int = 2
     context: int = 768
-    steps: int = 3200
-    drill_steps: int = 200
-    docs_per_step: int = 56
-    lr: float = 2e-3
+    steps: int = 2600
+    drill_steps: int = 150
+    docs_per_step: int = 72
+    lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 50
     cooldown_share: float = 0.35
@@ -85,11 +85,29 @@ def tokenizer_texts(seed: int):
     from .data.nano.world import cases
 
     rng = random.Random(f"tokenizer/{seed}")
+    # a word in pieces is far harder to copy than a word in one: every word is seen often, behind a space and bare
+    for word in vocabulary():
+        yield from [f" {word}"] * 400
+        yield from [word] * 200
     for _ in range(30_000):
         doc = document(rng)
         yield f"{doc.system}\n{doc.user}\n{doc.assistant}"
     for case in cases("train", 4_000, seed):
         yield f"{PROMPT_SPELLINGS}\n{chain(case, rng)}"
+
+
+def vocabulary() -> list[str]:
+    """Every word of the world and of the judge's prompt, as the split leaves it."""
+    import re
+
+    from .data.nano import lexicon
+    from .data.nano.documents import MARKS, ODD
+
+    lists = [v for name, v in vars(lexicon).items() if name.isupper() and name != "PROMPT_SPELLINGS"]
+    words = [word for some in lists for word in ([*some, *some.values()] if isinstance(some, dict) else [some] if isinstance(some, str) else some)]
+    flat = [w for word in words for w in ([word] if isinstance(word, str) else word if isinstance(word, tuple) else [])]
+    texts = [*flat, *MARKS, *ODD, lexicon.PROMPT_SPELLINGS, "system user assistant first last in so"]
+    return sorted({w for text in texts for w in re.findall(r"[A-Za-z]+", text)})
 
 
 def build_model(config: BaseConfig, tokenizer):

@@ -71,7 +71,7 @@ def work(rng: Rng) -> Document:
 
 
 def _worked(item: Item, rng: Rng) -> str:
-    form = rng.choice(["{} so {}", "<step>{} so {}</step>", "<box>{} so {}</box>", "work {} so {}"])
+    form = rng.choice(["{} so {}", "<step> {} so {}</step>", "<box> {} so {}</box>", "work {} so {}"])
     return form.format(item.solution, item.result)
 
 
@@ -80,7 +80,7 @@ def demands(rng: Rng) -> Document:
     item = _item(rng, "letter", "wish_list", "consent", "danger")
     ask = rng.choice(["What is asked?\n", "Demands of this:\n", "In short:\n"])
     weights = ", ".join(name for name, _ in item.criteria)
-    form = rng.choice(["{0}", "<note>{0}</note> {1}", "<step>{0}</step> {1}", "{0} : {1}"])
+    form = rng.choice(["{0}", "<note> {0}</note> {1}", "<step> {0}</step> {1}", "{0} : {1}"])
     return Document("demands", ask + item.question, form.format(item.reason, weights), keys=(item.key,))
 
 
@@ -90,7 +90,7 @@ def core(rng: Rng) -> Document:
     replies = [rng.choice([item.good, item.bad]) for _ in range(rng.randint(1, 3))]
     letters = rng.sample(LETTERS, len(replies))
     text = "\n".join(f"{x}: {_dressed(r, rng)}" for x, r in zip(letters, replies, strict=True))
-    form = rng.choice(["{0} {1}", "<note_{0}>{1}</note_{0}>", "<quote_{0}>{1}</quote_{0}>", "{0}: {1};"])
+    form = rng.choice(["{0} {1}", "<note_{0}> {1}</note_{0}>", "<quote_{0}> {1}</quote_{0}>", "{0}: {1};"])
     said = " ".join(form.format(x, r.core) for x, r in zip(letters, replies, strict=True))
     return Document("core", "Quote the core.\n" + text, said)
 
@@ -111,7 +111,7 @@ def solve_and_check(rng: Rng) -> Document:
     """Solve, then hold one to four candidates against the result (any number of them may be right)."""
     item = _item(rng, *SECTION_TASKS["Reasoning"])
     letters, replies, text = _candidates(item, rng)
-    form = rng.choice(["{0} {1} {2}", "{0}: {1} is {2}.", "<note_{0}>{1}</note_{0}> {2}", "{1} {2} {0}"])
+    form = rng.choice(["{0} {1} {2}", "{0}: {1} is {2}.", "<note_{0}> {1}</note_{0}> {2}", "{1} {2} {0}"])
     checks = [form.format(x, r.core, "right" if r.core == item.result else "wrong") for x, r in zip(letters, replies, strict=True)]
     said = _worked(item, rng) + "\n" + rng.choice([" ", "\n", "; "]).join(checks)
     return Document("solve_and_check", _laid_out(item, text, rng), said, keys=(item.key,))
@@ -121,7 +121,7 @@ def demand_and_check(rng: Rng) -> Document:
     """Name the demands, then check one to four texts against each."""
     item = _item(rng, "letter", "wish_list", "letter", "wish_list", "consent", "danger")
     letters, replies, text = _candidates(item, rng)
-    form = rng.choice(["{0} {1}: {2}", "<note_{0}>{1}</note_{0}> {2}", "{0} ({1}) {2}"])
+    form = rng.choice(["{0} {1}: {2}", "<note_{0}> {1}</note_{0}> {2}", "{0}- {1} {2}"])
     checks = [form.format(x, r.core, verify(item, r.checks)) for x, r in zip(letters, replies, strict=True)]
     said = f"{item.reason}\n" + rng.choice([" ", "\n"]).join(checks)
     return Document("demand_and_check", _laid_out(item, text, rng), said, keys=(item.key,))
@@ -202,7 +202,7 @@ def wrap(rng: Rng) -> Document:
         inside = str(rng.randint(0, 9)) if rng.random() < 0.5 else rng.choice(WORDS)
         return Document("wrap", f"Box {inside}", f"<box>[[{inside}]]</box>")
     ask = "\n".join(f"{w} in {t}{letter}" for w, t in zip(what, tags, strict=True))
-    said = rng.choice(["\n", " ", ""]).join(f"<{t}{letter}>{w}</{t}{letter}>" for w, t in zip(what, tags, strict=True))
+    said = rng.choice(["\n", " ", ""]).join(f"<{t}{letter}> {w}</{t}{letter}>" for w, t in zip(what, tags, strict=True))
     return Document("wrap", f"Write tags.\n{ask}", said)
 
 

@@ -84,12 +84,12 @@ def add(rng: Rng) -> Item:
 
 def sort(rng: Rng) -> Item:
     size = rng.randint(3, 5)
-    digits = rng.sample(range(10), size)
-    ordered = sorted(digits)
+    letters = rng.sample("abcdefghijklmnop", size)  # letters, not digits: the tokenizer splits " 7" in two
+    ordered = sorted(letters)
     wrong = _swap_neighbours(ordered, rng)
-    line = _join(digits)
-    question = rng.choice(["Sort {} from low to high.", "Put {} in rising order."]).format(line)
-    return _reasoning("sort", f"sort {line}", question, f"low {ordered[0]}", _join(ordered), _join(wrong), size > 4)
+    line = _join(letters)
+    question = rng.choice(["Sort {} from first to last.", "Put {} in rising order."]).format(line)
+    return _reasoning("sort", f"sort {line}", question, f"first {ordered[0]}", _join(ordered), _join(wrong), size > 4)
 
 
 def reverse(rng: Rng) -> Item:

@@ -35,13 +35,14 @@ def chain(case: Case, rng: random.Random, slip: bool = False) -> str:
     else:
         head, remarks, points = _solve(item, replies, slip)
     label: Label = rng.choice(["A", "B"]) if points[0] == points[1] else ("A" if points[0] > points[1] else "B")
-    quotes = " ".join(f"<quote_{x}>{r.core}</quote_{x}> {remark}" for x, r, remark in zip("AB", replies, remarks, strict=True))
+    # a space behind each tag: the tokenizer would glue ">" to the word, and a glued word is another token to copy
+    quotes = " ".join(f"<quote_{x}> {r.core}</quote_{x}> {remark}" for x, r, remark in zip("AB", replies, remarks, strict=True))
     return f"{head}\n<eval>{quotes}</eval>\n<answer>[[{label}]]</answer>"
 
 
 def _solve(item: Item, replies: tuple[Reply, Reply], slip: bool) -> tuple[str, list[str], list[int]]:
     result = item.bad.core if slip else item.result
-    head = f"<type>Reasoning</type>\n<solution>{item.solution} so {result}</solution>"
+    head = f"<type>Reasoning</type>\n<solution> {item.solution} so {result}</solution>"
     right = [reply.core == result for reply in replies]
     return head, ["right" if r else "wrong" for r in right], [int(r) for r in right]
 
@@ -52,7 +53,7 @@ def _weigh(item: Item, replies: tuple[Reply, Reply], rng: random.Random, slip: b
         side, spot = rng.randrange(2), rng.randrange(len(item.criteria))
         checks[side][spot] = not checks[side][spot]
     weights = ", ".join(f"{name} {weight}" for name, weight in item.criteria)
-    head = f"<type>Chat</type>\n<rubric><justify>{item.reason}</justify> {weights}</rubric>"
+    head = f"<type>Chat</type>\n<rubric><justify> {item.reason}</justify> {weights}</rubric>"
     points = [sum(w for (_, w), met in zip(item.criteria, c, strict=True) if met) for c in checks]
     remarks = [f"{verify(item, c)} {p}" for c, p in zip(checks, points, strict=True)]
     return head, remarks, points
