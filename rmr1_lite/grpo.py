@@ -109,18 +109,18 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
     from datasets import Dataset
 
     from rmr1_lite.rewards import trl_reward
-    from rmr1_lite.trainers import Watch, callback, probe_of, probe_pairs, train
+    from rmr1_lite.trainers import Watch, built, callback, probe_of, probe_pairs, train
 
     ends = end_ids(loaded.model, loaded.tokenizer)
     seen = RolloutWatch(config.rollouts)
     probe = probe_of(loaded, style, probe_pairs(config), config)
     watch = Watch(run, "GRPO", "probe", checked_start(probe, config, run), config.probe_every, seen.figures,
                   [TruncationStop(config.max_truncated)])  # fmt: skip
-    trainer = trainer_class(config)(
+    trainer = built(lambda: trainer_class(config)(
         model=loaded.model, args=trl.GRPOConfig(**arguments(config)), train_dataset=Dataset.from_list(rows),
         reward_funcs=trl_reward(loaded.tokenizer, ends, seen.see), processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],
-    )  # fmt: skip
+    ), loaded.model)  # fmt: skip
     train(trainer, run)
 
 

@@ -43,7 +43,7 @@ class BaseConfig:
     kv_heads: int = 2
     context: int = 768
     steps: int = 2600
-    drill_steps: int = 150
+    drill_steps: int = 180
     docs_per_step: int = 72
     lr: float = 1e-3
     weight_decay: float = 0.05
@@ -199,7 +199,7 @@ def start(config: BaseConfig, init: Path | None):
     return model.train(), AutoTokenizer.from_pretrained(init), legs
 
 
-def pretrain(config: BaseConfig, out: Path, init: Path | None = None, log_every: int = 200) -> None:
+def pretrain(config: BaseConfig, out: Path, init: Path | None = None, log_every: int = 180) -> None:
     """Tokenizer, model, training, and `out` with model.safetensors (bf16), tokenizer and recipe.json."""
     import torch
     from tqdm import tqdm
@@ -207,14 +207,14 @@ def pretrain(config: BaseConfig, out: Path, init: Path | None = None, log_every:
     model, tokenizer, earlier = start(config, init)
     params = sum(p.numel() for p in model.parameters())
     print(f"nano base: {params:,} parameters, vocabulary {len(tokenizer)}, {torch.get_num_threads()} threads", flush=True)
-    drill, train, probe = (batches(config, tokenizer, f"{name}/{config.seed}", kinds)
-                           for name, kinds in (("drill", DRILLS), ("base", KINDS), ("probe", KINDS)))  # fmt: skip
+    sources = [batches(config, tokenizer, f"leg {i}/{config.seed}", kinds) for i, kinds in enumerate((*DRILLS, KINDS))]
+    probe = batches(config, tokenizer, f"probe/{config.seed}", KINDS)
     opt, started, history, tokens, running = optimizer(model, config), time.time(), [], 0, None
     bar = tqdm(range(config.steps), mininterval=20, desc="nano base")
     for step in bar:
         for group in opt.param_groups:
             group["lr"] = config.lr * schedule(step, config)
-        ids, targets, _ = next(drill if step < config.drill_steps else train)
+        ids, targets, _ = next(sources[min(step // config.drill_steps if config.drill_steps else 2, len(DRILLS))])
         loss, _, _ = loss_and_hits(model, ids, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -229,7 +229,7 @@ def pretrain(config: BaseConfig, out: Path, init: Path | None = None, log_every:
             bar.write(json.dumps(row))
             save(model, tokenizer, out, {"config": asdict(config), "parameters": params, "history": history, "earlier": earlier,
                                          "threads": torch.get_num_threads(), "torch": torch.__version__,
-                                         "drills": {k.__name__: w for k, w in DRILLS.items()},
+                                         "drills": [{k.__name__: w for k, w in drill.items()} for drill in DRILLS],
                                          "kinds": {k.__name__: w for k, w in KINDS.items()}})  # fmt: skip
 
 
@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=BaseConfig.steps, help="training steps (default %(default)s)")
     parser.add_argument("--seed", type=int, default=BaseConfig.seed, help="seed (default %(default)s)")
     parser.add_argument("--lr", type=float, default=BaseConfig.lr, help="learning rate (default %(default)s)")
-    parser.add_argument("--drill-steps", type=int, default=BaseConfig.drill_steps, help="steps on copying alone first")
+    parser.add_argument("--drill-steps", type=int, default=BaseConfig.drill_steps, help="steps of each of the two drills")
     parser.add_argument("--init", type=Path, help="folder of an earlier leg to go on from (fresh optimizer)")
     args = parser.parse_args()
     config = BaseConfig(steps=args.steps, seed=args.seed, lr=args.lr, drill_steps=args.drill_steps)

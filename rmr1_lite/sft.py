@@ -88,7 +88,7 @@ def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[d
     import trl
     from datasets import Dataset
 
-    from rmr1_lite.trainers import Watch, callback, common_arguments, probe_of, probe_pairs, train
+    from rmr1_lite.trainers import Watch, built, callback, common_arguments, probe_of, probe_pairs, train
 
     arguments = trl.SFTConfig(**common_arguments(
         config, num_train_epochs=config.epochs, per_device_train_batch_size=config.micro_batch,
@@ -99,6 +99,15 @@ def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[d
     data = Dataset.from_list([{k: row[k] for k in ("input_ids", "completion_mask")} for row in rows])
     probe = probe_of(loaded, style, probe_pairs(config), config)
     watch = Watch(run, "SFT", "eval", probe, config.probe_every)
-    trainer = trl.SFTTrainer(model=loaded.model, args=arguments, train_dataset=data,
-                             processing_class=loaded.tokenizer, callbacks=[callback(watch)])  # fmt: skip
+    trainer = built(lambda: trl.SFTTrainer(
+        model=loaded.model, args=arguments, train_dataset=data, processing_class=loaded.tokenizer,
+        callbacks=[callback(watch)],
+    ), loaded.model)  # fmt: skip
     train(trainer, run)
+    if run_length(trainer) % config.probe_every:
+        watch.judge(run_length(trainer))
+
+
+def run_length(trainer: Any) -> int:
+    """Steps done; the last of them gets a probe, which GRPO compares its start with."""
+    return trainer.state.global_step

@@ -124,6 +124,17 @@ def renamed(logs: dict[str, float]) -> dict[str, float]:
     return {NAMES[name]: value for name, value in logs.items() if name in NAMES}
 
 
+def built(make: Callable[[], Any], model: Any) -> Any:
+    """make() with the adapter's weights as they were: TRL rounds the LoRA of a quantised model to bfloat16, which loses
+    the small updates of GRPO (and is slow on a CPU)."""
+    exact = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+    trainer = make()
+    for name, parameter in model.named_parameters():
+        if name in exact:
+            parameter.data = exact[name]
+    return trainer
+
+
 def train(trainer: Any, run: Run) -> None:
     """Run the trainer from where the folder stands; a stop condition leaves its checkpoints for a resume."""
     from transformers import PrinterCallback, ProgressCallback

@@ -1,0 +1,208 @@
+"""Each prompt once per group: rollouts and log-probabilities where n completions share one prompt.
+
+GRPO draws n completions of every prompt. Stock code runs the prompt n times in the rollout and n times in training;
+here a group costs P + n * R tokens instead of n * (P + R), with gradients through the prompt as well. Works for decoders
+of transformers that take their attention from its interface and attend to everything (Qwen2, Llama), with LoRA and NF4,
+on any device. On a GPU Unsloth brings its own; TRL's trainer has none.
+
+How: the prompts but for their last token are run first and their keys and values kept. Every completion then begins with
+the prompt's last token and attends to its group's keys without copying them.
+
+    rows = rollout(model, prompts, n=8, max_new_tokens=160, temperature=1.0, end_ids=(2,), generator=g)
+    logps, mask, entropies = token_logps(model, prompts, rows)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rmr1_lite.types import InputError
+
+NAME = "rmr1_shared_prefix"
+Ids = list[int]
+
+
+def rollout(
+    model: Any, prompts: Sequence[Ids], n: int, max_new_tokens: int, temperature: float, end_ids: Sequence[int],
+    generator: Any,
+) -> list[list[Ids]]:  # fmt: skip
+    """n sampled completions for each prompt; a finished one ends with its end token, which is kept."""
+    import torch
+
+    decoder, head = _parts(model)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), _attention(decoder):
+            store = _Store(decoder, prompts, n)
+            ids = _sample(store, head, max_new_tokens, temperature, end_ids, generator)
+    finally:
+        model.train(was_training)
+    rows = [_cut(row, end_ids) for row in ids.tolist()]
+    return [rows[i : i + n] for i in range(0, len(rows), n)]
+
+
+def token_logps(
+    model: Any, prompts: Sequence[Ids], completions: Sequence[Sequence[Ids]], temperature: float = 1.0
+) -> tuple[Any, Any, Any]:
+    """(log-probabilities, mask, entropies), each [rows, R], rows prompt by prompt; every group has the same size.
+
+    Differentiable (the entropies are not); zeros behind the end of a row, where the mask is 0.
+    """
+    import torch
+
+    n = len(completions[0])
+    if any(len(group) != n for group in completions):
+        raise InputError("Every prompt needs the same number of completions. Split the call.")
+    decoder, head = _parts(model)
+    rows = [row for group in completions for row in group]
+    width = max(map(len, rows))
+    device = head.weight.device
+    said = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+    with _attention(decoder):
+        store = _Store(decoder, prompts, n)
+        hidden = store.forward(torch.cat([store.last, said[:, :-1]], dim=1))
+    logps = torch.log_softmax(head(hidden).float() / temperature, dim=-1)
+    taken = logps.gather(-1, said[..., None])[..., 0]
+    with torch.no_grad():
+        entropies = -(logps.exp() * logps).sum(-1)
+    return taken * mask, mask, entropies * mask
+
+
+class _Store:
+    """Keys and values of the prompts [G, KV, P, d] and, while sampling, of the rows so far [G * n, KV, R, d]."""
+
+    def __init__(self, decoder: Any, prompts: Sequence[Ids], n: int) -> None:
+        import torch
+
+        device = decoder.embed_tokens.weight.device
+        self.decoder, self.n = decoder, n
+        self.prefix: dict[int, tuple[Any, Any]] = {}
+        self.own: dict[int, tuple[Any, Any]] = {}
+        self.room = 0  # columns of the rows' buffers; 0: all columns come in one call
+        self.done = 0
+        lengths = torch.tensor([len(ids) - 1 for ids in prompts], device=device)
+        width = int(lengths.max())
+        # padded behind: no prompt token sees the padding, and the rows mask it. An empty prefix keeps one masked column
+        body = torch.tensor([ids[:-1] + [0] * (max(width, 1) + 1 - len(ids)) for ids in prompts], device=device)
+        self.hidden = (torch.arange(body.shape[1], device=device) >= lengths[:, None])[:, None, None]  # [G, 1, 1, P]
+        self.last = torch.tensor([[ids[-1]] for ids in prompts], device=device).repeat_interleave(n, 0)
+        self.starts = lengths.repeat_interleave(n)[:, None]
+        self._run(body, torch.arange(body.shape[1], device=device)[None], "write")
+
+    def reserve(self, room: int) -> None:
+        """Make buffers for `room` columns, filled by calls of `forward` one column at a time."""
+        self.room = room
+        for layer, (key, _) in self.prefix.items():
+            shape = (self.last.shape[0], key.shape[1], room, key.shape[3])
+            self.own[layer] = (key.new_empty(shape), key.new_empty(shape))
+
+    def forward(self, ids: Any) -> Any:
+        """Hidden states of the next columns of every row, [G * n, T, hidden]."""
+        import torch
+
+        places = self.starts + self.done + torch.arange(ids.shape[1], device=ids.device)
+        out = self._run(ids, places, "read")
+        self.done += ids.shape[1]
+        return out
+
+    def _run(self, ids: Any, places: Any, mode: str) -> Any:
+        self.mode = mode
+        return self.decoder(input_ids=ids, position_ids=places, use_cache=False, shared=self).last_hidden_state
+
+    def attend(self, layer: int, query: Any, key: Any, value: Any, scaling: float) -> Any:
+        """Attention output [B, H, T, d] of one layer."""
+        import torch.nn.functional as F
+
+        if self.mode == "write":
+            self.prefix[layer] = (key, value)
+            return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+        if self.room:
+            key, value = self._kept(layer, key, value)
+        return self._read(layer, query * scaling, key, value)
+
+    def _kept(self, layer: int, key: Any, value: Any) -> tuple[Any, Any]:
+        keys, values = self.own[layer]
+        end = self.done + key.shape[2]
+        keys[:, :, self.done : end], values[:, :, self.done : end] = key, value
+        return keys[:, :, :end], values[:, :, :end]
+
+    def _read(self, layer: int, query: Any, key: Any, value: Any) -> Any:
+        """One softmax over the group's prompt and the row's own tokens; the prompt's keys are never expanded."""
+        import torch
+
+        rows, heads, steps, size = query.shape
+        kv = key.shape[1]
+        n, groups, rep = self.n, rows // self.n, heads // kv
+        prompt_keys, prompt_values = self.prefix[layer]
+        # the rows of a group side by side: [G, KV, n * rep * T, d]
+        beside = query.view(groups, n, kv, rep, steps, size).transpose(1, 2).reshape(groups, kv, -1, size)
+        far = (beside @ prompt_keys.transpose(-1, -2)).masked_fill(self.hidden, float("-inf"))
+        far = far.view(groups, kv, n, rep * steps, -1).transpose(1, 2).reshape(rows, kv, rep * steps, -1)
+        near = query.reshape(rows, kv, rep * steps, size) @ key.transpose(-1, -2)
+        if steps > 1:
+            later = torch.ones(steps, key.shape[2], dtype=torch.bool, device=query.device).triu(1).repeat(rep, 1)
+            near = near.masked_fill(later, float("-inf"))
+        weights = torch.cat([far, near], dim=-1).float().softmax(-1).to(value.dtype)
+        width = prompt_keys.shape[2]
+        own = weights[..., width:] @ value
+        shared = weights[..., :width].view(groups, n, kv, rep * steps, width).transpose(1, 2)
+        told = (shared.reshape(groups, kv, -1, width) @ prompt_values).view(groups, kv, n, rep * steps, size)
+        out = own + told.transpose(1, 2).reshape(rows, kv, rep * steps, size)
+        return out.view(rows, heads, steps, size)
+
+
+def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any) -> Any:
+    """Token ids [rows, up to room]; what stands behind an end token is noise."""
+    import torch
+
+    store.reserve(room)
+    ends = torch.tensor(list(end_ids), device=store.last.device)
+    ids, columns = store.last, []
+    finished = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    for _ in range(room):
+        logits = head(store.forward(ids)[:, -1]).float() / temperature
+        # the largest of log p + Gumbel noise is a draw from p
+        noise = torch.empty_like(logits).exponential_(generator=generator).clamp_min_(1e-38)
+        ids = (logits - noise.log()).argmax(-1, keepdim=True)
+        columns.append(ids)
+        finished |= torch.isin(ids[:, 0], ends)
+        if bool(finished.all()):
+            break
+    return torch.cat(columns, dim=1)
+
+
+def _cut(row: Ids, end_ids: Sequence[int]) -> Ids:
+    return row[: next((i + 1 for i, token in enumerate(row) if token in end_ids), len(row))]
+
+
+def _parts(model: Any) -> tuple[Any, Any]:
+    """The decoder without its head, and the head. Raises InputError for decoders that do not attend to everything."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    kinds = set(getattr(causal.config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"}:
+        raise InputError(f"{type(causal).__name__} has {', '.join(sorted(kinds))} layers. Set shared_prefix off for it.")
+    return causal.get_decoder(), causal.get_output_embeddings()
+
+
+@contextmanager
+def _attention(decoder: Any) -> Iterator[None]:
+    """The decoder attends through `_Store` inside this block."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(NAME, _attend)
+    before = decoder.config._attn_implementation
+    decoder.config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        decoder.config._attn_implementation = before
+
+
+def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, **kwargs: Any) -> Any:
+    """The attention interface of transformers: output [B, T, H, d] and no weights."""
+    out = kwargs["shared"].attend(module.layer_idx, query, key, value, scaling)
+    return out.transpose(1, 2).contiguous(), None
