@@ -130,7 +130,7 @@ def trainer_class(config: GRPOConfig) -> Any:
 
     if not config.shared_prefix:
         return trl.GRPOTrainer
-    from rmr1_lite.rollouts import shared_prefix_trainer
+    from rmr1_lite.group_trainer import shared_prefix_trainer
 
     return shared_prefix_trainer()
 

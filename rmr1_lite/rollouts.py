@@ -1,4 +1,4 @@
-"""What happens between TRL's GRPO trainer and our verdicts: figures of the rollouts, and the shared-prefix trainer."""
+"""Figures of the rollouts: what GRPO is watched by, every step (statuses, accuracy, flips, lengths, zero-variance groups)."""
 
 from __future__ import annotations
 

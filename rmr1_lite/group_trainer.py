@@ -1,0 +1,78 @@
+"""TRL's GRPO trainer with each prompt computed once per group (`rmr1_lite.shared_prefix`). Not for Unsloth, which has its own.
+
+Three differences from TRL, none in what is optimised: rollouts and log-probabilities share their prompts, rollouts draw
+from a generator seeded by (seed, step), so that a resumed run draws the same, and groups whose rewards are all equal are
+left out of the training pass: without a KL term their gradient is zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from functools import cache
+from typing import Any
+
+from rmr1_lite.engines.render import end_ids
+from rmr1_lite.shared_prefix import rollout, token_logps
+
+
+@cache
+def shared_prefix_trainer() -> type:
+    """The trainer class; a function, since importing this module must not import TRL."""
+    import torch
+    import trl
+
+    class SharedPrefixTrainer(trl.GRPOTrainer):
+        def _generate_single_turn(
+            self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, n: int, has_tool_images: bool = False
+        ) -> tuple[list[list[int]], None]:
+            model = self.accelerator.unwrap_model(self.model)
+            generator = torch.Generator(model.device).manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
+            ends = end_ids(model, self.processing_class)
+            groups = rollout(model, prompt_ids[::n], n, self.max_completion_length, self.temperature, ends, generator)
+            return [row for group in groups for row in group], None
+
+        def _get_per_token_logps_and_entropies(
+            self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, batch_size: int | None = None,
+            compute_entropy: bool = False, **_: Any,
+        ) -> tuple[Any, Any, None]:  # fmt: skip
+            prompts, groups, order = regroup(input_ids, attention_mask, logits_to_keep)
+            logps, _, entropies = token_logps(self.accelerator.unwrap_model(model), prompts, groups, self.temperature)
+            back = torch.argsort(torch.tensor(order, device=logps.device))
+            pad = (0, logits_to_keep - logps.shape[1])
+            logps, entropies = (torch.nn.functional.pad(x[back], pad) for x in (logps, entropies))
+            return logps, entropies if compute_entropy else None, None
+
+        def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+            # dapo divides by the tokens of the whole batch, so leaving rows out changes nothing else
+            if self.beta == 0 and self.loss_type == "dapo":
+                inputs = with_signal(inputs)
+            return super()._compute_loss(model, inputs)
+
+    return SharedPrefixTrainer
+
+
+def regroup(input_ids: Any, attention_mask: Any, keep: int) -> tuple[list[list[int]], list[list[list[int]]], list[int]]:
+    """(prompts, completions per prompt, row of each completion) of a batch in any order; groups of one size."""
+    ids, mask = input_ids.tolist(), attention_mask.tolist()
+    held = [[token for token, on in zip(row, ons, strict=True) if on] for row, ons in zip(ids, mask, strict=True)]
+    lengths = [sum(ons[:-keep]) for ons in mask]
+    rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, (row, length) in enumerate(zip(held, lengths, strict=True)):
+        rows[tuple(row[:length])].append(index)
+    size = math.gcd(*map(len, rows.values()))
+    parts = [(list(prompt), found[i : i + size]) for prompt, found in rows.items() for i in range(0, len(found), size)]
+    groups = [[held[i][lengths[i] :] for i in part] for _, part in parts]
+    return [prompt for prompt, _ in parts], groups, [i for _, part in parts for i in part]
+
+
+def with_signal(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The rows with an advantage other than zero; one row when there are none, so that the step has a loss of zero."""
+    import torch
+
+    advantages = inputs["advantages"]
+    kept = (advantages != 0).nonzero()[:, 0]
+    kept = kept if len(kept) else torch.zeros(1, dtype=torch.long, device=advantages.device)
+    rows = len(advantages)
+    return {name: value[kept] if torch.is_tensor(value) and value.dim() and len(value) == rows else value
+            for name, value in inputs.items()}  # fmt: skip

@@ -1,0 +1,73 @@
+"""The verdict's letter by log-probability, behind a text that is given: a judge without reasoning, or with another's.
+
+Three uses: the base with the verdict format handed to it (what does it know without a chain?), and two questions about a
+trained judge, whether its verdict follows the chain (another item's chain is forced) and whether it needs one (the
+chain is blanked). Nothing is sampled: of the two letters the likelier one is the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rmr1_lite.engines.render import render
+from rmr1_lite.models import Loaded
+from rmr1_lite.prompts import messages, shown
+from rmr1_lite.types import ORDERS, Generation, InputError, Judgment, Label, Look, Pair, Verdict
+
+OPENING = "<answer>[["
+BLANK = f"<eval></eval>\n{OPENING}"
+
+
+def judge_by_letter(loaded: Loaded, pairs: Sequence[Pair], style: str, given: str = OPENING, batch: int = 32) -> list[Judgment]:
+    """Both orders of every pair with the same text given; the likelier letter is the verdict."""
+    texts = {(pair.id, order): given for pair in pairs for order in ORDERS}
+    letters = forced_letters(loaded, pairs, style, texts, batch)
+    return [Judgment(pair.id, tuple(_look(order, letters[pair.id, order]) for order in ORDERS)) for pair in pairs]
+
+
+def forced_letters(
+    loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[tuple[str, str], str], batch: int = 32
+) -> dict[tuple[str, str], Label]:
+    """The likelier letter for each (pair id, order) of `given`, whose text ends right before the letter."""
+    tokenizer, by_id = loaded.tokenizer, {pair.id: pair for pair in pairs}
+    rows = []
+    for (pair_id, order), text in given.items():
+        prompt = render(tokenizer, messages(shown(by_id[pair_id], order), style))
+        begin, letters = _split(tokenizer, text)
+        rows.append(((pair_id, order), prompt + begin, letters))
+    rows.sort(key=lambda row: -len(row[1]))
+    found: dict[tuple[str, str], Label] = {}
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        for (key, _, _), letter in zip(part, _likelier(loaded.model, part), strict=True):
+            found[key] = letter
+    return found
+
+
+def _split(tokenizer: Any, text: str) -> tuple[list[int], tuple[int, int]]:
+    """(ids before the letter, ids of the letters): where the two tokenisations part."""
+    a, b = (tokenizer(f"{text}{x}]]</answer>", add_special_tokens=False)["input_ids"] for x in "AB")
+    place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+    if place is None:
+        raise InputError("The tokenizer gives both letters the same tokens. Choose another model.")
+    return a[:place], (a[place], b[place])
+
+
+def _likelier(model: Any, rows: list[Any]) -> list[Label]:
+    import torch
+
+    width = max(len(ids) for _, ids, _ in rows)
+    ids = torch.tensor([[0] * (width - len(row)) + row for _, row, _ in rows], device=model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for _, row, _ in rows], device=model.device)
+    places = (mask.cumsum(-1) - 1).clamp(min=0)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=mask, position_ids=places, logits_to_keep=1).logits[:, -1]
+    model.train(was_training)
+    return ["A" if row[a] > row[b] else "B" for row, (_, _, (a, b)) in zip(logits, rows, strict=True)]
+
+
+def _look(order: Any, letter: Label) -> Look:
+    return Look(order, Generation(f"{OPENING}{letter}]]</answer>"), Verdict(letter, "ok"))
