@@ -1,0 +1,130 @@
+"""The command line: `python -m rmr1_lite COMMAND --help`. Options derive from the configs; torch loads with the work."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from rmr1_lite.config import GRPOConfig, SFTConfig, StyleName
+from rmr1_lite.options import from_config
+from rmr1_lite.types import InputError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="RM-R1 on one GPU: train, evaluate and use judges that reason before they prefer.")  # fmt: skip
+
+
+class Reading(str, Enum):
+    strict, lenient, paper = "strict", "lenient", "paper"
+
+
+class World(str, Enum):
+    nano = "nano"
+
+
+@app.command()
+@from_config(SFTConfig)
+def sft(config: SFTConfig) -> None:
+    """Stage 1: QLoRA SFT on distilled chains. The same command resumes."""
+    from rmr1_lite.sft import train_sft
+
+    print(f"Adapter: {train_sft(config)}")
+    _curves(config.out)
+
+
+@app.command()
+@from_config(GRPOConfig)
+def grpo(config: GRPOConfig) -> None:
+    """Stage 2: GRPO with the verdict-match reward. The same command resumes."""
+    from rmr1_lite.grpo import train_grpo
+
+    print(f"Adapter: {train_grpo(config)}")
+    _curves(config.out)
+
+
+@app.command()
+def data(
+    world: Annotated[World, typer.Argument(help="which data to make")],
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/data"),
+    train: Annotated[int, typer.Option(help="training pairs; 12 % of them get teacher chains")] = 4000,
+    test: Annotated[int, typer.Option(help="test pairs")] = 600,
+    seed: Annotated[int, typer.Option(help="seed of the training pairs")] = 0,
+) -> None:
+    """Write chains, training pairs, validation and test of the nano world as JSONL."""
+    from rmr1_lite.data.nano.dataset import NanoData, make
+
+    print(f"Data: {make(out, NanoData(train=train, test=test, seed=seed))}")
+
+
+@app.command()
+def judge(
+    pairs: Annotated[Path, typer.Option(help="JSONL of pairs")],
+    out: Annotated[Path, typer.Option(help="JSONL of looks to write; resumable")],
+    model: Annotated[str, typer.Option(help="nano, a folder, a hub id, openai:MODEL@URL or replay:FILE")] = "nano",
+    style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
+    reading: Annotated[Reading, typer.Option(help="how verdicts are read")] = Reading.strict,
+    votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 160,
+    batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
+) -> None:
+    """Judge every pair of a file in both orders."""
+    from rmr1_lite.judge_file import judge_file
+
+    made = _judge(model, style, reading, temperature, max_new_tokens, batch_size)
+    judge_file(made, pairs, out, votes=votes)
+
+
+@app.command()
+def evaluate(
+    pairs: Annotated[Path, typer.Option(help="JSONL of labelled pairs")],
+    out: Annotated[Path, typer.Option(help="folder for looks and results.json")] = Path("runs/evaluation"),
+    model: Annotated[str, typer.Option(help="nano, a folder, a hub id, openai:MODEL@URL or replay:FILE")] = "nano",
+    name: Annotated[str, typer.Option(help="the judge's name in results.json")] = "",
+    style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
+    reading: Annotated[Reading, typer.Option(help="how verdicts are read")] = Reading.strict,
+    max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 160,
+    batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
+    limit: Annotated[Optional[int], typer.Option(help="judge about this many pairs, the same share per section")] = None,  # noqa: UP045
+) -> None:
+    """Figures of one judge on labelled pairs, in both orders, with intervals."""
+    from rich import print as show
+
+    from rmr1_lite.demo import table
+    from rmr1_lite.evaluate import evaluate_file
+    from rmr1_lite.results import load
+
+    made = _judge(model, style, reading, 0.0, max_new_tokens, batch_size)
+    evaluate_file(name or model.replace("/", "-"), made, str(pairs), out, limit, " ".join(sys.argv))
+    show(table(load(out / "results.json")))
+
+
+def _judge(model: str, style: str, reading: Reading, temperature: float, max_new_tokens: int, batch_size: int):  # noqa: ANN202
+    from rmr1_lite.engines import Sampling, make_engine
+    from rmr1_lite.judge import Judge
+
+    asked = None if style == "auto" else style
+    engine = make_engine(model, asked, batch_size)
+    return Judge(engine, asked, reading.value, Sampling(temperature, max_new_tokens))
+
+
+def _curves(folder: str) -> None:
+    from rmr1_lite.plots import plot_curves
+
+    print(f"Curves: {plot_curves(folder)}")
+
+
+def main() -> None:
+    """Entry point: our own errors are one line and a status of 2, everything else is a bug and shows itself."""
+    try:
+        app()
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

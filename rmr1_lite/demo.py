@@ -1,0 +1,137 @@
+"""The whole chain on the nano world: data, SFT, GRPO, evaluation, report. `make demo` runs this with seed 0.
+
+Every part is the part a real run uses; only the settings are small. Killed at any moment and started again, it goes on
+where it was. Nano results are nano results: the judge knows the nano world's questions and no others.
+
+    python -m rmr1_lite demo --out runs/demo
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.config import GRPOConfig, SFTConfig, changed, preset
+from rmr1_lite.data.files import read_pairs, write_json
+from rmr1_lite.data.nano.dataset import NanoData, make
+from rmr1_lite.engines import LocalEngine, Sampling
+from rmr1_lite.evaluate import RULES, by_rule, compare, evaluate
+from rmr1_lite.judge import Judge
+from rmr1_lite.metrics import length_bias, score
+from rmr1_lite.results import add_stage, new, save
+from rmr1_lite.types import Judgment, Pair
+
+COUPLES = (("base", "sft"), ("sft", "grpo"))
+EXAMPLES = 12
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Settings of one run of the chain; the presets hold the rest."""
+
+    out: str = field(default="runs/demo", metadata={"help": "folder of everything this makes"})
+    seed: int = field(default=0, metadata={"help": "seed of data, SFT and GRPO"})
+    model: str = field(default="nano-base", metadata={"help": "base to start from: nano-base, a folder or a hub id"})
+    steps: int = field(default=GRPOConfig.steps, metadata={"help": "GRPO steps"})
+    epochs: float = field(default=SFTConfig.epochs, metadata={"help": "SFT epochs"})
+    test_pairs: int = field(default=400, metadata={"help": "unseen pairs for the figures"})
+    train_pairs: int = field(default=4000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
+
+
+def run_demo(config: DemoConfig, command: str = "python -m rmr1_lite demo") -> Path:
+    """Run or resume the chain; returns out/results.json."""
+    started, out = time.perf_counter(), Path(config.out)
+    data = _data(config, out)
+    stages = _train(config, out, data)
+    pairs = read_pairs(data / "test.jsonl").pairs
+    results = new(config.seed, command, json.loads((data / "data.json").read_text()))
+    judged = _evaluate(config, out, pairs, stages, results)
+    compare(results, pairs, judged, COUPLES)
+    write_json(out / "examples.json", examples(pairs, judged))
+    results["data"]["wall_seconds"] = round(time.perf_counter() - started, 1)
+    return save(results, out / "results.json")
+
+
+def _data(config: DemoConfig, out: Path) -> Path:
+    folder = out / "data"
+    if not (folder / "data.json").exists():
+        make(folder, NanoData(train=config.train_pairs, test=config.test_pairs, seed=config.seed))
+    print(f"Data: {folder} (nano world, seed {config.seed})")
+    return folder
+
+
+def _train(config: DemoConfig, out: Path, data: Path) -> dict[str, str]:
+    """SFT then GRPO; the specs of the three judges."""
+    from rmr1_lite.grpo import train_grpo
+    from rmr1_lite.sft import train_sft
+
+    probe = str(data / "validation.jsonl")
+    print("\nStage 1 of 3: SFT on distilled chains")
+    sft = preset("sft", "nano", model=config.model, style="compact", chains=str(data / "chains.jsonl"),
+                 out=str(out / "sft"), seed=config.seed, epochs=config.epochs, probe=probe)  # fmt: skip
+    adapter = train_sft(sft)
+    print("\nStage 2 of 3: GRPO with the verdict-match reward")
+    grpo = preset("grpo", "nano", model=str(adapter), pairs=str(data / "train.jsonl"), out=str(out / "grpo"),
+                  seed=config.seed, steps=config.steps, probe=probe)  # fmt: skip
+    grpo = changed(grpo, probe_pairs=sft.probe_pairs, max_new_tokens=sft.max_new_tokens)
+    return {"base": config.model, "sft": str(adapter), "grpo": str(train_grpo(grpo))}
+
+
+def _evaluate(
+    config: DemoConfig, out: Path, pairs: Sequence[Pair], stages: dict[str, str], results: dict[str, Any]
+) -> dict[str, list[Judgment]]:
+    """Every stage and baseline on the test pairs, in both orders."""
+    from rmr1_lite.letters import judge_by_letter
+    from rmr1_lite.models import load
+
+    print(f"\nStage 3 of 3: evaluation on {len(pairs)} unseen pairs, in both orders")
+    judged = {}
+    for name, spec in stages.items():
+        loaded = load(spec)
+        engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=64, name=name, style="compact")
+        judge = Judge(engine, "compact", sampling=Sampling(max_new_tokens=SFTConfig.max_new_tokens))
+        result, judged[name] = evaluate(name, judge, pairs, out / "evaluation")
+        add_stage(results, result, length_bias=length_bias(pairs, judged[name]))
+        if name == "base":
+            letters = judge_by_letter(loaded, pairs, "compact")
+            add_stage(results, score("base, likelier letter", pairs, letters, 0.0), baseline=True)
+    for name, rule in RULES.items():
+        add_stage(results, score(name, pairs, by_rule(pairs, rule), 0.0), baseline=True)
+    return judged
+
+
+def examples(pairs: Sequence[Pair], judged: dict[str, list[Judgment]]) -> list[dict[str, Any]]:
+    """Pairs for the report: first those that GRPO changed, then others, a few of each section."""
+    from rmr1_lite.data.rows import row_from_pair
+
+    before, after = ({j.pair_id: j for j in judged[name]} for name in ("sft", "grpo"))
+
+    def right(judgment: Judgment, pair: Pair) -> bool:
+        return all(look.label == pair.label for look in judgment.looks)
+
+    ordered = sorted(pairs, key=lambda p: right(before[p.id], p) == right(after[p.id], p))
+    return [{"pair": row_from_pair(pair), "looks": {name: _looks(judgments[pair.id]) for name, judgments in
+             (("sft", before), ("grpo", after))}} for pair in ordered[:EXAMPLES]]  # fmt: skip
+
+
+def _looks(judgment: Judgment) -> list[dict[str, Any]]:
+    return [{"order": look.order, "text": look.generation.text, "status": look.status, "label": look.label}
+            for look in judgment.looks]  # fmt: skip
+
+
+def table(results: dict[str, Any]) -> Any:
+    """The figures as a rich table."""
+    from rich.table import Table
+
+    made = Table(title=f"Nano results on {next(iter(results['stages'].values()))['n']} unseen pairs, both orders")
+    for column in ("judge", "strict accuracy (95 %)", "accuracy", "flip rate", "unparsed", "tokens"):
+        made.add_column(column, justify="left" if column == "judge" else "right")
+    for name, row in [*results["baselines"].items(), *results["stages"].items()]:
+        low, high = row["intervals"]["strict_accuracy"]
+        made.add_row(name, f"{row['strict_accuracy']:.1%} ({low:.1%} to {high:.1%})", f"{row['accuracy']:.1%}",
+                     f"{row['flip_rate']:.1%}", f"{row['unparsed']:.1%}", f"{row['mean_tokens']:.0f}")  # fmt: skip
+    return made

@@ -1,0 +1,37 @@
+"""Command-line options from a flat config: one field, one option, its help from the field. No torch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+def from_config(config_class: type, **extra: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: the command takes every field of `config_class` as an option and is called with the config.
+
+    extra: option name -> (type, default, help) that is no field; passed on as a keyword.
+    """
+    hints = get_type_hints(config_class)
+    options = [(f.name, hints[f.name], f.default, f.metadata["help"]) for f in fields(config_class)]
+    options += [(name, *rest) for name, rest in extra.items()]
+
+    def wrap(function: Callable[..., None]) -> Callable[..., None]:
+        def command(**values: Any) -> None:
+            others = {name: values.pop(name) for name in extra}
+            function(config_class(**values), **others)
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__signature__ = inspect.Signature([_parameter(*option) for option in options])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        return command
+
+    return wrap
+
+
+def _parameter(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
+    option = Annotated[kind, typer.Option(help=text)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option)
