@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from rmr1_lite.config import GRPOConfig, SFTConfig, StyleName
+from rmr1_lite.demo import DemoConfig
 from rmr1_lite.options import from_config
 from rmr1_lite.types import InputError
 
@@ -100,6 +101,34 @@ def evaluate(
     made = _judge(model, style, reading, 0.0, max_new_tokens, batch_size)
     evaluate_file(name or model.replace("/", "-"), made, str(pairs), out, limit, " ".join(sys.argv))
     show(table(load(out / "results.json")))
+
+
+@app.command()
+@from_config(DemoConfig)
+def demo(config: DemoConfig) -> None:
+    """The whole chain on the embedded default: data, SFT, GRPO, evaluation, report. The same command resumes."""
+    from rich import print as show
+
+    from rmr1_lite.demo import run_demo, table
+    from rmr1_lite.results import load
+
+    path = run_demo(config)
+    show(table(load(path)))
+    _report(path.parent)
+    print("\nNext: open the report, or judge pairs of your own: python -m rmr1_lite judge --help")
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="folder with results.json, like runs/demo")]) -> None:
+    """Write report.html and curves.png of a finished run."""
+    _report(run)
+
+
+def _report(folder: Path) -> None:
+    from rmr1_lite.report import write_report
+
+    _curves(str(folder))
+    print(f"Report: {write_report(folder)}")
 
 
 def _judge(model: str, style: str, reading: Reading, temperature: float, max_new_tokens: int, batch_size: int):  # noqa: ANN202
