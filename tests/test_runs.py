@@ -1,0 +1,86 @@
+"""Run folders: the same command resumes, another one is refused, what was killed while it was written does not count."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rmr1_lite.config import SFTConfig, changed, preset
+from rmr1_lite.runs import append_row, begin, mark_complete
+from rmr1_lite.types import InputError
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "data.jsonl").write_text("{}\n")
+    return SFTConfig(out=str(tmp_path / "run"), chains=str(tmp_path / "data.jsonl"))
+
+
+def checkpoint(run, step, complete=True):
+    folder = run.folder / f"checkpoint-{step}"
+    folder.mkdir()
+    if complete:
+        mark_complete(folder)
+
+
+def test_the_newest_whole_checkpoint_counts_and_others_go(config):
+    run = begin(config, "sft", config.chains)
+    assert run.checkpoint is None and run.step == 0 and not run.finished
+    for step, complete in ((9, True), (10, True), (100, False)):
+        checkpoint(run, step, complete)
+    again = begin(config, "sft", config.chains)
+    assert again.step == 10, "by number, not by name"
+    assert not (run.folder / "checkpoint-100").exists(), "killed while it was saved"
+
+
+def test_rows_after_the_checkpoint_are_written_again(config):
+    run = begin(config, "sft", config.chains)
+    for step in (0, 5, 6):
+        append_row(run.folder, {"step": step})
+    with open(run.folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 7, "lo')
+    checkpoint(run, 5)
+    begin(config, "sft", config.chains)
+    rows = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 5]
+
+
+def test_without_a_checkpoint_the_log_starts_anew(config):
+    run = begin(config, "sft", config.chains)
+    append_row(run.folder, {"step": 0})
+    begin(config, "sft", config.chains)
+    assert (run.folder / "metrics.jsonl").read_text() == ""
+
+
+def test_other_settings_or_data_are_refused(config, tmp_path):
+    begin(config, "sft", config.chains)
+    begin(changed(config, report_to="tensorboard"), "sft", config.chains)  # changes nothing that is trained
+    with pytest.raises(InputError, match="lr: 0.001 then, 0.5 now"):
+        begin(changed(config, lr=0.5), "sft", config.chains)
+    (tmp_path / "data.jsonl").write_text("{} \n")
+    with pytest.raises(InputError, match="data: "):
+        begin(config, "sft", config.chains)
+
+
+def test_missing_data_is_named(config):
+    with pytest.raises(InputError, match="none.jsonl"):
+        begin(config, "sft", "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "changes", "said"),
+    [
+        ("sfd", "nano", {}, "sft, grpo"),
+        ("sft", "nana", {}, "nano"),
+        ("sft", "nano", {"learning_rate": 1}, "no field 'learning_rate'"),
+        ("sft", "nano", {"lr": 0}, "above 0"),
+        ("sft", "nano", {"batch_size": 33}, "no multiple"),
+        ("grpo", "nano", {"rollouts": 1}, "2 or more"),
+        ("grpo", "nano", {"groups": 5, "micro_batch": 64}, "no multiple"),
+        ("grpo", "nano", {"beta": -1.0}, "beta"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(stage, name, changes, said):
+    with pytest.raises(InputError, match=said):
+        preset(stage, name, **changes)
