@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -98,8 +98,10 @@ def evaluate(
     from rmr1_lite.evaluate import evaluate_file
     from rmr1_lite.results import load
 
-    made = _judge(model, style, reading, 0.0, max_new_tokens, batch_size)
-    evaluate_file(name or model.replace("/", "-"), made, str(pairs), out, limit, " ".join(sys.argv))
+    def make() -> Any:
+        return _judge(model, style, reading, 0.0, max_new_tokens, batch_size)
+
+    evaluate_file(name or model.replace("/", "-"), make, str(pairs), out, limit, " ".join(["rmr1_lite", *sys.argv[1:]]))
     show(table(load(out / "results.json")))
 
 
@@ -127,8 +129,9 @@ def report(run: Annotated[Path, typer.Argument(help="folder with results.json, l
 def _report(folder: Path) -> None:
     from rmr1_lite.report import write_report
 
-    _curves(str(folder))
     print(f"Report: {write_report(folder)}")
+    if any((folder / stage / "metrics.jsonl").exists() for stage in ("sft", "grpo")):
+        _curves(str(folder))
 
 
 def _judge(model: str, style: str, reading: Reading, temperature: float, max_new_tokens: int, batch_size: int):  # noqa: ANN202

@@ -29,14 +29,15 @@ def evaluate(name: str, judge: Judge, pairs: Sequence[Pair], out: Path, progress
     return score(name, pairs, judgments, seconds), judgments
 
 
-def evaluate_file(name: str, judge: Judge, pairs_path: str, out: Path, limit: int | None, command: str) -> EvalResult:
-    """`evaluate` on a JSONL of pairs; adds the judge to out/results.json, with differences to the judges there."""
-    pairs = labelled(pairs_path, limit)
-    result, judgments = evaluate(name, judge, pairs, out)
-    path = out / "results.json"
+def evaluate_file(
+    name: str, make_judge: Callable[[], Judge], pairs_path: str, out: Path, limit: int | None, command: str
+) -> EvalResult:
+    """`evaluate` on a JSONL of pairs; adds the judge to out/results.json. The model loads after the pairs were read."""
+    pairs, path = labelled(pairs_path, limit), out / "results.json"
     results = load(path) if path.exists() else new(0, command, {"pairs": pairs_path, "n": len(pairs)})
     if results["data"].get("pairs") != pairs_path or results["data"].get("n") != len(pairs):
         raise InputError(f"{path} holds figures on other pairs. Give another --out.")
+    result, judgments = evaluate(name, make_judge(), pairs, out)
     add_stage(results, result, length_bias=length_bias(pairs, judgments))
     save(results, path)
     return result

@@ -1,0 +1,56 @@
+"""The commands: help that comes at once and tells the truth, errors in one line, files in and files out."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from rmr1_lite.config import CONFIGS
+
+
+def command(*arguments: str, **more):
+    environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, "-m", "rmr1_lite", *arguments], capture_output=True, text=True,
+                          env=environment, **more)  # fmt: skip
+
+
+def test_help_lists_every_command_and_loads_nothing_heavy():
+    done = command("--help")
+    for name in ("demo", "data", "sft", "grpo", "evaluate", "judge", "report"):
+        assert re.search(rf"^\W*{name} ", done.stdout, re.MULTILINE), name
+    loaded = subprocess.run([sys.executable, "-X", "importtime", "-m", "rmr1_lite", "--help"], capture_output=True, text=True)
+    assert not re.search(r"\| +(torch|transformers|gradio|matplotlib|numpy)$", loaded.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_help_holds_every_field_of_the_config(stage):
+    shown = command(stage, "--help").stdout
+    for item in fields(CONFIGS[stage]):
+        assert f"--{item.name.replace('_', '-')}" in shown and item.metadata["help"][:20] in shown, item.name
+
+
+WRONG = [
+    (["sft", "--style", "rubric"], "compact", "an unknown style names the choices"),
+    (["judge", "--pairs", "x", "--out", "y", "--reading", "loose"], "lenient", "an unknown reading too"),
+    (["data", "nanu"], "nano", "and an unknown world"),
+    (["sft", "--chains", "none.jsonl"], "none.jsonl", "a file that is not there"),
+    (["grpo", "--pairs", "none.jsonl"], "none.jsonl", "the same for pairs"),
+    (["report", "nowhere"], "does not exist", "a run that is not there"),
+    (["evaluate", "--pairs", "none.jsonl"], "none.jsonl", "nothing to evaluate on"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said", "reason"), WRONG, ids=[row[-1] for row in WRONG])
+def test_errors_are_short_and_say_what_to_do(arguments, said, reason, tmp_path):
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_data_writes_the_nano_world(tmp_path):
+    done = command("data", "nano", "--out", str(tmp_path / "d"), "--train", "40", "--test", "4")
+    assert done.returncode == 0 and (tmp_path / "d" / "test.jsonl").read_text().count("\n") == 4
