@@ -12,6 +12,7 @@ import typer
 from rmr1_lite.config import GRPOConfig, SFTConfig, StyleName
 from rmr1_lite.demo import DemoConfig
 from rmr1_lite.options import from_config
+from rmr1_lite.reproduce import ReproduceConfig
 from rmr1_lite.types import InputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -118,6 +119,15 @@ def demo(config: DemoConfig) -> None:
     show(table(load(path)))
     _report(path.parent)
     print("\nNext: open the report, or judge pairs of your own: python -m rmr1_lite judge --help")
+
+
+@app.command(name="reproduce")
+@from_config(ReproduceConfig)
+def reproduce_command(config: ReproduceConfig) -> None:
+    """The README's nano table: three seeds, longer SFT as a baseline, and whether the reasoning carries the verdict."""
+    from rmr1_lite.reproduce import reproduce
+
+    print(f"Summary: {reproduce(config)}")
 
 
 @app.command()

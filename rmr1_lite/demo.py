@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.config import GRPOConfig, SFTConfig, changed, preset
+from rmr1_lite.config import GRPOConfig, SFTConfig, preset
 from rmr1_lite.data.files import read_pairs, write_json
 from rmr1_lite.data.nano.dataset import NanoData, make
 from rmr1_lite.engines import LocalEngine, Sampling
@@ -69,16 +69,25 @@ def _train(config: DemoConfig, out: Path, data: Path) -> dict[str, str]:
     from rmr1_lite.grpo import train_grpo
     from rmr1_lite.sft import train_sft
 
-    probe = str(data / "validation.jsonl")
     print("\nStage 1 of 3: SFT on distilled chains")
-    sft = preset("sft", "nano", model=config.model, style="compact", chains=str(data / "chains.jsonl"),
-                 out=str(out / "sft"), seed=config.seed, epochs=config.epochs, probe=probe)  # fmt: skip
-    adapter = train_sft(sft)
+    adapter = train_sft(sft_config(config, out))
     print("\nStage 2 of 3: GRPO with the verdict-match reward")
     grpo = preset("grpo", "nano", model=str(adapter), pairs=str(data / "train.jsonl"), out=str(out / "grpo"),
-                  seed=config.seed, steps=config.steps, probe=probe)  # fmt: skip
-    grpo = changed(grpo, probe_pairs=sft.probe_pairs, max_new_tokens=sft.max_new_tokens)
+                  seed=config.seed, steps=config.steps, probe=str(data / "validation.jsonl"))  # fmt: skip
     return {"base": config.model, "sft": str(adapter), "grpo": str(train_grpo(grpo))}
+
+
+def sft_config(config: DemoConfig, out: Path) -> SFTConfig:
+    """The SFT of this chain."""
+    data = out / "data"
+    return preset("sft", "nano", model=config.model, style="compact", chains=str(data / "chains.jsonl"),
+                  out=str(out / "sft"), seed=config.seed, epochs=config.epochs, probe=str(data / "validation.jsonl"))  # fmt: skip
+
+
+def judge_of(loaded: Any, name: str) -> Judge:
+    """The judge that all figures of this chain come from: greedy, strict reading."""
+    engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=64, name=name, style="compact")
+    return Judge(engine, "compact", sampling=Sampling(max_new_tokens=SFTConfig.max_new_tokens))
 
 
 def _evaluate(
@@ -92,9 +101,7 @@ def _evaluate(
     judged = {}
     for name, spec in stages.items():
         loaded = load(spec)
-        engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=64, name=name, style="compact")
-        judge = Judge(engine, "compact", sampling=Sampling(max_new_tokens=SFTConfig.max_new_tokens))
-        result, judged[name] = evaluate(name, judge, pairs, out / "evaluation")
+        result, judged[name] = evaluate(name, judge_of(loaded, name), pairs, out / "evaluation")
         add_stage(results, result, length_bias=length_bias(pairs, judged[name]))
         if name == "base":
             letters = judge_by_letter(loaded, pairs, "compact")

@@ -18,7 +18,9 @@ from rmr1_lite.results import add_difference, add_stage, load, new, save
 from rmr1_lite.types import ORDERS, EvalResult, Generation, InputError, Judgment, Label, Look, Pair, Verdict
 
 
-def evaluate(name: str, judge: Judge, pairs: Sequence[Pair], out: Path, progress: bool = True) -> tuple[EvalResult, list[Judgment]]:
+def evaluate(
+    name: str, judge: Judge, pairs: Sequence[Pair], out: Path, progress: bool = True
+) -> tuple[EvalResult, list[Judgment]]:
     """Judge `pairs` in both orders; looks already in out/NAME.looks.jsonl are not judged again.
 
     `seconds` of the result is the sum over looks, so that a resumed evaluation reports the whole time.
@@ -65,7 +67,9 @@ def stratified(pairs: Sequence[Pair], limit: int) -> list[Pair]:
     return kept
 
 
-def compare(results: dict[str, Any], pairs: Sequence[Pair], judged: dict[str, list[Judgment]], couples: Sequence[tuple[str, str]]) -> None:
+def compare(
+    results: dict[str, Any], pairs: Sequence[Pair], judged: dict[str, list[Judgment]], couples: Sequence[tuple[str, str]]
+) -> None:
     """Add the paired difference of each (first, second) couple to `results`."""
     for first, second in couples:
         add_difference(results, first, second, paired(judged[first], judged[second], pairs))

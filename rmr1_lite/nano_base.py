@@ -104,9 +104,7 @@ def vocabulary() -> list[str]:
     from .data.nano.documents import MARKS, ODD
 
     lists = [v for name, v in vars(lexicon).items() if name.isupper() and name != "PROMPT_SPELLINGS"]
-    words = [word for some in lists for word in ([*some, *some.values()] if isinstance(some, dict) else [some] if isinstance(some, str) else some)]
-    flat = [w for word in words for w in ([word] if isinstance(word, str) else word if isinstance(word, tuple) else [])]
-    texts = [*flat, *MARKS, *ODD, lexicon.PROMPT_SPELLINGS, "system user assistant first last in so"]
+    texts = [str(lists), str(MARKS), str(ODD), lexicon.PROMPT_SPELLINGS, "system user assistant first last in so"]
     return sorted({w for text in texts for w in re.findall(r"[A-Za-z]+", text)})
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from rmr1_lite.data.chains import Chain, read_chains, write_chains
-from rmr1_lite.data.nano.dataset import FILES
 from rmr1_lite.data.files import read_pairs
+from rmr1_lite.data.nano.dataset import FILES
 from rmr1_lite.types import Pair
 
 PAIR = Pair("p", ({"role": "user", "content": "q"},), "yes", "no", "A", "Chat")

@@ -17,7 +17,7 @@ FLOORS = {
     "data": 2, "rewards": 2, "intervals": 2, "metrics": 2, "adapters": 2,
     "models": 3, "engines": 3, "shared_prefix": 3, "runs": 3,
     "judge": 4, "judge_file": 4, "ranking": 4, "letters": 4, "rollouts": 4, "group_trainer": 4,
-    "trainers": 5, "sft": 5, "grpo": 5, "results": 5, "evaluate": 5, "panels": 5, "plots": 5, "nano_base": 5,
+    "trainers": 5, "sft": 5, "grpo": 5, "results": 5, "evaluate": 5, "ablations": 5, "panels": 5, "plots": 5, "nano_base": 5,
     "report": 6, "demo": 6, "reproduce": 6, "options": 6, "__main__": 6,
 }  # fmt: skip
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "gradio", "matplotlib", "openai")

@@ -7,10 +7,9 @@ import re
 
 import pytest
 
-from rmr1_lite.metrics import score
+from rmr1_lite.metrics import paired, score
 from rmr1_lite.report import sentence, write_report
 from rmr1_lite.results import add_difference, add_stage, new, save
-from rmr1_lite.metrics import paired
 from rmr1_lite.types import Generation, InputError, Judgment, Look, Pair, Verdict
 
 HOSTILE = '</td><script>alert(1)</script><img src="http://x/y"> {{ 7*7 }}'
@@ -37,7 +36,8 @@ def run(tmp_path):
 
 
 def full(run):
-    looks = [{"order": "ab", "text": f"<type>Chat</type><eval>{HOSTILE}</eval><answer>[[A]]</answer>", "status": "ok", "label": "A"}]
+    text = f"<type>Chat</type><eval>{HOSTILE}</eval><answer>[[A]]</answer>"
+    looks = [{"order": "ab", "text": text, "status": "ok", "label": "A"}]
     pair = {"id": "p0", "prompt": [{"role": "user", "content": HOSTILE}], "response_a": HOSTILE, "response_b": "no",
             "label": "A", "section": HOSTILE}  # fmt: skip
     (run / "examples.json").write_text(json.dumps([{"pair": pair, "looks": {"sft": looks, "grpo": looks}}]))

@@ -69,22 +69,22 @@ def test_sft_learns(sft_run):
 
 
 def test_sft_shows_and_checks_the_mask(toy_base, toy_data, tmp_path, capsys):
+    from rmr1_lite.data.chains import read_chains
     from rmr1_lite.models import load
     from rmr1_lite.sft import fitting, rows_of, show_mask
-    from rmr1_lite.data.chains import read_chains
 
     tokenizer = load(str(toy_base)).tokenizer
     chains = read_chains(toy_data / "chains.jsonl").chains
     made = rows_of(chains, tokenizer, "compact")
     show_mask(made[0], tokenizer)
     assert chains[0].text in capsys.readouterr().out
-    for place, reason in ((0, "a prompt token in the loss"), (-1, "the end token not in it")):
+    for place in (0, -1):  # a prompt token in the loss; the end token not in it
         mask = list(made[0]["completion_mask"])
         mask[place] = 1 - mask[place]
         with pytest.raises(InputError, match="loss mask"):
             show_mask({**made[0], "completion_mask": mask}, tokenizer)
     lengths = sorted(len(row["input_ids"]) for row in made)
-    assert len(fitting(made, lengths[0])) == lengths.count(lengths[0]), reason
+    assert len(fitting(made, lengths[0])) == lengths.count(lengths[0])
     assert "left out" in capsys.readouterr().out
     with pytest.raises(InputError, match="max_length"):
         fitting(made, 5)

@@ -1,8 +1,8 @@
 """Chat messages -> token ids, the one way a prompt reaches a local model, in training and in judging alike.
 
 Why not `apply_chat_template` alone: a judged response may hold the tokenizer's own control tokens as text. Every added
-token inside a message is turned into without_control_tokens text first, so the only control tokens are those of the template. Our own
-verdict markers stay, they were taken out of the judged texts when the prompt was made.
+token inside a message is made inert first, so the only control tokens are those of the template. Our own verdict markers
+stay, they were taken out of the judged texts when the prompt was made.
 """
 
 from __future__ import annotations

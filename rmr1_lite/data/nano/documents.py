@@ -112,7 +112,8 @@ def solve_and_check(rng: Rng) -> Document:
     item = _item(rng, *SECTION_TASKS["Reasoning"])
     letters, replies, text = _candidates(item, rng)
     form = rng.choice(["{0} {1} {2}", "{0}: {1} is {2}.", "<note_{0}> {1}</note_{0}> {2}", "{1} {2} {0}"])
-    checks = [form.format(x, r.core, "right" if r.core == item.result else "wrong") for x, r in zip(letters, replies, strict=True)]
+    verdicts = ["right" if reply.core == item.result else "wrong" for reply in replies]
+    checks = [form.format(x, r.core, v) for x, r, v in zip(letters, replies, verdicts, strict=True)]
     said = _worked(item, rng) + "\n" + rng.choice([" ", "\n", "; "]).join(checks)
     return Document("solve_and_check", _laid_out(item, text, rng), said, keys=(item.key,))
 

@@ -1,0 +1,46 @@
+"""Does the reasoning carry the verdict? Two forced prefixes on a trained judge (the paper's question, section 5, in small).
+
+    swapped   another pair's reasoning stands before the verdict: a judge that reads its own chain follows that chain
+    blanked   the evaluation is empty: a judge that needs its chain falls to chance
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rmr1_lite.letters import BLANK, OPENING, forced_letters, judge_by_letter
+from rmr1_lite.metrics import score
+from rmr1_lite.models import Loaded
+from rmr1_lite.types import InputError, Judgment, Pair
+
+
+@dataclass(frozen=True)
+class Carried:
+    """follows: share of looks whose verdict is that of the swapped-in chain. n: looks. blank_accuracy: mean over orders."""
+
+    follows: float
+    n: int
+    blank_accuracy: float
+
+
+def reasoning_carries(loaded: Loaded, pairs: Sequence[Pair], judgments: Sequence[Judgment], style: str, seed: int = 0) -> Carried:
+    """Force another pair's chain, then none. `judgments` are the judge's own, with their texts."""
+    chains = [(j.pair_id, look.order, look.generation.text, look.verdict.label) for j in judgments for look in j.looks
+              if look.status == "ok"]  # fmt: skip
+    if len({chain[0] for chain in chains}) < 2:
+        raise InputError("Fewer than two pairs have a readable chain: there is none to swap in.")
+    random.Random(seed).shuffle(chains)
+    donors = {(pair_id, order): donor for (pair_id, order, _, _), donor in zip(chains, _turned(chains), strict=True)}
+    given = {key: text[: text.rindex(OPENING) + len(OPENING)] for key, (_, _, text, _) in donors.items()}
+    letters = forced_letters(loaded, pairs, style, given)
+    follows = sum(letters[key] == donors[key][3] for key in letters) / len(letters)
+    blank = score("blank", pairs, judge_by_letter(loaded, pairs, style, BLANK), 0.0)
+    return Carried(follows, len(letters), blank.accuracy)
+
+
+def _turned(chains: list[tuple]) -> list[tuple]:
+    """Every chain's donor: the next chain of another pair."""
+    doubled = chains + chains
+    return [next(donor for donor in doubled[i + 1 :] if donor[0] != chain[0]) for i, chain in enumerate(chains)]
