@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv test test-all lint clean
+.PHONY: help .venv demo reproduce test test-all lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,15 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	$(BIN)/python -m pip install -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install -e . --no-deps
 	@touch $@
+
+# Same reason: a training takes both cores.
+RUN := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite
+
+demo: $(STAMP)  ## the whole chain on the embedded default, in minutes: runs/demo/report.html
+	$(RUN) demo $(ARGS)
+
+reproduce: $(STAMP)  ## the README's nano table: three seeds (about an hour): runs/reproduce/summary.json
+	$(RUN) reproduce $(ARGS)
 
 test: $(STAMP)  ## the tests that need neither a browser nor patience (ten minutes at most)
 	$(PYTEST) -m "not long and not browser" $(ARGS)

@@ -105,7 +105,7 @@ def vocabulary() -> list[str]:
 
     lists = [v for name, v in vars(lexicon).items() if name.isupper() and name != "PROMPT_SPELLINGS"]
     texts = [str(lists), str(MARKS), str(ODD), lexicon.PROMPT_SPELLINGS, "system user assistant first last in so"]
-    return sorted({w for text in texts for w in re.findall(r"[A-Za-z]+", text)})
+    return sorted({w for text in texts for w in re.findall(r"[A-Za-z]+", text)} - {"True", "False"})
 
 
 def build_model(config: BaseConfig, tokenizer):

@@ -1,0 +1,92 @@
+"""The whole chain, shortened: the same code as `make demo`, on the shipped base."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rmr1_lite.ablations import _turned, reasoning_carries
+from rmr1_lite.data.files import read_pairs
+from rmr1_lite.demo import DemoConfig, run_demo, table
+from rmr1_lite.evaluate import RULES, by_rule, stratified
+from rmr1_lite.letters import OPENING, forced_letters, judge_by_letter
+from rmr1_lite.metrics import score
+from rmr1_lite.report import write_report
+from rmr1_lite.results import load
+from rmr1_lite.types import Pair
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    config = DemoConfig(out=str(tmp_path_factory.mktemp("demo")), steps=2, epochs=1.0, test_pairs=16, train_pairs=300)
+    return config, run_demo(config)
+
+
+def test_the_chain_ends_in_results_and_a_report(demo):
+    _, path = demo
+    results = load(path)
+    for stage in ("base", "sft", "grpo"):
+        row = results["stages"][stage]
+        assert row["n"] == 16 and {"strict_accuracy", "accuracy", "flip_rate", "unparsed", "seconds"} <= row.keys()
+    assert set(results["baselines"]) == {"base, likelier letter", *RULES}
+    assert {(d["first"], d["second"]) for d in results["differences"]} == {("base", "sft"), ("sft", "grpo")}
+    assert results["stages"]["sft"]["unparsed"] < 0.5, "one epoch on 36 chains already teaches the format"
+    assert results["stages"]["base"]["unparsed"] > 0.9, "the base has never seen a verdict"
+    page = write_report(path.parent).read_text()
+    assert "before and after GRPO" in page and "GRPO: right verdicts" in page
+    assert "grpo" in [column for column in table(results).columns[0].cells]
+
+
+def test_the_same_command_again_finds_everything_done(demo, capsys):
+    config, path = demo
+    before = json.loads(path.read_text())["stages"]
+    run_demo(config)
+    assert capsys.readouterr().out.count("nothing to do") == 2
+    assert json.loads(path.read_text())["stages"] == before
+
+
+def test_only_lora_tensors_of_the_shipped_path_are_saved(demo):
+    from safetensors import safe_open
+
+    _, path = demo
+    with safe_open(path.parent / "grpo" / "adapter" / "adapter_model.safetensors", "pt") as file:
+        assert all("lora_" in name for name in file.keys())  # noqa: SIM118
+
+
+def test_forced_letters_follow_what_is_forced(demo):
+    """Behind a verdict that has begun with the letter's own tokens there is nothing to choose."""
+    from rmr1_lite.models import load as load_model
+
+    _, path = demo
+    pairs = read_pairs(path.parent / "data" / "test.jsonl").pairs[:4]
+    loaded = load_model(str(path.parent / "sft" / "adapter"))
+    letters = forced_letters(loaded, pairs, "compact", {(p.id, o): OPENING for p in pairs for o in ("ab", "ba")}, batch=3)
+    alone = {key: forced_letters(loaded, pairs, "compact", {key: OPENING})[key] for key in letters}
+    assert letters == alone, "padding and batches change nothing"
+    judged = judge_by_letter(loaded, pairs, "compact")
+    assert [look.verdict.label for j in judged for look in j.looks] == list(letters[p.id, o] for p in pairs for o in ("ab", "ba"))
+    carried = reasoning_carries(loaded, pairs, judged, "compact")
+    assert carried.n == 8 and 0 <= carried.follows <= 1
+
+
+def test_donors_are_other_pairs():
+    chains = [(name, order, "t", "A") for name in "xyz" for order in ("ab", "ba")]
+    assert all(donor[0] != chain[0] for chain, donor in zip(chains, _turned(chains), strict=True))
+
+
+PAIRS = [Pair(f"p{i}", ({"role": "user", "content": "q"},), "longer one", "short", "AB"[i % 2], f"s{i % 3}") for i in range(30)]
+
+
+def test_rules_see_what_is_shown():
+    always = score("a", PAIRS, by_rule(PAIRS, RULES["always A"]), 0.0)
+    assert (always.strict_accuracy, always.accuracy, always.flip_rate, always.a_share) == (0, 0.5, 1, 1)
+    longer = score("l", PAIRS, by_rule(PAIRS, RULES["longer"]), 0.0)
+    assert (longer.strict_accuracy, longer.flip_rate) == (0.5, 0)
+
+
+@pytest.mark.parametrize("limit", [3, 9, 10, 29])
+def test_a_limit_keeps_the_shares_of_the_sections(limit):
+    kept = stratified(PAIRS, limit)
+    counts = [sum(p.section == f"s{i}" for p in kept) for i in range(3)]
+    assert max(counts) - min(counts) == 0 and abs(len(kept) - limit) < 3
