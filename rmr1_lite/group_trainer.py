@@ -1,8 +1,8 @@
 """TRL's GRPO trainer with each prompt computed once per group (`rmr1_lite.shared_prefix`). Not for Unsloth, which has its own.
 
-Three differences from TRL, none in what is optimised: rollouts and log-probabilities share their prompts, rollouts draw
-from a generator seeded by (seed, step), so that a resumed run draws the same, and groups whose rewards are all equal are
-left out of the training pass: without a KL term their gradient is zero.
+Differences from TRL, none in what is optimised: rollouts and log-probabilities share their prompts; rollouts come from a
+merged copy and draw from a generator seeded by (seed, step), so that a resumed run draws the same; groups whose rewards
+are all equal are left out of the training pass, since without a KL term their gradient is zero.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from rmr1_lite.engines.render import end_ids
+from rmr1_lite.models import MergedCopy
 from rmr1_lite.shared_prefix import rollout, token_logps
 
 
@@ -26,11 +27,17 @@ def shared_prefix_trainer() -> type:
         def _generate_single_turn(
             self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, n: int, has_tool_images: bool = False
         ) -> tuple[list[list[int]], None]:
-            model = self.accelerator.unwrap_model(self.model)
+            model = self._merged()
             generator = torch.Generator(model.device).manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
             ends = end_ids(model, self.processing_class)
             groups = rollout(model, prompt_ids[::n], n, self.max_completion_length, self.temperature, ends, generator)
             return [row for group in groups for row in group], None
+
+        def _merged(self) -> Any:
+            """The policy as it stands, in dequantised weights."""
+            if not hasattr(self, "merged_copy"):
+                self.merged_copy = MergedCopy(self.accelerator.unwrap_model(self.model))
+            return self.merged_copy.refresh()
 
         def _get_per_token_logps_and_entropies(
             self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, batch_size: int | None = None,

@@ -73,8 +73,9 @@ def test_entropies_are_those_of_the_distribution():
     import torch
 
     model = model_of("qwen2")
-    _, _, entropies = token_logps(model, [[5, 6]], [[[7]]])
+    _, _, entropies = token_logps(model, [[5, 6]], [[[7], [8]]])
     probabilities = model(input_ids=torch.tensor([[5, 6]])).logits[0, -1].softmax(-1)
+    assert entropies[1, 0] == entropies[0, 0], "the other rows hold the mean of the first ones"
     assert entropies[0, 0].item() == pytest.approx(-(probabilities * probabilities.log()).sum().item(), abs=1e-5)
 
 

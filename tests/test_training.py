@@ -90,6 +90,22 @@ def test_sft_shows_and_checks_the_mask(toy_base, toy_data, tmp_path, capsys):
         fitting(made, 5)
 
 
+def test_the_merged_copy_writes_what_the_adapter_writes(sft_run):
+    """Also after the adapter has changed, and the 4-bit base stays as it was."""
+    import torch
+
+    from rmr1_lite.models import MergedCopy, load
+
+    model = load(str(sft_run / "adapter"), trainable=True).model
+    ids, copy = torch.arange(5, 25)[None], MergedCopy(model)
+    for _ in range(2):
+        with torch.no_grad():
+            assert torch.allclose(copy.refresh()(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-3)
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name:
+                    parameter.add_(torch.randn_like(parameter) * 0.2)
+
+
 def test_grpo_starts_as_the_sft_policy_with_a_kl_of_zero(sft_run, toy_data, tmp_path, capsys):
     from rmr1_lite.grpo import train_grpo
 
