@@ -4,44 +4,53 @@ Why three kinds. A proportion over pairs (strict accuracy, flip rate) has indepe
 which stays inside [0, 1] and keeps a width at 0 and 1. The two looks at one pair share everything but the order, so a
 mean over looks (accuracy, unparsed, A-share) resamples whole pairs. Two judges on the same pairs differ only where
 they disagree, so their difference takes Newcombe's interval for matched pairs and McNemar's exact test.
+
+    wilson(81, 263)  # (0.2553, 0.3662)
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
+Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 10_000
+ENOUGH = 10  # pairs
 
 
 def wilson(count: float, n: int) -> tuple[float, float]:
-    """Wilson's score interval of the proportion count / n."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(count, n, alpha=0.05, method="wilson")
+    """Wilson's score interval of the share count / n; `count` need not be whole."""
+    share, weight = count / n, Z * Z / n
+    centre = (share + weight / 2) / (1 + weight)
+    half = math.sqrt(share * (1 - share) * weight + weight * weight / 4) / (1 + weight)
     # rounding must not push a bound past the share it belongs to
-    return max(0.0, min(float(low), count / n)), min(1.0, max(float(high), count / n))
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
 def clustered(counts: Sequence[tuple[float, float]], seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap of sum(x) / sum(y) over pairs, each a cluster (x, y); (nan, nan) when every y is 0.
 
     Drawing n pairs with replacement is drawing how often each *distinct* (x, y) comes up: a multinomial. That is the
-    same distribution and costs nothing at 20,000 pairs. Where all pairs agree the bootstrap has no width, which would
-    claim certainty: Wilson's interval on the number of pairs is used instead.
+    same distribution and costs nothing at 20,000 pairs.
+
+    A bootstrap knows only the spread it sees. With fewer than `ENOUGH` pairs off the common value it is too narrow
+    (its upper bound lies below a true unparsed share of 0.5 % in 11 % of sets of 400 pairs, not in 2.5 %), and with
+    none it has no width at all. Wilson's interval on the number of pairs stands in there, rather too wide.
     """
     import numpy as np
 
     rows, times = np.unique(np.asarray(counts, dtype=float), axis=0, return_counts=True)
-    if not rows[:, 1].any():
+    rows, times = rows[rows[:, 1] > 0], times[rows[:, 1] > 0]
+    if not len(rows):
         return math.nan, math.nan
-    drawn = np.random.default_rng(seed).multinomial(times.sum(), times / times.sum(), size=RESAMPLES)
-    top, bottom = drawn @ rows[:, 0], drawn @ rows[:, 1]
-    low, high = np.quantile(top[bottom > 0] / bottom[bottom > 0], (0.025, 0.975))
-    if high - low > 1e-12:
-        return float(low), float(high)
-    with_data = int(times[rows[:, 1] > 0].sum())
-    return wilson(float(low) * with_data, with_data)
+    n = int(times.sum())
+    if n - times.max() < ENOUGH:
+        share = float(times @ rows[:, 0] / (times @ rows[:, 1]))
+        return wilson(share * n, n)
+    drawn = np.random.default_rng(seed).multinomial(n, times / n, size=RESAMPLES)
+    low, high = np.quantile((drawn @ rows[:, 0]) / (drawn @ rows[:, 1]), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def newcombe_paired(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
@@ -59,11 +68,10 @@ def newcombe_paired(both: int, only_first: int, only_second: int, neither: int) 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Two-sided exact McNemar p: would pairs on which the judges differ split this unevenly by a fair coin?"""
-    from statsmodels.stats.contingency_tables import mcnemar
+    from scipy.stats import binomtest
 
-    if only_first + only_second == 0:
-        return 1.0
-    return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
+    differ = only_first + only_second
+    return float(binomtest(only_first, differ).pvalue) if differ else 1.0
 
 
 def _phi(a: int, b: int, c: int, d: int) -> float:

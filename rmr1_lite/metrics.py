@@ -20,6 +20,7 @@ Use: `score("sft", pairs, judgments, seconds)`, `paired(sft_judgments, grpo_judg
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -77,19 +78,19 @@ def score(
     """All figures of one judge on `pairs`, with 95 % intervals (see the module text for each formula).
 
     seconds: wall time of the judging. seed: of the bootstrap, so that the same judgments give the same interval.
-    Raises InputError for a pair without a label, without a judgment, judged twice, or seen in one order only.
+    Errors: InputError for a pair without a label, without a judgment, judged twice, or seen in one order only.
     """
     judged = _matched(pairs, judgments)
     tallies = [_tally(pair, judgment) for pair, judgment in judged]
     looks = [look for _, judgment in judged for look in judgment.looks]
-    shares = {status: sum(look.status == status for look in looks) / len(looks) for status in STATUSES}
+    counts = Counter(look.status for look in looks)
     return EvalResult(
         name=name,
         n=len(tallies),
         **_figures(tallies),
         mean_tokens=sum(t.tokens for t in tallies) / len(looks),
         seconds=float(seconds),
-        statuses={status: share for status, share in shares.items() if share or status == "ok"},
+        statuses={status: counts[status] / len(looks) for status in STATUSES if counts[status] or status == "ok"},
         intervals=_intervals(tallies, seed),
         sections=_by_section(tallies),
     )
@@ -98,8 +99,8 @@ def score(
 def paired(first: Iterable[Judgment], second: Iterable[Judgment], pairs: Sequence[Pair]) -> PairedDifference:
     """Strict accuracy of `second` minus that of `first` on the same pairs.
 
-    The interval is Newcombe's for matched pairs, the p-value McNemar's exact one; both look only at how the pairs
-    fall on (first right, second right), so pairs on which both fail or both succeed make it narrow, not wide.
+    Right means right in both orders. The interval is Newcombe's for matched pairs, the p-value McNemar's exact one.
+    Errors: InputError as in `score`.
     """
     rights = [
         (_tally(pair, one).strict, _tally(pair, two).strict)
@@ -121,52 +122,64 @@ def length_bias(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> dict[st
     """
     groups: dict[str, list[_Tally]] = {}
     for pair, judgment in _matched(pairs, judgments):
-        right, wrong = (pair.response_a, pair.response_b)[:: 1 if pair.label == "A" else -1]
-        longer = "equal" if len(right) == len(wrong) else "longer" if len(right) > len(wrong) else "shorter"
-        groups.setdefault(longer, []).append(_tally(pair, judgment))
+        groups.setdefault(_length_of_right(pair), []).append(_tally(pair, judgment))
     return {name: _summary(groups[name]) for name in ("longer", "shorter", "equal") if name in groups}
 
 
+def _length_of_right(pair: Pair) -> str:
+    a, b = len(pair.response_a), len(pair.response_b)
+    if a == b:
+        return "equal"
+    return "longer" if (a > b) == (pair.label == "A") else "shorter"
+
+
 def as_dict(result: EvalResult) -> dict[str, Any]:
-    """JSON values only: tuples become lists and a figure that does not exist (nan) becomes None."""
-    return _plain(asdict(result))
+    """JSON values only: see `json_values`."""
+    return json_values(asdict(result))
+
+
+def json_values(value: Any) -> Any:
+    """The same value for JSON: tuples become lists, and a figure that does not exist (nan) becomes None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: json_values(item) for key, item in value.items()}
+    return [json_values(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def from_dict(row: Mapping[str, Any]) -> EvalResult:
     """The inverse of `as_dict`; other keys are left aside, a missing one is an InputError."""
-    optional = {"statuses", "intervals", "sections"}
-    for item in fields(EvalResult):
-        if item.name not in row and item.name not in optional:
-            raise InputError(f"result {row.get('name', '?')!r}: field {item.name!r} is missing; write it with as_dict")
-    values = {item.name: _number(row[item.name]) for item in fields(EvalResult) if item.name in row}
-    values["intervals"] = {k: (_number(v[0]), _number(v[1])) for k, v in row.get("intervals", {}).items()}
-    values["sections"] = {k: {m: _number(v) for m, v in s.items()} for k, s in row.get("sections", {}).items()}
+    names = [item.name for item in fields(EvalResult)]
+    if missing := [name for name in names if name not in row]:
+        raise InputError(f"result {row.get('name', '?')!r}: field {missing[0]!r} is missing. Write it with as_dict.")
+    values = {name: _number(row[name]) for name in names}
+    values["intervals"] = {k: (_number(low), _number(high)) for k, (low, high) in row["intervals"].items()}
+    values["sections"] = {k: {m: _number(v) for m, v in s.items()} for k, s in row["sections"].items()}
     return EvalResult(**values)
 
 
 def _matched(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> list[tuple[Pair, Judgment]]:
     """Each pair with its judgment, in the order of `pairs`; judgments of other pairs are left aside."""
     if not pairs:
-        raise InputError("no pairs to score: the set is empty; pass at least one labelled pair")
+        raise InputError("No pairs to score: the set is empty. Give at least one labelled pair.")
     by_id: dict[str, Judgment] = {}
     for judgment in judgments:
         if judgment.pair_id in by_id:
-            raise InputError(f"pair {judgment.pair_id!r} is judged twice; keep one judgment per pair")
+            raise InputError(f"pair {judgment.pair_id!r:.80} is judged twice. Keep one judgment per pair.")
         by_id[judgment.pair_id] = judgment
     if len({pair.id for pair in pairs}) < len(pairs):
-        raise InputError("two pairs have the same id; give every pair an id of its own")
+        raise InputError("Two pairs have the same id. Give every pair its own.")
     return [(pair, _checked(pair, by_id.get(pair.id))) for pair in pairs]
 
 
 def _checked(pair: Pair, judgment: Judgment | None) -> Judgment:
+    name = f"pair {pair.id!r:.80}"
     if pair.label is None:
-        raise InputError(f"pair {pair.id!r} has no label; only labelled pairs can be scored, use `judge` for the rest")
+        raise InputError(f"{name} has no label. Only labelled pairs can be scored; `judge` takes the others.")
     if judgment is None:
-        raise InputError(f"pair {pair.id!r} has no judgment; finish the evaluation or pass only the judged pairs")
-    missing = set(ORDERS) - {look.order for look in judgment.looks}
-    if missing:
-        orders = ", ".join(sorted(missing))
-        raise InputError(f"pair {pair.id!r} was never shown in order {orders}; judge it in both orders to score it")
+        raise InputError(f"{name} has no judgment. Finish the evaluation, or give the judged pairs only.")
+    if missing := set(ORDERS) - {look.order for look in judgment.looks}:
+        raise InputError(f"{name} was never shown in order {', '.join(sorted(missing))}. Judge it in both orders.")
     return judgment
 
 
@@ -214,14 +227,6 @@ def _by_section(tallies: Sequence[_Tally]) -> dict[str, dict[str, float]]:
 def _summary(tallies: Sequence[_Tally]) -> dict[str, float]:
     low, high = wilson(sum(t.strict for t in tallies), len(tallies))
     return {"n": len(tallies), **_figures(tallies), "strict_accuracy_low": low, "strict_accuracy_high": high}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _number(value: Any) -> Any:

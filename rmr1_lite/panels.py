@@ -48,23 +48,27 @@ def points(rows: Rows, key: str) -> tuple[list[float], list[float]]:
     return [step for step, _ in finite], [value for _, value in finite]
 
 
-def smooth(values: Sequence[float], half: int | None = None) -> list[float]:
-    """Centred moving average of up to 2 * half + 1 values, narrower towards both ends: it does not lag."""
-    last = len(values) - 1
-    half = max(1, len(values) // 16) if half is None else half
+def smooth(values: Sequence[float]) -> list[float]:
+    """Centred moving average over an eighth of the values, narrower towards both ends: it does not lag."""
+    last, half = len(values) - 1, max(1, len(values) // 16)
     reach = [min(i, last - i, half) for i in range(len(values))]
     return [sum(values[i - r : i + r + 1]) / (2 * r + 1) for i, r in enumerate(reach)]
 
 
-def _curve(axes: Any, rows: Rows, key: str, label: str, colour: str, plain: bool = False) -> None:
-    """The log faintly, its moving average on top; `plain` draws the log alone."""
+def _curve(axes: Any, rows: Rows, key: str, label: str, colour: str) -> None:
+    """The log faintly, its moving average on top."""
     steps, values = points(rows, key)
-    if not steps:
-        return
-    if not plain:
+    if steps:
+        marker = "o" if len(steps) == 1 else None
         axes.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
-    marker = "o" if len(steps) == 1 else None
-    axes.plot(steps, values if plain else smooth(values), color=colour, linewidth=2, label=label, marker=marker)
+        axes.plot(steps, smooth(values), color=colour, linewidth=2, label=label, marker=marker)
+
+
+def _dots(axes: Any, rows: Rows, key: str, label: str, colour: str) -> None:
+    """Round points: the probe set, or what was held out."""
+    steps, values = points(rows, key)
+    if steps:  # without the check the legend would name what is not there
+        axes.plot(steps, values, color=colour, marker="o", markersize=4.5, linewidth=1.2, label=label)
 
 
 def _shares(axes: Any) -> None:
@@ -82,26 +86,19 @@ def _simple(axes: Any, rows: Rows, theme: Theme, key: str, colour: int = 0) -> N
 
 def _loss(axes: Any, rows: Rows, theme: Theme) -> None:
     _curve(axes, rows, "loss", "training", theme.line[0])
-    for key, colour in (("eval/loss", 2), ("eval_loss", 2)):
-        steps, values = points(rows, key)
-        if steps:
-            axes.plot(steps, values, color=theme.line[colour], marker="o", markersize=4, label="held out")
+    _dots(axes, rows, "eval/loss", "held out", theme.line[2])
 
 
 def _held_out(axes: Any, rows: Rows, theme: Theme) -> None:
-    """Every eval/... share that is not the loss."""
-    keys = sorted({key for row in rows for key in row if key.startswith("eval/") and key in EVAL_SHARES})
-    for index, key in enumerate(keys):
-        steps, values = points(rows, key)
-        name = key.removeprefix("eval/").replace("_", " ")
-        axes.plot(steps, values, color=theme.line[index], marker="o", markersize=4, label=name)
+    for index, (key, label) in enumerate(HELD_OUT.items()):
+        _dots(axes, rows, key, label, theme.line[index])
     _shares(axes)
 
 
 def _accuracy(axes: Any, rows: Rows, theme: Theme) -> None:
     _curve(axes, rows, "verdict/accuracy", "rollouts, one order", theme.line[0])
-    steps, values = points(rows, "probe/strict_accuracy")
-    axes.plot(steps, values, color=theme.line[2], marker="o", markersize=5, linewidth=1.2, label="probe, both orders")
+    _dots(axes, rows, "probe/accuracy", "probe, one order", theme.line[1])
+    _dots(axes, rows, "probe/strict_accuracy", "probe, both orders", theme.line[2])
     _shares(axes)
 
 
@@ -114,11 +111,12 @@ def _reward(axes: Any, rows: Rows, theme: Theme) -> None:
 def _unread(axes: Any, rows: Rows, theme: Theme) -> None:
     """Shares without a verdict, stacked: their top edge is what the model loses to form alone."""
     names = [name for name in UNREAD if points(rows, f"status/{name}")[0]]
-    whole = [row for row in rows if all(isinstance(row.get(f"status/{name}"), int | float) for name in names)]
-    layers = [points(whole, f"status/{name}")[1] for name in names]
+    seen = [row for row in rows if any(f"status/{name}" in row for name in names)]
+    layers = [[row.get(f"status/{name}") or 0.0 for row in seen] for name in names]
     colours = [theme.line[UNREAD.index(name) + 1] for name in names]
-    axes.stackplot([row["step"] for row in whole], layers, labels=names, colors=colours, alpha=0.85, linewidth=0)
-    top = max((sum(column) for column in zip(*layers, strict=True)), default=0)
+    axes.stackplot([row["step"] for row in seen], layers, labels=names, colors=colours, alpha=0.85, linewidth=0)
+    _dots(axes, rows, "probe/unparsed", "probe", theme.line[0])
+    top = max([sum(column) for column in zip(*layers, strict=True)] + points(rows, "probe/unparsed")[1], default=0)
     _shares(axes)
     if top < 0.2:  # a small trouble must be seen too, but a scale that shows 0.1 % as a mountain would alarm
         axes.set_yticks([0, 0.05, 0.1, 0.15, 0.2])
@@ -127,7 +125,8 @@ def _unread(axes: Any, rows: Rows, theme: Theme) -> None:
 
 def _position(axes: Any, rows: Rows, theme: Theme) -> None:
     _curve(axes, rows, "a_share", "says A", theme.line[0])
-    _curve(axes, rows, "flip_rate", "changes its mind when exchanged", theme.line[3])
+    _curve(axes, rows, "flip_rate", "flips when exchanged", theme.line[3])
+    _dots(axes, rows, "probe/flip_rate", "probe flips", theme.line[2])
     axes.axhline(0.5, color=theme.muted, linewidth=0.8, linestyle="--")
     _shares(axes)
 
@@ -137,20 +136,30 @@ def _zero_variance(axes: Any, rows: Rows, theme: Theme) -> None:
     _shares(axes)
 
 
-LENGTH = "completion/mean_tokens"
+def _one(title: str, key: str, colour: int = 0) -> Panel:
+    return Panel(title, (key,), partial(_simple, key=key, colour=colour))
+
+
 UNREAD = ("missing", "conflict", "trailing", "truncated")
-EVAL_SHARES = ("eval/strict_accuracy", "eval/accuracy", "eval/flip_rate", "eval/unparsed", "eval/token_accuracy")
+HELD_OUT = {
+    "eval/strict_accuracy": "right in both orders",
+    "eval/accuracy": "right in one order",
+    "eval/flip_rate": "flips",
+    "eval/unparsed": "unparsed",
+}
 SFT_PANELS = (
-    Panel("SFT: loss on the chains", ("loss", "eval/loss", "eval_loss"), _loss),
-    Panel("SFT: on held-out pairs", EVAL_SHARES, _held_out),
+    Panel("SFT: loss on the chains", ("loss", "eval/loss"), _loss),
+    Panel("SFT: on held-out pairs", tuple(HELD_OUT), _held_out),
 )
 GRPO_PANELS = (
     Panel("GRPO: right verdicts", ("verdict/accuracy", "probe/strict_accuracy"), _accuracy),
     Panel("GRPO: reward", ("reward/mean",), _reward),
     Panel("GRPO: outputs without a verdict", tuple(f"status/{name}" for name in UNREAD), _unread),
     Panel("GRPO: position", ("a_share", "flip_rate"), _position),
-    Panel("GRPO: mean chain length, tokens", (LENGTH,), partial(_simple, key=LENGTH)),
+    _one("GRPO: mean chain length, tokens", "completion/mean_tokens"),
     Panel("GRPO: groups without a signal", ("zero_variance",), _zero_variance),
-    Panel("GRPO: KL from the start", ("kl",), partial(_simple, key="kl", colour=3)),
-    Panel("GRPO: tokens per second", ("tokens_per_second",), partial(_simple, key="tokens_per_second", colour=5)),
+    _one("GRPO: KL from the start", "kl", 3),
+    _one("GRPO: entropy of the policy, nats", "entropy", 1),
+    _one("GRPO: tokens per second", "tokens_per_second", 5),
+    _one("GRPO: peak memory, GB", "peak_memory_gb", 5),
 )

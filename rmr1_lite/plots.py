@@ -27,7 +27,7 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
     steps: dict[float, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
-        row = _row(line, f"{path} line {number}", last=number == len(lines))
+        row = _row(line, f"{path}, row {number}", last=number == len(lines))
         if row is not None:
             steps.setdefault(row["step"], {}).update(row)
     return [steps[step] for step in sorted(steps)]
@@ -59,7 +59,7 @@ def plot_curves(run_dir: str | os.PathLike[str]) -> Path:
     """Write `run_dir`/curves.png from its metrics.jsonl, or from those of its sft/ and grpo/ folders."""
     drawn = [(panel, rows) for stage, rows in read_logs(run_dir).items() for panel in panels(rows, stage)]
     if not drawn:
-        raise InputError(f"{run_dir} holds no metrics.jsonl with figures; train first, or name the run's own folder")
+        raise InputError(f"{run_dir} holds no metrics.jsonl with figures. Train first, or give the run's own folder.")
     columns = min(2, len(drawn))
     figure, grid = _figure(-(-len(drawn) // columns), columns, LIGHT)
     for axes, (panel, rows) in zip(grid, drawn, strict=False):
@@ -81,9 +81,9 @@ def _row(line: str, where: str, last: bool) -> dict[str, Any] | None:
     except json.JSONDecodeError as error:
         if last:  # no line end: the process was killed while it wrote
             return None
-        raise InputError(f"{where} is not JSON ({error.msg}); remove the line") from None
+        raise InputError(f"{where} is not JSON ({error.msg}). Remove the line.") from None
     if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
-        raise InputError(f"{where} has no number in field 'step'; remove the line")
+        raise InputError(f"{where} has no number in field 'step'. Remove the line.")
     return row
 
 

@@ -4,8 +4,8 @@
      "data": {...what was judged, free...},
      "stages":      {"base": STAGE, "sft": STAGE, "grpo": STAGE},
      "baselines":   {"always A": STAGE, ...}                       measured here, like the stages
-     "differences": [{"first": "sft", "second": "grpo", "metric": "strict_accuracy",
-                      "difference", "low", "high", "p_value"}]     second minus first
+     "differences": [{"first": "sft", "second": "grpo", "metric": "strict_accuracy", "difference", "low", "high",
+                      "p_value", "n", "gained", "lost"}]           second minus first
      "quoted":      {"RM-R1 7B": {"source": "paper, table 1", "RewardBench": 0.852, ...}}}  not measured here
 
 A STAGE is `metrics.as_dict` of an EvalResult, with whatever else the writer adds (`length_bias`, a note). One checked
@@ -17,6 +17,7 @@ Use: `results = new(seed=0, command="rmr1_lite demo")`, `add_stage(results, scor
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,18 +25,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.metrics import PairedDifference, as_dict, from_dict
+from rmr1_lite import runs
+from rmr1_lite.data.files import write_json
+from rmr1_lite.metrics import PairedDifference, as_dict, json_values
 from rmr1_lite.types import EvalResult, InputError
 
 SCHEMA = 1
-PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
 SHARES = ("strict_accuracy", "accuracy", "flip_rate", "a_share", "unparsed")
 _TOP = {"schema": int, "created": str, "versions": dict, "seed": int, "command": str, "data": dict}
 _PARTS = {"stages": dict, "differences": list, "baselines": dict, "quoted": dict}
-_STAGE = {"n": int, "seconds": float, "mean_tokens": float, "statuses": dict, "intervals": dict, "sections": dict}
-_DIFFERENCE = {"first": str, "second": str, "metric": str, **dict.fromkeys(("difference", "low", "high"), float)}
-_DIFFERENCE["p_value"] = float
+_STAGE = {"name": str, "n": int, "seconds": float, "mean_tokens": float}
+_STAGE |= dict.fromkeys(("statuses", "intervals", "sections"), dict)
+_DIFFERENCE = dict.fromkeys(("first", "second", "metric"), str)
+_DIFFERENCE |= dict.fromkeys(("difference", "low", "high", "p_value"), float) | dict.fromkeys(("gained", "lost"), int)
+_SECTION = {"n": int, "strict_accuracy": float, "strict_accuracy_low": float, "strict_accuracy_high": float}
 _WORDS = {int: "a whole number", float: "a number", str: "a text", dict: "an object", list: "a list"}
+_REMEDY = "Run the evaluation again"
 
 
 def new(seed: int, command: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -46,22 +51,15 @@ def new(seed: int, command: str, data: Mapping[str, Any] | None = None) -> dict[
 
 
 def versions() -> dict[str, str]:
-    """Installed versions by package name, read from their metadata, so nothing heavy is imported."""
+    """Versions of Python and of what is installed, read from the packages' metadata: nothing heavy is imported."""
     import platform
-    from importlib import metadata
 
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **runs.versions()}
 
 
 def add_stage(results: dict[str, Any], result: EvalResult, *, baseline: bool = False, **extra: Any) -> None:
-    """Put one judge's figures under its name; `extra` (JSON values) is kept beside them."""
-    results["baselines" if baseline else "stages"][result.name] = {**as_dict(result), **extra}
+    """Put one judge's figures under its name; `extra` (dicts, lists, texts, numbers) is kept beside them."""
+    results["baselines" if baseline else "stages"][result.name] = {**as_dict(result), **json_values(extra)}
 
 
 def add_difference(results: dict[str, Any], first: str, second: str, difference: PairedDifference) -> None:
@@ -72,22 +70,11 @@ def add_difference(results: dict[str, Any], first: str, second: str, difference:
     results["differences"] = [*others, row]
 
 
-def stage(results: Mapping[str, Any], name: str) -> EvalResult:
-    """One stage or baseline as an EvalResult."""
-    rows = {**results["baselines"], **results["stages"]}
-    if name not in rows:
-        raise InputError(f"results hold no stage {name!r}; they hold {', '.join(rows) or 'none'}")
-    return from_dict({"name": name, **rows[name]})
-
-
 def save(results: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     """Check, then write in one move: a reader never sees half a file, a refused one leaves the old file alone."""
     path = Path(path)
     validate(results, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_text(json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    write_json(path, json_values(results))
     return path
 
 
@@ -96,51 +83,73 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         results = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; write it with `rmr1_lite demo` or `rmr1_lite evaluate`") from None
+        remedy = "Make it with `python -m rmr1_lite demo` or `python -m rmr1_lite evaluate`"
+        raise InputError(f"{path} does not exist. {remedy}.") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}. Give a results.json that can be read.") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); write it again with results.save") from None
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}). {_REMEDY}.") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{path} line {error.lineno} is not JSON ({error.msg}); write it with results.save") from None
+        raise InputError(f"{path} line {error.lineno} is not JSON ({error.msg}). {_REMEDY}.") from None
     validate(results, str(path))
     return results
 
 
 def validate(results: Any, source: str = "results") -> None:
     """Raise an InputError that names the first missing or wrong field; return nothing when all is well."""
-    if not isinstance(results, dict):
-        raise InputError(f"{source} must hold a JSON object, not {type(results).__name__}")
-    schema = results.get("schema", SCHEMA)
-    if schema != SCHEMA:
-        raise InputError(f"{source}: schema is {schema!r} and this version reads {SCHEMA}; run the evaluation again")
-    _require(results, {**_TOP, **_PARTS}, source)
+    require(results, {"schema": int}, source)
+    if results["schema"] != SCHEMA:
+        raise InputError(f"{source}: schema is {results['schema']} and this version reads {SCHEMA}. {_REMEDY}.")
+    require(results, {**_TOP, **_PARTS}, source)
     for part in ("stages", "baselines"):
         for name, row in results[part].items():
             _stage(row, f"{source}: {part}.{name}")
     for index, row in enumerate(results["differences"]):
-        _require(row, _DIFFERENCE, f"{source}: differences[{index}]")
+        require(row, _DIFFERENCE, f"{source}: differences[{index}]")
     for name, row in results["quoted"].items():
-        _require(row, {"source": str}, f"{source}: quoted.{name}")
+        require(row, {"source": str}, f"{source}: quoted.{name}")
+
+
+def require(row: Any, kinds: Mapping[str, type], where: str) -> None:
+    """Raise an InputError unless `row` is an object that holds every field of `kinds` in its kind."""
+    if not isinstance(row, Mapping):
+        raise InputError(f"{where} must be an object, not {type(row).__name__}. {_REMEDY}.")
+    for name, kind in kinds.items():
+        if name not in row:
+            raise InputError(f"{where}: field {name!r} is missing. {_REMEDY}.")
+        if not _is(kind, row[name]):
+            raise InputError(f"{where}: field {name!r} must be {_WORDS[kind]}, not {row[name]!r:.80}. {_REMEDY}.")
 
 
 def _stage(row: Any, where: str) -> None:
-    # a_share is None where no look could be read; every other share exists as soon as there is one pair
-    unread = isinstance(row, dict) and row.get("a_share", 0.0) is None
-    shares = {name: float for name in SHARES if not (unread and name == "a_share")}
-    _require(row, {**_STAGE, **shares}, where)
-    for name in shares:
-        if not 0 <= row[name] <= 1:
-            raise InputError(f"{where}.{name} is {row[name]}; a share lies between 0 and 1")
+    require(row, _STAGE, where)
+    for name in SHARES:
+        # no look could be read: then there is no share of A, while every other share exists from one pair on
+        if name != "a_share" or row.get(name, 0.0) is not None:
+            require(row, {name: float}, where)
+            _share(row[name], f"{where}.{name}")
+    _interval(row["intervals"].get("strict_accuracy"), f"{where}.intervals.strict_accuracy")
     for name, bounds in row["intervals"].items():
-        if not (isinstance(bounds, list | tuple) and len(bounds) == 2):
-            raise InputError(f"{where}.intervals.{name} must be [low, high]")
+        if bounds != [None, None]:
+            _interval(bounds, f"{where}.intervals.{name}")
+    for name, section in row["sections"].items():
+        require(section, _SECTION, f"{where}.sections.{name}")
 
 
-def _require(row: Any, kinds: Mapping[str, type], where: str) -> None:
-    if not isinstance(row, dict):
-        raise InputError(f"{where} must be an object, not {type(row).__name__}")
-    for name, kind in kinds.items():
-        if name not in row:
-            raise InputError(f"{where}: field {name!r} is missing; results.save writes every field")
-        accepted = (int, float) if kind is float else kind
-        if not isinstance(row[name], accepted) or (kind in (int, float) and isinstance(row[name], bool)):
-            raise InputError(f"{where}: field {name!r} must be {_WORDS[kind]}, not {row[name]!r}")
+def _interval(bounds: Any, where: str) -> None:
+    if not (isinstance(bounds, list | tuple) and len(bounds) == 2 and all(_is(float, bound) for bound in bounds)):
+        raise InputError(f"{where} must be [low, high], not {bounds!r:.80}. {_REMEDY}.")
+    for bound in bounds:
+        _share(bound, where)
+
+
+def _share(value: float, where: str) -> None:
+    if not 0 <= value <= 1:
+        raise InputError(f"{where} is {value}. A share lies between 0 and 1.")
+
+
+def _is(kind: type, value: Any) -> bool:
+    """Whether `value` is of the kind; a float may be whole but must be finite, and a truth value is no number."""
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

@@ -94,7 +94,7 @@ def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[d
         config, num_train_epochs=config.epochs, per_device_train_batch_size=config.micro_batch,
         gradient_accumulation_steps=config.batch_size // config.micro_batch, lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": 0.1}, max_length=None, packing=False, completion_only_loss=True,
-        assistant_only_loss=False, loss_type="nll", eos_token=None,
+        assistant_only_loss=False, loss_type="chunked_nll", eos_token=None,
     ))  # fmt: skip
     data = Dataset.from_list([{k: row[k] for k in ("input_ids", "completion_mask")} for row in rows])
     probe = probe_of(loaded, style, probe_pairs(config), config)
