@@ -1,7 +1,7 @@
-"""runs/.../report.html: one self-contained page with the result, the training curves, and judged pairs before and after.
+"""RUN/report.html: one self-contained page with the result, the training curves, and judged pairs before and after.
 
-No request leaves the page and no script runs in it: plots are inlined, and everything that a model or a user wrote is
-escaped by the template engine.
+It is read without a network and may be passed on, so plots are inlined, no request leaves the page and no script runs
+in it. What a model or a user wrote is escaped by the template engine and shown as it was written.
 
     python -m rmr1_lite report runs/demo
 """
@@ -10,34 +10,50 @@ from __future__ import annotations
 
 import base64
 import json
-import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.data.files import atomic_write_text
+from rmr1_lite.data.rows import RowError, pair_from_row
 from rmr1_lite.panels import DARK, LIGHT
 from rmr1_lite.plots import panel_png, panels, read_logs
-from rmr1_lite.results import load
-from rmr1_lite.types import InputError
+from rmr1_lite.results import load, require
+from rmr1_lite.types import OTHER, InputError, Pair
 from rmr1_lite.verdict import parse
 
 TEMPLATES = Path(__file__).parent / "templates"
-SECTIONS = ("type", "rubric", "solution", "eval", "answer")  # the outer ones; what is inside them stands in their text
-FIGURES = (("strict_accuracy", "strict accuracy"), ("accuracy", "accuracy"), ("flip_rate", "flip rate"),
-           ("a_share", "says A"), ("unparsed", "unparsed"))  # fmt: skip
+FIGURES = {"accuracy": "accuracy", "flip_rate": "flip rate", "a_share": "says A", "unparsed": "unparsed"}
+OUTER = ("think", "type", "rubric", "solution", "eval", "answer")  # what stands inside these stands in their text
+LENGTHS = {"longer": "is the longer one", "shorter": "is the shorter one", "equal": "has the same length"}
+# the word alone or the shipped models' names: "gpt-nano" and "nanochat" are other people's
+_NANO = re.compile(r"(?<![\w-])nano(?:-base|-sft|-grpo)?(?![\w-])")
 
 
 def write_report(run_dir: str | Path) -> Path:
-    """Write report.html into `run_dir`, from its results.json, its logs and examples.json (both may be missing)."""
+    """Write report.html into `run_dir`, from its results.json, its logs and its examples.json.
+
+    Logs and examples may be missing. Errors: InputError for a results.json that is missing, and for any file with a
+    fault in it.
+    """
     run_dir = Path(run_dir)
     results = load(run_dir / "results.json")
     page = _template().render(
-        results=results, sentence=sentence(results), rows=rows(results), figures=FIGURES, sections=section_rows(results),
-        curves=curves(run_dir), examples=_examples(run_dir / "examples.json"),
-    )  # fmt: skip
+        results=results,
+        sentence=sentence(results),
+        nano=is_nano(results),
+        groups=[("Stages", results["stages"]), ("Baselines", results["baselines"])],
+        figures=FIGURES,
+        sections=section_rows(results),
+        lengths=length_rows(results),
+        curves=curves(run_dir),
+        examples=read_examples(run_dir / "examples.json"),
+        facts=list(_flat(results["data"])),
+    )
     path = run_dir / "report.html"
-    draft = path.with_name(f".report.{os.getpid()}.tmp")
-    draft.write_text(page, encoding="utf-8")
-    os.replace(draft, path)
+    # a model can write half a surrogate pair, which UTF-8 cannot hold
+    atomic_write_text(path, page.encode(errors="replace").decode())
     return path
 
 
@@ -45,30 +61,38 @@ def sentence(results: dict[str, Any]) -> str:
     """What came out, in one sentence."""
     stages = results["stages"]
     if not {"sft", "grpo"} <= stages.keys():
-        return f"{len(stages)} judges on the same pairs."
-    sft, grpo = stages["sft"], stages["grpo"]
-    gain = next((d for d in results["differences"] if (d["first"], d["second"]) == ("sft", "grpo")), None)
-    sure = f" (95 % interval {gain['low']:+.1%} to {gain['high']:+.1%})" if gain else ""
-    return (f"On {grpo['n']} unseen pairs, right in both orders: {sft['strict_accuracy']:.1%} after SFT, "
-            f"{grpo['strict_accuracy']:.1%} after GRPO, a difference of "
-            f"{grpo['strict_accuracy'] - sft['strict_accuracy']:+.1%}{sure}.")  # fmt: skip
+        judges = len(stages) + len(results["baselines"])
+        return f"{judges} judge{'s' * (judges != 1)} on the same pairs, each asked in both orders."
+    before, after = stages["sft"]["strict_accuracy"], stages["grpo"]["strict_accuracy"]
+    found = [d for d in results["differences"] if (d["first"], d["second"]) == ("sft", "grpo")]
+    interval = f" (95 % interval {points(found[0]['low'])} to {points(found[0]['high'])})" if found else ""
+    return (
+        f"Right in both orders on {percent(before)} of {stages['grpo']['n']} unseen pairs after SFT and on "
+        f"{percent(after)} after GRPO: {points(after - before)} points{interval}."
+    )
 
 
-def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per judge, baselines first; `bar` is the interval of the strict accuracy in percent of the width."""
-    made = []
-    for kind, part in (("baseline", "baselines"), ("stage", "stages")):
-        for name, row in results[part].items():
-            low, high = row["intervals"]["strict_accuracy"]
-            bar = {"left": 100 * low, "width": 100 * (high - low), "at": 100 * row["strict_accuracy"]}
-            made.append({"name": name, "kind": kind, "bar": bar, **row})
-    return made
+def is_nano(results: dict[str, Any]) -> bool:
+    """Whether the figures come from the nano world or a nano model."""
+    return bool(_NANO.search(results["command"])) or results["data"].get("world") == "nano"
 
 
 def section_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Strict accuracy by section, one cell per stage."""
-    names = sorted({name for row in results["stages"].values() for name in row["sections"]})
-    return [{"name": name, "cells": [row["sections"].get(name) for row in results["stages"].values()]} for name in names]
+    """One row per section: its pairs, and per stage the section's figures or None."""
+    stages = results["stages"].values()
+    return [_row(name, name, "sections", stages) for name in sorted({name for row in stages for name in row["sections"]})]
+
+
+def length_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per length of the better response, where the stages' `length_bias` tells them apart."""
+    stages = results["stages"].values()
+    found = {key for row in stages for key in row.get("length_bias", {})}
+    return [_row(key, words, "length_bias", stages) for key, words in LENGTHS.items() if key in found]
+
+
+def _row(key: str, name: str, part: str, stages: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    cells = [row.get(part, {}).get(key) for row in stages]
+    return {"name": name, "n": max(cell["n"] for cell in cells if cell), "cells": cells}
 
 
 def curves(run_dir: Path) -> list[dict[str, str]]:
@@ -81,24 +105,82 @@ def curves(run_dir: Path) -> list[dict[str, str]]:
     return made
 
 
-def _examples(path: Path) -> list[dict[str, Any]]:
+def read_examples(path: Path) -> list[dict[str, Any]]:
+    """Judged pairs for the page: {"pair": Pair, "stages": {name: [look, ...]}}; no file, no pairs."""
     if not path.exists():
         return []
     try:
-        examples = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}). Delete it or run the demo again.") from None
-    return [{**example, "looks": {name: [_look(look, example["pair"].get("label")) for look in looks]
-             for name, looks in example["looks"].items()}} for example in examples]  # fmt: skip
+    if not isinstance(rows, list):
+        raise InputError(f"{path} must hold a list, not {type(rows).__name__}. Delete it or run the demo again.")
+    return [_example(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
 
 
-def _look(look: dict[str, Any], label: str | None) -> dict[str, Any]:
-    sections = [s for s in parse(look["text"]).sections if s.name in SECTIONS]
-    return {**look, "right": look["label"] == label, "sections": sections}
+def _example(row: Any, where: str) -> dict[str, Any]:
+    require(row, {"pair": dict, "looks": dict}, where)
+    require(row["looks"], dict.fromkeys(row["looks"], list), f"{where}, looks")
+    try:
+        pair = pair_from_row(row["pair"])
+    except RowError as error:
+        raise InputError(f"{where}, pair.{error.field}: {error.text}. Remedy: {error.remedy}.") from None
+    stages = {
+        name: [_look(look, pair, f"{where}, looks.{name}[{at}]") for at, look in enumerate(looks)]
+        for name, looks in row["looks"].items()
+    }
+    return {"pair": pair, "stages": stages}
+
+
+def _look(look: Any, pair: Pair, where: str) -> dict[str, Any]:
+    """One look for the page. `label` and `chosen` are letters of the pair as stored, `shown` is the letter written."""
+    require(look, {"order": str, "text": str, "status": str}, where)
+    label = look.get("label")
+    if label not in (None, *OTHER):
+        raise InputError(f"{where}: field 'label' is {label!r:.40}. Give A, B or null.")
+    exchanged = look["order"] == "ba"
+    parts = [s for s in parse(look["text"], finished=look["status"] != "truncated").sections if s.name in OUTER]
+    return {
+        "text": look["text"],
+        "status": look["status"],
+        "exchanged": exchanged,
+        "chosen": label,
+        "shown": OTHER[label] if label and exchanged else label,
+        "right": None if label is None or pair.label is None else label == pair.label,
+        "parts": [part for part in parts if part.text],
+    }
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested objects as (dotted name, value)."""
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, item in value.items():
+        yield from _flat(item, f"{name}.{key}" if name else str(key))
+
+
+def percent(share: float | None) -> str:
+    """0.853 -> "85.3 %"; a share that does not exist is a dash."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def points(difference: float) -> str:
+    """0.12 -> "+12.0"."""
+    return f"{100 * difference:+.1f}"
+
+
+def p_value(p: float) -> str:
+    """Two digits that count, and no false precision below 0.0001."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
 def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(TEMPLATES)
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("report.html.j2")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": percent, "points": points, "p_value": p_value}
+    return environment.get_template("report.html.j2")

@@ -38,7 +38,7 @@ _STAGE = {"name": str, "n": int, "seconds": float, "mean_tokens": float}
 _STAGE |= dict.fromkeys(("statuses", "intervals", "sections"), dict)
 _DIFFERENCE = dict.fromkeys(("first", "second", "metric"), str)
 _DIFFERENCE |= dict.fromkeys(("difference", "low", "high", "p_value"), float) | dict.fromkeys(("gained", "lost"), int)
-_SECTION = {"n": int, "strict_accuracy": float, "strict_accuracy_low": float, "strict_accuracy_high": float}
+_PART = {"n": int, "strict_accuracy": float, "strict_accuracy_low": float, "strict_accuracy_high": float}
 _WORDS = {int: "a whole number", float: "a number", str: "a text", dict: "an object", list: "a list"}
 _REMEDY = "Run the evaluation again"
 
@@ -132,8 +132,10 @@ def _stage(row: Any, where: str) -> None:
     for name, bounds in row["intervals"].items():
         if bounds != [None, None]:
             _interval(bounds, f"{where}.intervals.{name}")
-    for name, section in row["sections"].items():
-        require(section, _SECTION, f"{where}.sections.{name}")
+    for part in {"sections", "length_bias"} & row.keys():
+        require(row, {part: dict}, where)
+        for name, figures in row[part].items():
+            require(figures, _PART, f"{where}.{part}.{name}")
 
 
 def _interval(bounds: Any, where: str) -> None:

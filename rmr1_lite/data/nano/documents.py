@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .lexicon import NAMES, TOPIC_OF, TOPICS, WORDS
-from .tasks import Item, Reply
-from .teacher import verify
+from .tasks import Item, Reply, list_reply
+from .teacher import side_by_side, verify
 from .world import SECTION_TASKS, STYLES, draw, dress
 
 Rng = random.Random
@@ -102,7 +102,7 @@ def same(rng: Rng) -> Document:
     for _ in range(rng.randint(1, 3)):
         left, right = item.result, rng.choice([item.good, item.bad]).core
         lines.append(f"{left} / {right}")
-        said.append(f"{right} {'right' if left == right else 'wrong'}")
+        said.append(f"{side_by_side(left, right)} {'right' if left == right else 'wrong'}")
         item = _item(rng, *SECTION_TASKS["Reasoning"])
     return Document("same", "Same or not?\n" + "\n".join(lines), "\n".join(said))
 
@@ -111,8 +111,8 @@ def solve_and_check(rng: Rng) -> Document:
     """Solve, then hold one to four candidates against the result (any number of them may be right)."""
     item = _item(rng, *SECTION_TASKS["Reasoning"])
     letters, replies, text = _candidates(item, rng)
-    form = rng.choice(["{0} {1} {2}", "{0}: {1} is {2}.", "<note_{0}> {1}</note_{0}> {2}", "{1} {2} {0}"])
-    verdicts = ["right" if reply.core == item.result else "wrong" for reply in replies]
+    form = rng.choice(["{0} {1} {2}", "{0}: {1} : {2}.", "<note_{0}> {1}</note_{0}> {2}", "{1} {2} {0}"])
+    verdicts = [f"{side_by_side(item.result, r.core)} {'right' if r.core == item.result else 'wrong'}" for r in replies]
     checks = [form.format(x, r.core, v) for x, r, v in zip(letters, replies, verdicts, strict=True)]
     said = _worked(item, rng) + "\n" + rng.choice([" ", "\n", "; "]).join(checks)
     return Document("solve_and_check", _laid_out(item, text, rng), said, keys=(item.key,))
@@ -123,7 +123,7 @@ def demand_and_check(rng: Rng) -> Document:
     item = _item(rng, "letter", "wish_list", "letter", "wish_list", "consent", "danger")
     letters, replies, text = _candidates(item, rng)
     form = rng.choice(["{0} {1}: {2}", "<note_{0}> {1}</note_{0}> {2}", "{0}- {1} {2}"])
-    checks = [form.format(x, r.core, verify(item, r.checks)) for x, r in zip(letters, replies, strict=True)]
+    checks = [form.format(x, r.core, verify(item, r)) for x, r in zip(letters, replies, strict=True)]
     said = f"{item.reason}\n" + rng.choice([" ", "\n"]).join(checks)
     return Document("demand_and_check", _laid_out(item, text, rng), said, keys=(item.key,))
 
@@ -144,8 +144,7 @@ def _borrow(item: Item, twin: Item, rng: Rng) -> Reply:
     if item.task == "wish_list":
         topic, size, _, ban = item.reason.split()
         words = twin.good.words if rng.random() < 0.3 else item.good.words[: rng.randint(2, 5)]
-        checks = (all(TOPIC_OF[w] == topic for w in words), len(words) == int(size), ban not in words)
-        return Reply(" ".join(words), " ".join(words), checks, tuple(words))
+        return list_reply(list(words), topic, int(size), ban)
     if item.task == "letter":
         name, act, gift = twin.good.core.split()
         want = item.good.core.split()

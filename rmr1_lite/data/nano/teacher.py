@@ -10,9 +10,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from ...types import Label
 from ...verdict import parse
+from .lexicon import TOPIC_OF
 from .tasks import Item, Reply
 from .world import Case
 
@@ -44,7 +46,8 @@ def _solve(item: Item, replies: tuple[Reply, Reply], slip: bool) -> tuple[str, l
     result = item.bad.core if slip else item.result
     head = f"<type>Reasoning</type>\n<solution> {item.solution} so {result}</solution>"
     right = [reply.core == result for reply in replies]
-    return head, ["right" if r else "wrong" for r in right], [int(r) for r in right]
+    remarks = [f"{side_by_side(result, reply.core)} {'right' if r else 'wrong'}" for reply, r in zip(replies, right, strict=True)]
+    return head, remarks, [int(r) for r in right]
 
 
 def _weigh(item: Item, replies: tuple[Reply, Reply], rng: random.Random, slip: bool) -> tuple[str, list[str], list[int]]:
@@ -55,13 +58,38 @@ def _weigh(item: Item, replies: tuple[Reply, Reply], rng: random.Random, slip: b
     weights = ", ".join(f"{name} {weight}" for name, weight in item.criteria)
     head = f"<type>Chat</type>\n<rubric><justify> {item.reason}</justify> {weights}</rubric>"
     points = [sum(w for (_, w), met in zip(item.criteria, c, strict=True) if met) for c in checks]
-    remarks = [f"{verify(item, c)} {p}" for c, p in zip(checks, points, strict=True)]
+    remarks = [f"{verify(item, r, c)} {p}" for r, c, p in zip(replies, checks, points, strict=True)]
     return head, remarks, points
 
 
-def verify(item: Item, checks: list[bool] | tuple[bool, ...]) -> str:
-    """"act yes name no gift yes": one word per criterion."""
-    return " ".join(f"{name} {'yes' if met else 'no'}" for (name, _), met in zip(item.criteria, checks, strict=True))
+def verify(item: Item, reply: Reply, checks: list[bool] | tuple[bool, ...] | None = None) -> str:
+    """"act warn thank no name Mia Mia yes ...": for each criterion what was asked, what was found, and whether it holds.
+
+    Both values stand side by side because a small model compares neighbours far sooner than words that are apart.
+    """
+    said = []
+    for (name, _), asked, found, met in zip(item.criteria, item.asked, reply.found, checks or reply.checks, strict=True):
+        values = f"{asked}{found}" if asked.isdigit() else f"{asked} {found}" if found else ""
+        said += [name, *([values] if values else []), "yes" if met else "no"]
+    return " ".join([*_listed(item, reply), *said])
+
+
+def _listed(item: Item, reply: Reply) -> list[str]:
+    """Every word of a list by its topic, numbered, and the forbidden one called so: "sea1 ban2 sea3"."""
+    ban = item.asked[-1]
+    return [f"{'ban' if word == ban else TOPIC_OF[word]}{i}" for i, word in enumerate(reply.words, 1)]
+
+
+def side_by_side(result: str, core: str) -> str:
+    """Two results part by part up to the first difference: "11,00,45", "a a, o d"."""
+    digits = result.isdigit() and core.isdigit()
+    left, right = (list(result), list(core)) if digits else (result.split(), core.split())
+    shown = []
+    for x, y in zip_longest(left, right, fillvalue="none"):
+        shown.append(f"{x}{y}" if digits else f"{x} {y}")
+        if x != y:
+            break
+    return ("," if digits else ", ").join(shown)
 
 
 def distill_cases(cases: list[Case], seed: int) -> Distilled:
