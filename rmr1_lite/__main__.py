@@ -70,7 +70,7 @@ def judge(
     reading: Annotated[Reading, typer.Option(help="how verdicts are read")] = Reading.strict,
     votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 160,
+    max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 136,
     batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
 ) -> None:
     """Judge every pair of a file in both orders."""
@@ -88,7 +88,7 @@ def evaluate(
     name: Annotated[str, typer.Option(help="the judge's name in results.json")] = "",
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
     reading: Annotated[Reading, typer.Option(help="how verdicts are read")] = Reading.strict,
-    max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 160,
+    max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 136,
     batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
     limit: Annotated[Optional[int], typer.Option(help="judge about this many pairs, the same share per section")] = None,  # noqa: UP045
 ) -> None:

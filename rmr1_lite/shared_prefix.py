@@ -21,6 +21,8 @@ from typing import Any
 from rmr1_lite.types import InputError
 
 NAME = "rmr1_shared_prefix"
+TESTED = ("qwen2", "llama")
+FULL = ("full_attention",)
 Ids = list[int]
 
 
@@ -28,7 +30,10 @@ def rollout(
     model: Any, prompts: Sequence[Ids], n: int, max_new_tokens: int, temperature: float, end_ids: Sequence[int],
     generator: Any,
 ) -> list[list[Ids]]:  # fmt: skip
-    """n sampled completions for each prompt; a finished one ends with its end token, which is kept."""
+    """n sampled completions for each prompt; a finished one ends with its end token, which is kept.
+
+    temperature 0 takes the likeliest token and needs no generator.
+    """
     import torch
 
     decoder, head = _parts(model)
@@ -184,10 +189,8 @@ def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Se
     ids, columns = store.last, []
     finished = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     for _ in range(room):
-        sums = (head(store.forward(ids)[:, -1]).float() / temperature).softmax(-1).cumsum(-1)
-        # one number per row and a search, not one per token: noise for a whole vocabulary took a fifth of the rollout
-        drawn = torch.rand((len(ids), 1), generator=generator, device=ids.device) * sums[:, -1:]
-        ids = torch.searchsorted(sums, drawn, right=True).clamp_(max=sums.shape[1] - 1)
+        logits = head(store.forward(ids)[:, -1]).float()
+        ids = _draw(logits / temperature, generator) if temperature else logits.argmax(-1, keepdim=True)
         columns.append(ids)
         finished |= torch.isin(ids[:, 0], ends)
         if bool(finished.all()):
@@ -195,15 +198,30 @@ def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Se
     return torch.cat(columns, dim=1)
 
 
+def _draw(logits: Any, generator: Any) -> Any:
+    """One token per row. One number per row and a search: noise for a whole vocabulary took a fifth of the rollout."""
+    import torch
+
+    sums = logits.softmax(-1).cumsum(-1)
+    drawn = torch.rand((len(logits), 1), generator=generator, device=logits.device) * sums[:, -1:]
+    return torch.searchsorted(sums, drawn, right=True).clamp_(max=sums.shape[1] - 1)
+
+
 def _cut(row: Ids, end_ids: Sequence[int]) -> Ids:
     return row[: next((i + 1 for i, token in enumerate(row) if token in end_ids), len(row))]
+
+
+def supported(model: Any) -> bool:
+    """Whether this pass was tested on the model's architecture and all its layers attend to everything."""
+    config = model.config
+    return config.model_type in TESTED and set(getattr(config, "layer_types", None) or FULL) <= set(FULL)
 
 
 def _parts(model: Any) -> tuple[Any, Any]:
     """The decoder without its head, and the head. Raises InputError for decoders that do not attend to everything."""
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    kinds = set(getattr(causal.config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
+    kinds = set(getattr(causal.config, "layer_types", None) or FULL)
+    if kinds != set(FULL):
         raise InputError(f"{type(causal).__name__} has {', '.join(sorted(kinds))} layers. Set shared_prefix off for it.")
     return causal.get_decoder(), causal.get_output_embeddings()
 

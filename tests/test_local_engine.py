@@ -182,7 +182,7 @@ def test_batch_that_does_not_fit_is_halved(parts: tuple[Any, Any], monkeypatch: 
     import torch
 
     model, tokenizer = parts
-    expected = texts(LocalEngine(model, tokenizer), requests(5), GREEDY)
+    expected = texts(LocalEngine(model, tokenizer), requests(5), WARM)
     sizes, real = [], model.generate
 
     def small_card(input_ids: Any, **arguments: Any) -> Any:
@@ -193,9 +193,9 @@ def test_batch_that_does_not_fit_is_halved(parts: tuple[Any, Any], monkeypatch: 
 
     limit = 0
     monkeypatch.setattr(model, "generate", small_card)
-    assert texts(LocalEngine(model, tokenizer), requests(5), GREEDY) == expected and sizes == [5, 2, 3, 1, 2]
+    assert texts(LocalEngine(model, tokenizer), requests(5), WARM) == expected and sizes == [5, 2, 3, 1, 2]
     limit = len(render(tokenizer, requests(5)[3].messages))
-    found = [g for _, g in sorted(LocalEngine(model, tokenizer).generate(requests(5), GREEDY))]
+    found = [g for _, g in sorted(LocalEngine(model, tokenizer).generate(requests(5), WARM))]
     assert [g.error for g in found] == [None] * 4 + ["out of GPU memory"]
 
 

@@ -88,6 +88,8 @@ def test_cold_rollouts_are_greedy_generation(prompts):
     for prompt, group in zip(prompts, rows, strict=True):
         out = model.generate(input_ids=torch.tensor([prompt]), max_new_tokens=9, do_sample=False)[0, len(prompt) :]
         assert group[0] == group[1] == out.tolist()
+    coldest = rollout(model, prompts, 2, 9, 0.0, (2,), None)
+    assert coldest == rows, "temperature 0 needs no noise"
 
 
 def test_rollouts_follow_the_distribution_and_the_generator():

@@ -21,6 +21,7 @@ from typing import Any
 
 from rmr1_lite.engines.base import Request, Sampling, request_seed
 from rmr1_lite.engines.render import end_ids, opens_thought, render
+from rmr1_lite.shared_prefix import rollout, supported
 from rmr1_lite.types import Generation, InputError
 
 
@@ -101,9 +102,13 @@ class LocalEngine:
     def _tokens(
         self, requests: list[Request], prompts: list[list[int]], sampling: Sampling, **extra: Any
     ) -> list[list[int]]:
-        """New token ids per row, padding behind the end included."""
+        """New token ids per row; what stands behind an end token is padding."""
         import torch
 
+        if sampling.temperature == 0 and not extra and self.model.device.type == "cpu" and supported(self.model):
+            # the same texts as `generate`, three times as fast on a CPU: no growing caches, no expanded heads
+            ends = end_ids(self.model, self.tokenizer)
+            return [group[0] for group in rollout(self.model, prompts, 1, sampling.max_new_tokens, 0.0, ends, None)]
         width = max(map(len, prompts))
         pad = self._pad_id()
         device = self.model.device
