@@ -80,7 +80,8 @@ def is_nano(results: dict[str, Any]) -> bool:
 def section_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per section: its pairs, and per stage the section's figures or None."""
     stages = results["stages"].values()
-    return [_row(name, name, "sections", stages) for name in sorted({name for row in stages for name in row["sections"]})]
+    names = sorted({name for row in stages for name in row["sections"]})
+    return [_row(name, name, "sections", stages) for name in names]
 
 
 def length_rows(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@
                       "p_value", "n", "gained", "lost"}]           second minus first
      "quoted":      {"RM-R1 7B": {"source": "paper, table 1", "RewardBench": 0.852, ...}}}  not measured here
 
-A STAGE is `metrics.as_dict` of an EvalResult, with whatever else the writer adds (`length_bias`, a note). One checked
+A STAGE is `metrics.as_dict` of an EvalResult, `metrics.length_bias` and whatever else the writer adds. One checked
 shape, because a report that guesses at a missing figure is worse than none: `validate` names the field instead.
 
 Use: `results = new(seed=0, command="rmr1_lite demo")`, `add_stage(results, score(...))`, `save(results, path)`.

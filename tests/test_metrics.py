@@ -1,4 +1,4 @@
-"""Figures by hand, intervals against other implementations, and the identities that must hold for any judge."""
+"""Figures by hand, intervals against published examples, and the identities that hold for any judge."""
 
 from __future__ import annotations
 
@@ -9,71 +9,118 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmr1_lite.intervals import clustered, mcnemar_p, newcombe_paired, wilson
+from rmr1_lite.intervals import ENOUGH, clustered, mcnemar_p, newcombe_paired, wilson
 from rmr1_lite.metrics import as_dict, from_dict, length_bias, order_label, paired, score
-from rmr1_lite.results import add_difference, add_stage, load, new, save, stage
-from rmr1_lite.types import Generation, InputError, Judgment, Look, Pair, Verdict
+from rmr1_lite.types import EvalResult, Generation, InputError, Judgment, Look, Pair, Verdict
 
-# what a judge said of one pair, in the order "ab" then "ba", in the letters shown; "-" is unreadable. The label is A.
-RIGHT, WRONG, STUCK_ON_A, STUCK_ON_B, HALF, MUTE = "AB", "BA", "AA", "BB", "A-", "--"
+# what a judge said of one pair, in order "ab" then "ba", in the letters shown; "-" is unreadable. The label is A.
+RIGHT, WRONG, STUCK_ON_A, STUCK_ON_B, MUTE = "AB", "BA", "AA", "BB", "--"
+# one look unreadable: the other one right, or wrong
+RIGHT_AB, RIGHT_BA, WRONG_AB, WRONG_BA = "A-", "-B", "B-", "-A"
+ALL = (RIGHT, WRONG, STUCK_ON_A, STUCK_ON_B, MUTE, RIGHT_AB, RIGHT_BA, WRONG_AB, WRONG_BA)
+
+
+def pair(name: str, label: str | None = "A", section: str = "", texts: tuple[str, str] = ("long", "no")) -> Pair:
+    return Pair(name, ({"role": "user", "content": "q"},), *texts, label, section)
 
 
 def pairs_of(n: int, **more) -> list[Pair]:
-    return [Pair(f"p{i}", ({"role": "user", "content": "q"},), "long answer", "short", "A", **more) for i in range(n)]
+    return [pair(f"p{i}", **more) for i in range(n)]
 
 
-def look(order: str, letter: str) -> Look:
-    verdict = Verdict(None, "missing") if letter == "-" else Verdict(letter, "ok")
-    return Look(order, Generation("t", completion_tokens=10), verdict)
+def look(order: str, letter: str, status: str = "missing", tokens: int = 10) -> Look:
+    verdict = Verdict(None, status) if letter == "-" else Verdict(letter, "ok")
+    return Look(order, Generation("t", completion_tokens=tokens), verdict)
+
+
+def judgment(name: str, code: str) -> Judgment:
+    return Judgment(name, tuple(look(order, letter) for order, letter in zip(("ab", "ba"), code, strict=True)))
 
 
 def judged(codes: list[str]) -> list[Judgment]:
-    return [Judgment(f"p{i}", tuple(look(o, x) for o, x in zip(("ab", "ba"), code, strict=True))) for i, code in enumerate(codes)]
+    return [judgment(f"p{i}", code) for i, code in enumerate(codes)]
 
 
-ROWS = [
-    ([RIGHT] * 4, (1.0, 1.0, 0.0, 0.5, 0.0), "always right"),
-    ([WRONG] * 4, (0.0, 0.0, 0.0, 0.5, 0.0), "always wrong is consistent too"),
-    ([STUCK_ON_A] * 4, (0.0, 0.5, 1.0, 1.0, 0.0), "a position is no judgement: half right, never strictly"),
-    ([STUCK_ON_B] * 4, (0.0, 0.5, 1.0, 0.0, 0.0), "the other position"),
-    ([MUTE] * 4, (0.0, 0.0, 0.0, math.nan, 1.0), "silence is never half a point"),
-    ([HALF] * 4, (0.0, 0.5, 0.0, 1.0, 0.5), "one look missing is no flip"),
-    ([RIGHT, WRONG, STUCK_ON_A, HALF], (0.25, 0.5, 0.25, 5 / 7, 1 / 8), "a mixture, counted by hand"),
+MIXED = [RIGHT, WRONG, STUCK_ON_A, RIGHT_AB]
+BY_HAND = [  # strict, accuracy, flip rate, share of A, unparsed
+    ([RIGHT] * 4, (1, 1, 0, 0.5, 0), "always right"),
+    ([WRONG] * 4, (0, 0, 0, 0.5, 0), "always wrong is consistent too"),
+    ([STUCK_ON_A] * 4, (0, 0.5, 1, 1, 0), "a position is no judgement: half right, never strictly"),
+    ([STUCK_ON_B] * 4, (0, 0.5, 1, 0, 0), "the other position"),
+    ([MUTE] * 4, (0, 0, 0, math.nan, 1), "silence is never half a point, and has no share of A"),
+    ([RIGHT_AB] * 4, (0, 0.5, 0, 1, 0.5), "a missing look is no flip"),
+    ([WRONG_BA] * 4, (0, 0, 0, 1, 0.5), "a wrong look and a missing one"),
+    (MIXED, (0.25, 0.5, 0.25, 5 / 7, 1 / 8), "a mixture: 4 of 8 looks right, 5 of 7 readable ones say A"),
 ]
 
 
-@pytest.mark.parametrize(("codes", "wanted", "reason"), ROWS, ids=[row[-1] for row in ROWS])
+@pytest.mark.parametrize(("codes", "wanted", "reason"), BY_HAND, ids=[row[-1] for row in BY_HAND])
 def test_figures_by_hand(codes, wanted, reason):
-    result = score("judge", pairs_of(len(codes)), judged(codes), 2.0)
+    result = score("judge", pairs_of(len(codes)), judged(codes), 2)
     got = (result.strict_accuracy, result.accuracy, result.flip_rate, result.a_share, result.unparsed)
     assert got == pytest.approx(wanted, nan_ok=True)
-    assert result.mean_tokens == 10 and result.n == len(codes) and result.seconds == 2.0
+    assert (result.name, result.n, result.mean_tokens, result.seconds) == ("judge", len(codes), 10, 2.0)
 
 
-@given(st.lists(st.sampled_from([RIGHT, WRONG, STUCK_ON_A, STUCK_ON_B, HALF, MUTE, "-B", "B-"]), min_size=1, max_size=30))
+def test_the_label_b_mirrors_the_label_a():
+    exchanged = [code.translate(str.maketrans("AB", "BA")) for code in MIXED]
+    of_a, of_b = score("j", pairs_of(4), judged(MIXED), 0), score("j", pairs_of(4, label="B"), judged(exchanged), 0)
+    assert (of_b.strict_accuracy, of_b.accuracy, of_b.flip_rate) == (0.25, 0.5, 0.25)
+    assert of_b.a_share == pytest.approx(1 - of_a.a_share)
+
+
+def test_statuses_split_the_unparsed_looks():
+    seen = (look("ab", "-", "truncated", 30), look("ba", "-", "conflict", 20))
+    result = score("j", pairs_of(2), [judgment("p0", RIGHT), Judgment("p1", seen)], 0)
+    assert result.statuses == {"ok": 0.5, "truncated": 0.25, "conflict": 0.25}
+    assert result.mean_tokens == (10 + 10 + 30 + 20) / 4
+
+
+VOTES = [
+    ("A", "A", "one look"),
+    ("AAB", "A", "a majority"),
+    ("AB", None, "level votes give no letter"),
+    ("AAB--", "A", "an unreadable look does not vote"),
+    ("--", None, "nothing could be read"),
+    ("", None, "this order was never shown"),
+]
+
+
+@pytest.mark.parametrize(("letters", "wanted", "reason"), VOTES, ids=[row[-1] for row in VOTES])
+def test_votes_decide_within_an_order(letters, wanted, reason):
+    votes = Judgment("p0", (*(look("ab", letter) for letter in letters), *[look("ba", "A")] * 9))
+    assert order_label(votes, "ab") == wanted
+    assert order_label(votes, "ba") == "B", "the letter shown is A, which is the pair's B"
+
+
+@given(st.lists(st.sampled_from(ALL), min_size=1, max_size=40), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
-def test_identities(codes):
-    result = score("judge", pairs_of(len(codes)), judged(codes), 0.0)
-    one_sided = sum(code in ("A-", "-B") for code in codes) / len(codes)
+def test_identities(codes, seed):
+    """What the module text claims of any judge, and intervals that hold their figure."""
+    result = score("judge", pairs_of(len(codes)), judged(codes), 0.0, seed=seed)
+    one_sided = sum(code in (RIGHT_AB, RIGHT_BA) for code in codes) / len(codes)
     assert result.accuracy - result.strict_accuracy == pytest.approx((result.flip_rate + one_sided) / 2)
     assert sum(result.statuses.values()) == pytest.approx(1)
+    assert result.statuses["ok"] == pytest.approx(1 - result.unparsed)
     for name, (low, high) in result.intervals.items():
         value = getattr(result, name)
-        assert math.isnan(value) or 0 <= low <= value + 1e-9 and value - 1e-9 <= high <= 1, name
+        assert math.isnan(value) or 0 <= low <= value + 1e-9 <= high + 2e-9 <= 1 + 2e-9, name
 
 
-def test_votes_decide_within_an_order():
-    votes = Judgment("p0", (look("ab", "A"), look("ab", "A"), look("ab", "B"), look("ba", "B"), look("ba", "A")))
-    assert order_label(votes, "ab") == "A" and order_label(votes, "ba") is None, "level votes give no letter"
+def test_the_seed_makes_the_bootstrap():
+    pairs, judgments = pairs_of(60), judged([RIGHT, STUCK_ON_A, WRONG] * 20)
+    one, again, other = (score("j", pairs, judgments, 0, seed=seed).intervals["accuracy"] for seed in (1, 1, 2))
+    assert one == again != other and one == pytest.approx(other, abs=0.02)
 
 
 BAD = [
-    ([], [], "empty", "nothing to score"),
-    (pairs_of(2), judged([RIGHT]), "no judgment", "an unfinished evaluation"),
-    (pairs_of(1), judged([RIGHT]) * 2, "twice", "one pair judged twice"),
+    ([], [], "No pairs to score", "an empty set"),
+    (pairs_of(2), judged([RIGHT]), "pair 'p1' has no judgment", "an unfinished evaluation"),
+    (pairs_of(1), judged([RIGHT]) * 2, "pair 'p0' is judged twice", "one pair judged twice"),
     (pairs_of(1) * 2, judged([RIGHT]), "same id", "one pair twice"),
-    ([Pair("p0", (), "a", "b")], judged([RIGHT]), "no label", "nothing to compare with"),
+    (pairs_of(1, label=None), judged([RIGHT]), "pair 'p0' has no label", "nothing to compare with"),
     (pairs_of(1), [Judgment("p0", (look("ab", "A"),))], "never shown in order ba", "one order only"),
+    (pairs_of(1), [Judgment("p0", ())], "never shown in order ab, ba", "no look at all"),
 ]
 
 
@@ -83,81 +130,121 @@ def test_what_cannot_be_scored_is_named(pairs, judgments, said, reason):
         score("judge", pairs, judgments, 0.0)
 
 
-def test_sections_and_length():
-    pairs = [*pairs_of(2, section="Chat"), Pair("p2", (), "x", "longer", "A", "Safety")]
-    judgments = judged([RIGHT, WRONG, RIGHT])
-    sections = score("judge", pairs, judgments, 0.0).sections
-    assert (sections["Chat"]["strict_accuracy"], sections["Safety"]["n"]) == (0.5, 1)
-    bias = length_bias(pairs, judgments)
-    assert (bias["longer"]["n"], bias["shorter"]["strict_accuracy"]) == (2, 1.0)
+def test_judgments_come_in_any_order_and_may_hold_more_pairs():
+    wanted = score("judge", pairs_of(3), judged([RIGHT, WRONG, MUTE]), 0.0)
+    assert score("judge", pairs_of(3), reversed(judged([RIGHT, WRONG, MUTE, RIGHT])), 0.0) == wanted
 
 
-def test_paired_difference_counts_pairs():
-    result = paired(judged([RIGHT, RIGHT, WRONG, WRONG, WRONG]), judged([RIGHT, WRONG, RIGHT, RIGHT, RIGHT]), pairs_of(5))
-    assert (result.gained, result.lost, result.difference) == (3, 1, pytest.approx(0.4))
-    assert result.p_value == pytest.approx(2 * (1 + 4) / 16), "exact binomial: P(X <= 1) of 4 fair coins, both sides"
+def test_sections_stand_apart():
+    pairs = [pair("p0", section="Chat"), pair("p1", section="Chat"), pair("p2", section="Safety"), pair("p3")]
+    sections = score("judge", pairs, judged([RIGHT, STUCK_ON_A, RIGHT, WRONG]), 0.0).sections
+    assert list(sections) == ["Chat", "Safety"], "a pair without a section counts in the whole only"
+    chat = sections["Chat"]
+    assert (chat["n"], chat["strict_accuracy"], chat["accuracy"], chat["flip_rate"]) == (2, 0.5, 0.75, 0.5)
+    assert (chat["strict_accuracy_low"], chat["strict_accuracy_high"]) == wilson(1, 2)
 
 
-@pytest.mark.parametrize(("n", "p1", "p2"), [(100, 0.5, 0.7), (40, 0.9, 0.8), (400, 0.25, 0.5)])
-def test_newcombe_without_correlation_is_the_unpaired_interval(n, p1, p2):
-    from statsmodels.stats.proportion import confint_proportions_2indep
-
-    both, first, second = round(n * p1 * p2), round(n * p1), round(n * p2)
-    got = newcombe_paired(both, first - both, second - both, n - first - second + both)
-    wanted = confint_proportions_2indep(second, n, first, n, method="newcomb")
-    assert got == pytest.approx(wanted, abs=0.003)
-
-
-def test_newcombe_narrows_with_agreement_and_mirrors():
-    loose, tight = newcombe_paired(30, 20, 30, 20), newcombe_paired(50, 0, 10, 40)
-    assert tight[1] - tight[0] < loose[1] - loose[0] and tight[0] > 0
-    low, high = newcombe_paired(30, 30, 20, 20)
-    assert (low, high) == pytest.approx((-loose[1], -loose[0]))
-
-
-@pytest.mark.parametrize(
-    ("count", "n", "wanted", "reason"),
-    [(0, 10, (0, 0.2775), "no width lost at zero"), (10, 10, (0.7225, 1), "nor at one"), (5, 10, (0.2366, 0.7634), "the middle")],
-)
-def test_wilson_against_tables(count, n, wanted, reason):
-    assert wilson(count, n) == pytest.approx(wanted, abs=1e-3)
-
-
-def test_bootstrap_resamples_pairs_not_looks():
-    """Twenty pairs whose two looks agree hold the information of twenty coins, not of forty."""
-    low, high = clustered([(2, 2)] * 10 + [(0, 2)] * 10)
-    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 20), abs=0.05)
-    assert clustered([(0, 0)]) == pytest.approx((math.nan, math.nan), nan_ok=True)
-    assert clustered([(2, 2)] * 5) == wilson(5, 5), "no spread in five pairs is not certainty"
-    assert mcnemar_p(0, 0) == 1.0
-
-
-def test_results_round_trip(tmp_path):
-    one, two = judged([RIGHT, MUTE, HALF]), judged([MUTE, MUTE, MUTE])
-    pairs, results = pairs_of(3), new(3, "command", {"n": 3})
-    for name, judgments in (("sft", one), ("mute", two)):
-        add_stage(results, score(name, pairs, judgments, 1.5), note="x")
-    add_difference(results, "sft", "mute", paired(one, two, pairs))
-    read = load(save(results, tmp_path / "results.json"))
-    assert read == json.loads(json.dumps(results))
-    assert from_dict(as_dict(stage(read, "sft"))) == score("sft", pairs, one, 1.5)
-    assert math.isnan(stage(read, "mute").a_share), "a figure that does not exist survives as null"
-
-
-WRONG_FILES = [
-    (lambda r: r.pop("stages"), "stages", "a part is missing"),
-    (lambda r: r["stages"]["sft"].pop("flip_rate"), "stages.sft.*flip_rate", "a figure is missing"),
-    (lambda r: r["stages"]["sft"].update(accuracy=1.5), "accuracy is 1.5", "a share above one"),
-    (lambda r: r["stages"]["sft"].update(n="3"), "n.*whole number", "a number as text"),
-    (lambda r: r.update(schema=9), "schema is 9", "another version"),
+LENGTHS = [
+    ("A", ("longer", "no"), "longer", "the right response is the longer one"),
+    ("B", ("longer", "no"), "shorter", "the wrong one is"),
+    ("B", ("no", "longer"), "longer", "the right one, shown as B"),
+    ("A", ("same", "size"), "equal", "neither"),
 ]
 
 
-@pytest.mark.parametrize(("harm", "said", "reason"), WRONG_FILES, ids=[row[-1] for row in WRONG_FILES])
-def test_a_wrong_results_file_is_named(tmp_path, harm, said, reason):
-    results = new(0, "command")
-    add_stage(results, score("sft", pairs_of(1), judged([RIGHT]), 0.0))
-    harm(results)
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    with pytest.raises(InputError, match=said):
-        load(tmp_path / "results.json")
+@pytest.mark.parametrize(("label", "texts", "group", "reason"), LENGTHS, ids=[row[-1] for row in LENGTHS])
+def test_length_bias_groups_by_the_right_response(label, texts, group, reason):
+    found = length_bias(pairs_of(3, label=label, texts=texts), judged([RIGHT, RIGHT, WRONG]))
+    assert list(found) == [group] and found[group]["n"] == 3
+    assert found[group]["strict_accuracy"] == pytest.approx((2 if label == "A" else 1) / 3)
+
+
+def test_paired_counts_pairs():
+    first, second = [RIGHT, RIGHT, WRONG, STUCK_ON_A, MUTE], [RIGHT, WRONG, RIGHT, RIGHT, RIGHT]
+    result = paired(judged(first), judged(second), pairs_of(5))
+    assert (result.n, result.gained, result.lost, result.difference) == (5, 3, 1, pytest.approx(0.4))
+    assert result.p_value == pytest.approx(2 * (1 + 4) / 16), "P(at most 1 of 4 fair coins), both sides"
+    assert (result.low, result.high) == newcombe_paired(1, 1, 3, 0)
+    assert result.low <= result.difference <= result.high
+
+
+def test_a_judge_does_not_differ_from_itself():
+    result = paired(judged(MIXED), judged(MIXED), pairs_of(4))
+    assert (result.difference, result.p_value, result.gained, result.lost) == (0, 1, 0, 0)
+    assert result.low < 0 < result.high
+
+
+WILSON = [
+    (81, 263, (0.2553, 0.3662), "Newcombe 1998 (single proportion), table I, method 3"),
+    (15, 148, (0.0624, 0.1605), "the same table"),
+    (0, 20, (0, 0.1611), "the same table: a width at zero"),
+    (1, 29, (0.0061, 0.1718), "the same table: one event"),
+    (20, 20, (0.8389, 1), "the mirror of 0 of 20: a width at one"),
+]
+
+
+@pytest.mark.parametrize(("count", "n", "wanted", "reason"), WILSON, ids=[f"{r[0]} of {r[1]}" for r in WILSON])
+def test_wilson_against_published_intervals(count, n, wanted, reason):
+    assert wilson(count, n) == pytest.approx(wanted, abs=6e-5), reason
+
+
+# rows: both right, only the first, only the second, neither; the bounds are those of first minus second
+NEWCOMBE = [
+    ((36, 12, 2, 0), (0.0569, 0.3404), "Newcombe 1998 (paired), table III, method 10: negative correlation"),
+    ((18, 12, 2, 18), (0.0562, 0.3290), "the same table: positive correlation, shrunk by half a pair"),
+    ((53, 0, 0, 1), (-0.0729, 0.0729), "the same table: correlation lost to the shrinking"),
+    ((0, 30, 0, 0), (0.8395, 1), "the same table: the largest difference there is"),
+    ((59, 6, 16, 80), (-0.1186, -0.0046), "R package contingencytables: response to therapy, Cavo et al. 2012"),
+]
+
+
+@pytest.mark.parametrize(("cells", "wanted", "reason"), NEWCOMBE, ids=[str(row[0]) for row in NEWCOMBE])
+def test_newcombe_against_published_intervals(cells, wanted, reason):
+    both, first, second, neither = cells
+    # ours is second minus first, so the judges change places
+    assert newcombe_paired(both, second, first, neither) == pytest.approx(wanted, abs=6e-5), reason
+    low, high = newcombe_paired(both, first, second, neither)
+    assert (-high, -low) == pytest.approx(wanted, abs=6e-5), "exchanging the judges mirrors the interval"
+
+
+MCNEMAR = [
+    (12, 2, 0.0129, "Armitage and Berry, culture media for tubercle bacilli, exact"),
+    (1, 7, 18 / 256, "by hand: 2 (1 + 8) / 2^8"),
+    (3, 3, 1, "level"),
+    (0, 0, 1, "the judges never differ"),
+    (0, 10, 2 / 1024, "by hand: 2 / 2^10"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "wanted", "reason"), MCNEMAR, ids=[row[-1] for row in MCNEMAR])
+def test_mcnemar_against_published_and_hand_made_values(first, second, wanted, reason):
+    assert mcnemar_p(first, second) == pytest.approx(wanted, abs=5e-5) == mcnemar_p(second, first)
+
+
+def test_the_bootstrap_resamples_pairs_not_looks():
+    """Forty pairs whose two looks agree hold the information of forty coins, not of eighty."""
+    low, high = clustered([(2, 2)] * 20 + [(0, 2)] * 20)
+    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 40), abs=0.03)
+    low, high = clustered([(2, 2)] * 20 + [(1, 2)] * 40 + [(0, 2)] * 20)
+    assert high - low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 160), abs=0.02), "independent looks: 160 coins"
+
+
+def test_too_little_spread_for_a_bootstrap():
+    """Fewer than `ENOUGH` pairs off the common value: Wilson on the pairs, which is rather too wide."""
+    assert clustered([(2, 2)] * 5) == wilson(5, 5), "no spread in five pairs is not certainty"
+    few = [(0, 2)] * (400 - ENOUGH + 1) + [(1, 2)] * (ENOUGH - 1)
+    assert clustered(few) == wilson((ENOUGH - 1) / 2, 400)
+    assert clustered([(0, 2)] * 400)[1] < clustered([(0, 2)] * 399 + [(1, 2)])[1], "one failure is not better than none"
+    assert clustered([(0, 0), (0, 0), (2, 2)]) == wilson(1, 1), "pairs without a look to count do not count"
+    assert clustered([(0, 0)] * 3) == pytest.approx((math.nan, math.nan), nan_ok=True)
+
+
+@pytest.mark.parametrize("codes", [MIXED, [MUTE, MUTE]], ids=["figures", "a share that does not exist"])
+def test_as_dict_and_from_dict_are_inverse(codes):
+    result = score("judge", pairs_of(len(codes), section="Chat"), judged(codes), 1.5)
+    row = json.loads(json.dumps(as_dict(result), allow_nan=False))
+    again = from_dict({**row, "a note of the writer": 1})
+    assert isinstance(again, EvalResult) and repr(again) == repr(result), "repr, because nan is not equal to itself"
+    for name in row:
+        with pytest.raises(InputError, match=f"field '{name}' is missing"):
+            from_dict({key: value for key, value in row.items() if key != name})
