@@ -56,7 +56,7 @@ def test_without_a_checkpoint_the_log_starts_anew(config):
 def test_other_settings_or_data_are_refused(config, tmp_path):
     begin(config, "sft", config.chains)
     begin(changed(config, report_to="tensorboard"), "sft", config.chains)  # changes nothing that is trained
-    with pytest.raises(InputError, match="lr: 0.001 then, 0.5 now"):
+    with pytest.raises(InputError, match="lr: 0.002 then, 0.5 now"):
         begin(changed(config, lr=0.5), "sft", config.chains)
     (tmp_path / "data.jsonl").write_text("{} \n")
     with pytest.raises(InputError, match="data: "):
