@@ -38,7 +38,7 @@ class DemoConfig:
     model: str = field(default="nano-base", metadata={"help": "base to start from: nano-base, a folder or a hub id"})
     steps: int = field(default=GRPOConfig.steps, metadata={"help": "GRPO steps"})
     epochs: float = field(default=SFTConfig.epochs, metadata={"help": "SFT epochs"})
-    test_pairs: int = field(default=400, metadata={"help": "unseen pairs for the figures"})
+    test_pairs: int = field(default=200, metadata={"help": "unseen pairs for the figures"})
     train_pairs: int = field(default=4000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
 
 

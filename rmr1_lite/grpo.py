@@ -121,7 +121,7 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
         reward_funcs=trl_reward(loaded.tokenizer, ends, seen.see), processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],
     ), loaded.model)  # fmt: skip
-    train(trainer, run)
+    train(trainer, run, watch)
 
 
 def trainer_class(config: GRPOConfig) -> Any:

@@ -3,7 +3,7 @@ whether the reasoning carries the verdict.
 
     python -m rmr1_lite reproduce --out runs/reproduce
 
-For each seed: SFT, GRPO, and two longer SFT runs, with twice the epochs (is SFT at its plateau?) and with as many as fill
+For each seed: SFT and GRPO; for the first one also two longer SFT runs, with twice the epochs (is SFT at its plateau?) and with as many as fill
 the wall time of SFT + GRPO (would that time have been better spent on SFT?). All are judged on the same unseen pairs.
 """
 
@@ -30,9 +30,10 @@ class ReproduceConfig:
 
     out: str = field(default="runs/reproduce", metadata={"help": "folder; one chain per seed in it"})
     seeds: int = field(default=3, metadata={"help": "seeds 0, 1, ..."})
-    steps: int = field(default=150, metadata={"help": "GRPO steps"})
+    epochs: float = field(default=5.0, metadata={"help": "SFT epochs"})
+    steps: int = field(default=60, metadata={"help": "GRPO steps"})
     test_pairs: int = field(default=400, metadata={"help": "unseen pairs"})
-    longer_sft: bool = field(default=True, metadata={"help": "train the two longer SFT runs as well"})
+    longer_sft: bool = field(default=True, metadata={"help": "train the two longer SFT runs for the first seed"})
 
 
 def reproduce(config: ReproduceConfig) -> Path:
@@ -40,20 +41,21 @@ def reproduce(config: ReproduceConfig) -> Path:
     out, runs = Path(config.out), []
     for seed in range(config.seeds):
         print(f"\n==== seed {seed} of {config.seeds} ====")
-        demo = DemoConfig(out=str(out / f"seed{seed}"), seed=seed, steps=config.steps, test_pairs=config.test_pairs)
+        demo = DemoConfig(out=str(out / f"seed{seed}"), seed=seed, epochs=config.epochs, steps=config.steps, test_pairs=config.test_pairs)
         path = run_demo(demo, f"python -m rmr1_lite reproduce (seed {seed})")
-        runs.append(_more(demo, path, config.longer_sft))
+        runs.append(_more(demo, path, config.longer_sft and seed == 0))
     write_json(out / "summary.json", summary(runs))
     return out / "summary.json"
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and range over seeds of every judge's figures, the paired gains, and the ablations."""
-    names = [*runs[0]["baselines"], *runs[0]["stages"]]
+    names = [name for part in ("baselines", "stages") for name in runs[0][part]]
     figures = ("strict_accuracy", "accuracy", "flip_rate", "unparsed", "mean_tokens", "seconds")
 
     def over(name: str, figure: str) -> dict[str, float]:
-        values = [{**run["baselines"], **run["stages"]}[name][figure] for run in runs]
+        judges = [{**run["baselines"], **run["stages"]} for run in runs]
+        values = [rows[name][figure] for rows in judges if name in rows]  # the longer SFT runs are the first seed's alone
         return {"mean": fmean(values), "low": min(values), "high": max(values)}
 
     return {

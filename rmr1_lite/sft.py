@@ -103,11 +103,4 @@ def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[d
         model=loaded.model, args=arguments, train_dataset=data, processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],
     ), loaded.model)  # fmt: skip
-    train(trainer, run)
-    if run_length(trainer) % config.probe_every:
-        watch.judge(run_length(trainer))
-
-
-def run_length(trainer: Any) -> int:
-    """Steps done; the last of them gets a probe, which GRPO compares its start with."""
-    return trainer.state.global_step
+    train(trainer, run, watch)

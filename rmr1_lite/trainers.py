@@ -135,13 +135,18 @@ def built(make: Callable[[], Any], model: Any) -> Any:
     return trainer
 
 
-def train(trainer: Any, run: Run) -> None:
-    """Run the trainer from where the folder stands; a stop condition leaves its checkpoints for a resume."""
+def train(trainer: Any, run: Run, watch: Watch) -> None:
+    """Run the trainer from where the folder stands; a stop condition leaves its checkpoints for a resume.
+
+    The last step gets a probe whatever its number: GRPO compares its start with that of SFT.
+    """
     from transformers import PrinterCallback, ProgressCallback
 
     for silent in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(silent)
     trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+    if trainer.state.global_step % watch.probe_every:
+        watch.judge(trainer.state.global_step)
 
 
 def probe_of(loaded: Loaded, style: str, pairs: Sequence[Pair], config: TrainConfig) -> Callable[[], dict[str, float]] | None:
