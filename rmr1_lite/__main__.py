@@ -13,7 +13,7 @@ from rmr1_lite.config import GRPOConfig, SFTConfig, StyleName
 from rmr1_lite.demo import DemoConfig
 from rmr1_lite.options import from_config
 from rmr1_lite.reproduce import ReproduceConfig
-from rmr1_lite.types import InputError
+from rmr1_lite.types import InputError, TrainingStopped
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="RM-R1 on one GPU: train, evaluate and use judges that reason before they prefer.")  # fmt: skip
@@ -163,7 +163,7 @@ def main() -> None:
     """Entry point: our own errors are one line and a status of 2, everything else is a bug and shows itself."""
     try:
         app()
-    except InputError as error:
+    except (InputError, TrainingStopped) as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -52,7 +52,7 @@ def run_demo(config: DemoConfig, command: str = "python -m rmr1_lite demo") -> P
     judged = _evaluate(config, out, pairs, stages, results)
     compare(results, pairs, judged, COUPLES)
     write_json(out / "examples.json", examples(pairs, judged))
-    results["data"]["wall_seconds"] = round(time.perf_counter() - started, 1)
+    results["data"]["seconds_since_last_start"] = round(time.perf_counter() - started, 1)
     return save(results, out / "results.json")
 
 

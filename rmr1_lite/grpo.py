@@ -22,8 +22,7 @@ from rmr1_lite.models import Loaded, check_style, load, save_adapter, with_new_l
 from rmr1_lite.prompts import messages, shown, without_control_tokens
 from rmr1_lite.rollouts import RolloutWatch
 from rmr1_lite.runs import Run, begin
-from rmr1_lite.trainers import TrainingStopped
-from rmr1_lite.types import ORDERS, InputError, Order, Pair
+from rmr1_lite.types import ORDERS, InputError, Order, Pair, TrainingStopped
 
 CARD = """---
 library_name: peft

@@ -3,8 +3,9 @@ whether the reasoning carries the verdict.
 
     python -m rmr1_lite reproduce --out runs/reproduce
 
-For each seed: SFT and GRPO; for the first one also two longer SFT runs, with twice the epochs (is SFT at its plateau?) and with as many as fill
-the wall time of SFT + GRPO (would that time have been better spent on SFT?). All are judged on the same unseen pairs.
+For each seed: SFT and GRPO; for the first one also two longer SFT runs, with twice the epochs (is SFT at its plateau?)
+and with as many as fill the wall time of SFT + GRPO (would that time have been better spent on SFT?). All are judged on
+the same unseen pairs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class ReproduceConfig:
     epochs: float = field(default=5.0, metadata={"help": "SFT epochs"})
     steps: int = field(default=60, metadata={"help": "GRPO steps"})
     test_pairs: int = field(default=400, metadata={"help": "unseen pairs"})
+    train_pairs: int = field(default=4000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
     longer_sft: bool = field(default=True, metadata={"help": "train the two longer SFT runs for the first seed"})
 
 
@@ -41,7 +43,8 @@ def reproduce(config: ReproduceConfig) -> Path:
     out, runs = Path(config.out), []
     for seed in range(config.seeds):
         print(f"\n==== seed {seed} of {config.seeds} ====")
-        demo = DemoConfig(out=str(out / f"seed{seed}"), seed=seed, epochs=config.epochs, steps=config.steps, test_pairs=config.test_pairs)
+        demo = DemoConfig(out=str(out / f"seed{seed}"), seed=seed, epochs=config.epochs, steps=config.steps,
+                          test_pairs=config.test_pairs, train_pairs=config.train_pairs)  # fmt: skip
         path = run_demo(demo, f"python -m rmr1_lite reproduce (seed {seed})")
         runs.append(_more(demo, path, config.longer_sft and seed == 0))
     write_json(out / "summary.json", summary(runs))

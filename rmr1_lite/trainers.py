@@ -18,13 +18,9 @@ from rmr1_lite.judge import Judge
 from rmr1_lite.metrics import score
 from rmr1_lite.models import Loaded, device
 from rmr1_lite.runs import Run, append_row, mark_complete
-from rmr1_lite.types import InputError, Pair
+from rmr1_lite.types import InputError, Pair, TrainingStopped
 
 PROBE_FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "unparsed")
-
-
-class TrainingStopped(RuntimeError):
-    """A stop condition held: the message says which, and what to change."""
 
 
 def common_arguments(config: TrainConfig, **more: Any) -> dict[str, Any]:

@@ -22,6 +22,10 @@ class InputError(ValueError):
     """The caller's input is wrong: the message names file, row, field and what to do about it."""
 
 
+class TrainingStopped(RuntimeError):
+    """A stop condition of a training held: the message says which, and what to change."""
+
+
 class Message(TypedDict):
     """One chat turn; role is "system", "user" or "assistant"."""
 

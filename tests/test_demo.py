@@ -13,6 +13,7 @@ from rmr1_lite.evaluate import RULES, by_rule, stratified
 from rmr1_lite.letters import OPENING, forced_letters, judge_by_letter
 from rmr1_lite.metrics import score
 from rmr1_lite.report import write_report
+from rmr1_lite.reproduce import ReproduceConfig, reproduce
 from rmr1_lite.results import load
 from rmr1_lite.types import Pair
 
@@ -73,6 +74,17 @@ def test_forced_letters_follow_what_is_forced(demo):
 def test_donors_are_other_pairs():
     chains = [(name, order, "t", "A") for name in "xyz" for order in ("ab", "ba")]
     assert all(donor[0] != chain[0] for chain, donor in zip(chains, _turned(chains), strict=True))
+
+
+@pytest.mark.long
+def test_reproduce_writes_its_summary(tmp_path):
+    """The three-seed table with two tiny seeds: every judge, the ablations, the longer SFT runs of the first seed."""
+    config = ReproduceConfig(out=str(tmp_path), seeds=2, epochs=0.5, steps=2, test_pairs=16, train_pairs=300)
+    summary = json.loads(reproduce(config).read_text())
+    assert {"base", "sft", "grpo", "sft, epochs x 2", "sft, same wall time", *RULES} <= set(summary["judges"])
+    assert len(summary["ablations"]) == len(summary["train_seconds"]) == 2
+    for row in summary["judges"].values():
+        assert row["strict_accuracy"]["low"] <= row["strict_accuracy"]["mean"] <= row["strict_accuracy"]["high"]
 
 
 PAIRS = [Pair(f"p{i}", ({"role": "user", "content": "q"},), "longer one", "short", "AB"[i % 2], f"s{i % 3}") for i in range(30)]

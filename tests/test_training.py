@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rmr1_lite.config import GRPOConfig, SFTConfig
-from rmr1_lite.types import InputError
+from rmr1_lite.types import InputError, TrainingStopped
 
 SMALL = {"probe_pairs": 4, "max_new_tokens": 16, "save_every": 2, "lora_r": 4}
 
@@ -138,7 +138,6 @@ def test_grpo_moves_only_where_rewards_differ(sft_run, toy_data, tmp_path, monke
 
 def test_grpo_stops_when_everything_is_cut_off(sft_run, toy_data, tmp_path):
     from rmr1_lite.grpo import train_grpo
-    from rmr1_lite.trainers import TrainingStopped
 
     config = grpo_config(sft_run / "adapter", toy_data, tmp_path, steps=9, max_truncated=0.3)
     with pytest.raises(TrainingStopped, match="Raise max_new_tokens"):
@@ -147,7 +146,7 @@ def test_grpo_stops_when_everything_is_cut_off(sft_run, toy_data, tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops():
-    from rmr1_lite.trainers import TrainingStopped, not_finite
+    from rmr1_lite.trainers import not_finite
 
     not_finite({"step": 1, "loss": 0.5})
     for loss in (float("nan"), float("inf")):
