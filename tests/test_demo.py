@@ -76,6 +76,19 @@ def test_donors_are_other_pairs():
     assert all(donor[0] != chain[0] for chain, donor in zip(chains, _turned(chains), strict=True))
 
 
+@pytest.mark.parametrize("spec", ["nano", "nano-sft"])
+def test_the_shipped_judges_judge(spec):
+    """From the first second: readable verdicts, and far better than chance at being right in both orders (25 %)."""
+    from rmr1_lite.data.nano.world import pairs
+    from rmr1_lite.engines import Sampling, make_engine
+    from rmr1_lite.judge import Judge
+
+    fresh = pairs("validation", 24, seed=77)
+    judgments = Judge(make_engine(spec), sampling=Sampling(max_new_tokens=136)).compare_many(fresh, progress=False)
+    result = score(spec, fresh, judgments, 0.0)
+    assert result.unparsed < 0.1 and result.strict_accuracy > 0.5
+
+
 @pytest.mark.long
 def test_reproduce_writes_its_summary(tmp_path):
     """The three-seed table with two tiny seeds: every judge, the ablations, the longer SFT runs of the first seed."""
