@@ -1,7 +1,12 @@
-"""Makes the nano base: a Qwen2-architecture model of 2.6 M parameters and its BPE tokenizer, from nothing but the world's
-base documents (rmr1_lite/data/nano/documents.py). Nothing of it ships yet.
+"""Makes the nano base: a Qwen2-architecture model of 2.75 M parameters and its BPE tokenizer, from nothing but the world's
+base documents (rmr1_lite/data/nano/documents.py).
 
-    OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out rmr1_lite/nano_assets/base
+The base that ships (nano_assets/base, with recipe.json) was made in two legs; between them the exercises changed, so the
+first leg repeats only at the commit it was run at:
+
+    git checkout de90081 && OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out leg1            # 2,600 steps, 34 minutes
+    git checkout main && OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out base --init leg1 --lr 8e-4 --steps 1050 \\
+        --drill-steps 0 --seed 1                                                                   # 15 minutes
 
 Copying comes first (`DRILLS`, then `KINDS`): every other skill is made of it, and without a drill it forms late.
 The loss stands on the assistant's tokens only: with the random questions in it, a small model spends itself on noise.

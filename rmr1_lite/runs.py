@@ -25,7 +25,7 @@ from rmr1_lite.types import InputError
 MARK = "complete.json"
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
 # may differ between the first start and a resume: they do not change what is trained
-FREE = ("report_to",)
+FREE = ("report_to", "out")
 
 
 @dataclass(frozen=True)
