@@ -20,7 +20,7 @@ from rmr1_lite.types import Pair
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    config = DemoConfig(out=str(tmp_path_factory.mktemp("demo")), steps=2, epochs=1.0, test_pairs=16, train_pairs=300)
+    config = DemoConfig(out=str(tmp_path_factory.mktemp("demo")), steps=2, epochs=3.0, test_pairs=16, train_pairs=1000)
     return config, run_demo(config)
 
 
@@ -32,7 +32,7 @@ def test_the_chain_ends_in_results_and_a_report(demo):
         assert row["n"] == 16 and {"strict_accuracy", "accuracy", "flip_rate", "unparsed", "seconds"} <= row.keys()
     assert set(results["baselines"]) == {"base, likelier letter", *RULES}
     assert {(d["first"], d["second"]) for d in results["differences"]} == {("base", "sft"), ("sft", "grpo")}
-    assert results["stages"]["sft"]["unparsed"] < 0.5, "one epoch on 36 chains already teaches the format"
+    assert results["stages"]["sft"]["unparsed"] < 0.5, "three epochs on 240 chains already teach the format"
     assert results["stages"]["base"]["unparsed"] > 0.9, "the base has never seen a verdict"
     page = write_report(path.parent).read_text()
     assert "before and after GRPO" in page and "GRPO: right verdicts" in page
