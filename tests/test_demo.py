@@ -44,7 +44,10 @@ def test_the_same_command_again_finds_everything_done(demo, capsys):
     before = json.loads(path.read_text())["stages"]
     run_demo(config)
     assert capsys.readouterr().out.count("nothing to do") == 2
-    assert json.loads(path.read_text())["stages"] == before
+    after = json.loads(path.read_text())["stages"]
+    for name, row in before.items():
+        # a log keeps the seconds of a look rounded, everything else as it was
+        assert after[name].pop("seconds") == pytest.approx(row.pop("seconds"), abs=0.1) and after[name] == row
 
 
 def test_only_lora_tensors_of_the_shipped_path_are_saved(demo):
