@@ -119,7 +119,7 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
         model=loaded.model, args=trl.GRPOConfig(**arguments(config)), train_dataset=Dataset.from_list(rows),
         reward_funcs=trl_reward(loaded.tokenizer, ends, seen.see), processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],
-    ), loaded.model)  # fmt: skip
+    ), loaded.model, run)  # fmt: skip
     train(trainer, run, watch)
 
 

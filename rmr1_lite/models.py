@@ -167,7 +167,8 @@ class MergedCopy:
         config = copy.deepcopy(model.get_base_model().config)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
-        with torch.no_grad():
+        # new weights are drawn and thrown away: that must not move the random state of the training around it
+        with torch.random.fork_rng(), torch.no_grad():
             self.model = type(model.get_base_model())(config).to(model.device, self.bases[0].dtype).eval()
         names = {name for name, _ in self.layers}
         rest = {name.replace(".base_layer", ""): value for name, value in model.get_base_model().state_dict().items()

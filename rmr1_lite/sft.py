@@ -102,5 +102,5 @@ def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[d
     trainer = built(lambda: trl.SFTTrainer(
         model=loaded.model, args=arguments, train_dataset=data, processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],
-    ), loaded.model)  # fmt: skip
+    ), loaded.model, run)  # fmt: skip
     train(trainer, run, watch)

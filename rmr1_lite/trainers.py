@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import TrainConfig
@@ -120,15 +121,38 @@ def renamed(logs: dict[str, float]) -> dict[str, float]:
     return {NAMES[name]: value for name, value in logs.items() if name in NAMES}
 
 
-def built(make: Callable[[], Any], model: Any) -> Any:
+def built(make: Callable[[], Any], model: Any, run: Run) -> Any:
     """make() with the adapter's weights as they were: TRL rounds the LoRA of a quantised model to bfloat16, which loses
     the small updates of GRPO (and is slow on a CPU)."""
+    from transformers import TrainerCallback
+
     exact = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     trainer = make()
     for name, parameter in model.named_parameters():
         if name in exact:
-            parameter.data = exact[name]
+            parameter.data = exact[name].clone()
+
+    class Settle(TrainerCallback):
+        """Policy and KL reference as they must be at the start. On a resume transformers loads the adapters in a
+        checkpoint's subfolders alone: with a `ref` folder there the policy itself would begin again at SFT."""
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            policy = _saved_policy(run.checkpoint) if run.checkpoint else {}
+            for name, parameter in model.named_parameters():
+                if ".ref." in name:
+                    parameter.data = exact[name.replace(".ref.", ".default.")].clone()
+                elif name in exact and policy:
+                    parameter.data = policy[name.replace(".default.", ".")].to(parameter.device, parameter.dtype)
+
+    trainer.add_callback(Settle())
     return trainer
+
+
+def _saved_policy(checkpoint: Path) -> dict[str, Any]:
+    """The trained adapter of a checkpoint, by PEFT's names, in memory of its own."""
+    from safetensors.torch import load_file
+
+    return {name: value.clone() for name, value in load_file(checkpoint / "adapter_model.safetensors").items()}
 
 
 def train(trainer: Any, run: Run, watch: Watch) -> None:

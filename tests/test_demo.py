@@ -95,7 +95,7 @@ def test_the_shipped_judges_judge(spec):
 @pytest.mark.long
 def test_reproduce_writes_its_summary(tmp_path):
     """The three-seed table with two tiny seeds: every judge, the ablations, the longer SFT runs of the first seed."""
-    config = ReproduceConfig(out=str(tmp_path), seeds=2, epochs=0.5, steps=2, test_pairs=16, train_pairs=300)
+    config = ReproduceConfig(out=str(tmp_path), seeds=2, epochs=3.0, steps=2, test_pairs=16, train_pairs=1000)
     summary = json.loads(reproduce(config).read_text())
     assert {"base", "sft", "grpo", "sft, epochs x 2", "sft, same wall time", *RULES} <= set(summary["judges"])
     assert len(summary["ablations"]) == len(summary["train_seconds"]) == 2
