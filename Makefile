@@ -30,7 +30,7 @@ RUN := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite
 demo: $(STAMP)  ## the whole chain on the embedded default, in minutes: runs/demo/report.html
 	$(RUN) demo $(ARGS)
 
-reproduce: $(STAMP)  ## the README's nano table: three seeds (about an hour): runs/reproduce/summary.json
+reproduce: $(STAMP)  ## the README's nano table: three seeds; not yet run to its end
 	$(RUN) reproduce $(ARGS)
 
 test: $(STAMP)  ## the tests that need neither a browser nor patience (ten minutes at most)

@@ -13,7 +13,6 @@ from rmr1_lite.evaluate import RULES, by_rule, stratified
 from rmr1_lite.letters import OPENING, forced_letters, judge_by_letter
 from rmr1_lite.metrics import score
 from rmr1_lite.report import write_report
-from rmr1_lite.reproduce import ReproduceConfig, reproduce
 from rmr1_lite.results import load
 from rmr1_lite.types import Pair
 
@@ -90,17 +89,6 @@ def test_the_shipped_judges_judge(spec):
     judgments = Judge(make_engine(spec), sampling=Sampling(max_new_tokens=136)).compare_many(fresh, progress=False)
     result = score(spec, fresh, judgments, 0.0)
     assert result.unparsed < 0.1 and result.strict_accuracy > 0.5
-
-
-@pytest.mark.long
-def test_reproduce_writes_its_summary(tmp_path):
-    """The three-seed table with two tiny seeds: every judge, the ablations, the longer SFT runs of the first seed."""
-    config = ReproduceConfig(out=str(tmp_path), seeds=2, epochs=3.0, steps=2, test_pairs=16, train_pairs=1000)
-    summary = json.loads(reproduce(config).read_text())
-    assert {"base", "sft", "grpo", "sft, epochs x 2", "sft, same wall time", *RULES} <= set(summary["judges"])
-    assert len(summary["ablations"]) == len(summary["train_seconds"]) == 2
-    for row in summary["judges"].values():
-        assert row["strict_accuracy"]["low"] <= row["strict_accuracy"]["mean"] <= row["strict_accuracy"]["high"]
 
 
 PAIRS = [Pair(f"p{i}", ({"role": "user", "content": "q"},), "longer one", "short", "AB"[i % 2], f"s{i % 3}") for i in range(30)]
