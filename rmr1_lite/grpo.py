@@ -115,7 +115,8 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
     probe = probe_of(loaded, style, probe_pairs(config), config)
     watch = Watch(run, "GRPO", "probe", checked_start(probe, config, run), config.probe_every, seen.figures,
                   [TruncationStop(config.max_truncated)])  # fmt: skip
-    trainer = built(lambda: trainer_class(config)(
+    made = trainer_class(config, loaded.model)
+    trainer = built(lambda: made(
         model=loaded.model, args=trl.GRPOConfig(**arguments(config)), train_dataset=Dataset.from_list(rows),
         reward_funcs=trl_reward(loaded.tokenizer, ends, seen.see), processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],
@@ -123,15 +124,18 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
     train(trainer, run, watch)
 
 
-def trainer_class(config: GRPOConfig) -> Any:
-    """TRL's trainer, or the one that computes each prompt once per group."""
+def trainer_class(config: GRPOConfig, model: Any) -> Any:
+    """The trainer that computes each prompt once per group where that is right for the model, else TRL's, and says so."""
     import trl
 
-    if not config.shared_prefix:
-        return trl.GRPOTrainer
     from rmr1_lite.group_trainer import shared_prefix_trainer
+    from rmr1_lite.shared_prefix import supported
 
-    return shared_prefix_trainer()
+    if config.shared_prefix and supported(model) and not config.gradient_checkpointing:
+        return shared_prefix_trainer()
+    if config.shared_prefix:
+        print("Prompts are not shared within groups: untested for this architecture, or gradient checkpointing is on.")
+    return trl.GRPOTrainer
 
 
 class TruncationStop:

@@ -213,16 +213,31 @@ def _cut(row: Ids, end_ids: Sequence[int]) -> Ids:
 
 def supported(model: Any) -> bool:
     """Whether this pass was tested on the model's architecture and all its layers attend to everything."""
-    config = model.config
-    return config.model_type in TESTED and set(getattr(config, "layer_types", None) or FULL) <= set(FULL)
+    return not _obstacle(_causal(model))
+
+
+def _causal(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _obstacle(causal: Any) -> str:
+    """What makes this pass unfit for the model, "" for nothing. Other architectures scale scores or mask in ways of their
+    own, and recomputed activations would read the store after it has moved on: wrong figures without an error."""
+    config, kinds = causal.config, set(getattr(causal.config, "layer_types", None) or FULL)
+    if config.model_type not in TESTED:
+        return f"the architecture {config.model_type!r} was not tested (only {', '.join(TESTED)})"
+    if kinds != set(FULL):
+        return f"it has {', '.join(sorted(kinds))} layers"
+    if getattr(causal, "is_gradient_checkpointing", False):
+        return "gradient checkpointing is on"
+    return ""
 
 
 def _parts(model: Any) -> tuple[Any, Any]:
-    """The decoder without its head, and the head. Raises InputError for decoders that do not attend to everything."""
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    kinds = set(getattr(causal.config, "layer_types", None) or FULL)
-    if kinds != set(FULL):
-        raise InputError(f"{type(causal).__name__} has {', '.join(sorted(kinds))} layers. Set shared_prefix off for it.")
+    """The decoder without its head, and the head. Raises InputError for models this pass would be wrong for."""
+    causal = _causal(model)
+    if obstacle := _obstacle(causal):
+        raise InputError(f"{type(causal).__name__}: {obstacle}. Set shared_prefix off for it.")
     return causal.get_decoder(), causal.get_output_embeddings()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rmr1_lite.shared_prefix import NAME, _parts, rollout, token_logps
+from rmr1_lite.shared_prefix import NAME, _parts, rollout, supported, token_logps
 from rmr1_lite.types import InputError
 
 PROMPTS = {
@@ -143,8 +143,23 @@ def test_wrong_input_is_named(said, reason):
         token_logps(model_of("qwen2"), [[1, 2], [3, 4]], said)
 
 
-def test_sliding_windows_are_refused():
-    model = model_of("qwen2")
-    model.config.layer_types = ["sliding_attention", "full_attention"]
-    with pytest.raises(InputError, match="shared_prefix off"):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: setattr(m.config, "layer_types", ["sliding_attention", "full_attention"]), "sliding_attention"),
+        (lambda m: setattr(m.config, "model_type", "granite"), "'granite' was not tested"),
+        (lambda m: m.gradient_checkpointing_enable(), "gradient checkpointing"),
+    ],
+    ids=["a layer that does not see the whole prompt", "scores scaled in another way", "activations computed twice"],
+)
+def test_models_that_would_come_out_wrong_are_refused(change, reason):
+    import torch
+
+    model = model_of("qwen2").train()
+    assert supported(model) and supported(lora(model_of("qwen2")))
+    change(model)
+    assert not supported(model)
+    with pytest.raises(InputError, match=f"{reason}.*shared_prefix off"):
         token_logps(model, [[1, 2]], [[[3]]])
+    with pytest.raises(InputError, match=f"{reason}.*shared_prefix off"):
+        rollout(model, [[1, 2]], 2, 3, 1.0, (2,), torch.Generator())

@@ -118,6 +118,20 @@ def test_grpo_starts_as_the_sft_policy_with_a_kl_of_zero(sft_run, toy_data, tmp_
             "zero_variance", "tokens_per_second", "peak_memory_gb", "probe/strict_accuracy"} <= keys  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("shared", "checkpointing", "name"),
+    [(True, False, "SharedPrefixTrainer"), (False, False, "GRPOTrainer"), (True, True, "GRPOTrainer")],
+    ids=["the fast pass", "switched off", "recomputed activations would read a store that has moved on"],
+)
+def test_the_trainer_shares_prompts_only_where_that_is_right(sft_run, shared, checkpointing, name, capsys):
+    from rmr1_lite.grpo import trainer_class
+    from rmr1_lite.models import load
+
+    config = GRPOConfig(shared_prefix=shared, gradient_checkpointing=checkpointing)
+    assert trainer_class(config, load(str(sft_run / "adapter")).model).__name__ == name
+    assert ("not shared" in capsys.readouterr().out) == (shared and checkpointing)
+
+
 @pytest.mark.parametrize("shared", [True, False], ids=["shared prefix", "stock TRL"])
 def test_grpo_moves_only_where_rewards_differ(sft_run, toy_data, tmp_path, monkeypatch, shared):
     """A reward that some rollouts get changes the adapter, one that all or none get does not."""
