@@ -68,6 +68,7 @@ class GRPOConfig(TrainConfig):
     pairs: str = _doc("", "JSONL of labelled pairs")
     out: str = _doc("runs/grpo", TrainConfig.__dataclass_fields__["out"].metadata["help"])
     lr: float = _doc(1e-4, TrainConfig.__dataclass_fields__["lr"].metadata["help"])
+    lr_schedule: Literal["constant", "linear"] = _doc("constant", "after the warm-up: hold lr, or lower it to 0 by the last step")
     steps: int = _doc(60, "optimizer steps")
     probe_every: int = _doc(30, TrainConfig.__dataclass_fields__["probe_every"].metadata["help"])
     groups: int = _doc(16, "prompts per step")

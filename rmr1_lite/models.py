@@ -150,7 +150,7 @@ def check_style(loaded: Loaded, style: str) -> str:
 
 
 class MergedCopy:
-    """A plain copy of a LoRA model with the adapter added into dequantised weights: faster to generate with.
+    """A plain copy of a quantised or LoRA model, the adapter added into dequantised weights: faster to generate with.
 
     The quantised weights themselves are never merged into (NF4 would round the adapter away). `refresh` brings the copy
     to the adapter as it stands; until then it is the policy of the last refresh.
@@ -160,19 +160,19 @@ class MergedCopy:
         import copy
 
         import torch
-        from peft.tuners.lora import LoraLayer
 
-        self.layers = [(name, m) for name, m in model.get_base_model().named_modules() if isinstance(m, LoraLayer)]
+        causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.layers = [(name, module) for name, module in causal.named_modules() if _replaced(name, module)]
         self.bases = [_dequantised(module) for _, module in self.layers]
-        config = copy.deepcopy(model.get_base_model().config)
+        config = copy.deepcopy(causal.config)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
         # new weights are drawn and thrown away: that must not move the random state of the training around it
         with torch.random.fork_rng(), torch.no_grad():
-            self.model = type(model.get_base_model())(config).to(model.device, self.bases[0].dtype).eval()
+            self.model = type(causal)(config).to(model.device, causal.dtype).eval()
         names = {name for name, _ in self.layers}
-        rest = {name.replace(".base_layer", ""): value for name, value in model.get_base_model().state_dict().items()
-                if ".lora_" not in name and not (name.endswith("weight") and name.rpartition(".base_layer")[0] in names)
+        rest = {name.replace(".base_layer", ""): value for name, value in causal.state_dict().items()
+                if ".lora_" not in name and not (name.endswith("weight") and _owner(name) in names)
                 and not _quantisation_state(name)}  # fmt: skip
         self.model.load_state_dict(rest, strict=False)
         self.model.generation_config = model.generation_config
@@ -184,16 +184,28 @@ class MergedCopy:
 
         with torch.no_grad():
             for (name, module), base in zip(self.layers, self.bases, strict=True):
-                delta = module.get_delta_weight("default")
-                self.model.get_submodule(name).weight.copy_(base + delta.to(base.dtype))
+                delta = module.get_delta_weight("default").to(base.dtype) if hasattr(module, "get_delta_weight") else 0
+                self.model.get_submodule(name).weight.copy_(base + delta)
         return self.model
+
+
+def _replaced(name: str, module: Any) -> bool:
+    """Layers whose weight the copy computes: those with an adapter, and quantised ones without."""
+    from peft.tuners.lora import LoraLayer
+
+    return isinstance(module, LoraLayer) or type(module).__name__ == "Linear4bit" and not name.endswith(".base_layer")
+
+
+def _owner(weight: str) -> str:
+    """Name of the layer a weight belongs to, without PEFT's wrapping."""
+    return weight.removesuffix(".weight").removesuffix(".base_layer")
 
 
 def _dequantised(module: Any) -> Any:
     import torch
     from peft.utils.integrations import dequantize_module_weight
 
-    base = module.get_base_layer()
+    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
     weight = dequantize_module_weight(base) if type(base).__name__ == "Linear4bit" else base.weight
     return weight.detach().to(torch.float32 if weight.device.type == "cpu" else weight.dtype).clone()
 

@@ -1,114 +1,161 @@
-"""The README's nano table: three seeds of the chain with longer GRPO, the baselines that could explain the gain away, and
-whether the reasoning carries the verdict.
+"""The README's nano table: seeds of the whole chain, the baselines that could explain the gain away, and whether the
+reasoning carries the verdict.
 
     python -m rmr1_lite reproduce --out runs/reproduce
 
-For each seed: SFT and GRPO; for the first one also two longer SFT runs, with twice the epochs (is SFT at its plateau?)
-and with as many as fill the wall time of SFT + GRPO (would that time have been better spent on SFT?). All are judged on
-the same unseen pairs.
+For each seed: SFT, GRPO, and the two ablations. For the first one also SFT trained on for the wall time that SFT and GRPO
+took together (two to three times the epochs: was SFT at its plateau, and would the time have been better spent on it?).
+All are judged on the same unseen pairs. Killed at any moment, the same command goes on.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from rmr1_lite.ablations import reasoning_carries
-from rmr1_lite.config import changed
-from rmr1_lite.data.files import read_pairs, write_json
+from rmr1_lite.config import GRPOConfig, SFTConfig, changed
+from rmr1_lite.data.files import atomic_write_text, read_pairs, write_json
 from rmr1_lite.demo import DemoConfig, judge_of, run_demo, sft_config
 from rmr1_lite.evaluate import compare, evaluate
 from rmr1_lite.results import add_stage, load, save
-from rmr1_lite.types import Judgment
+
+LONGER = "sft, same wall time"
+FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "a_share", "unparsed", "mean_tokens")
 
 
 @dataclass(frozen=True)
 class ReproduceConfig:
-    """Settings of the three-seed table."""
+    """Settings of the table; the presets hold the rest."""
 
     out: str = field(default="runs/reproduce", metadata={"help": "folder; one chain per seed in it"})
+    model: str = field(default="nano-base", metadata={"help": "base to start from: nano-base, a folder or a hub id"})
     seeds: int = field(default=3, metadata={"help": "seeds 0, 1, ..."})
-    epochs: float = field(default=5.0, metadata={"help": "SFT epochs"})
-    steps: int = field(default=60, metadata={"help": "GRPO steps"})
+    epochs: float = field(default=SFTConfig.epochs, metadata={"help": "SFT epochs"})
+    steps: int = field(default=GRPOConfig.steps, metadata={"help": "GRPO steps"})
     test_pairs: int = field(default=400, metadata={"help": "unseen pairs"})
     train_pairs: int = field(default=4000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
-    longer_sft: bool = field(default=True, metadata={"help": "train the two longer SFT runs for the first seed"})
+    longer_sft: bool = field(default=True, metadata={"help": "for the first seed, SFT for the wall time of SFT and GRPO"})
 
 
 def reproduce(config: ReproduceConfig) -> Path:
-    """Run or resume all seeds; returns out/summary.json."""
+    """Run or resume all seeds; writes out/summary.json and summary.md and returns the first."""
     out, runs = Path(config.out), []
     for seed in range(config.seeds):
-        print(f"\n==== seed {seed} of {config.seeds} ====")
-        demo = DemoConfig(out=str(out / f"seed{seed}"), seed=seed, epochs=config.epochs, steps=config.steps,
-                          test_pairs=config.test_pairs, train_pairs=config.train_pairs)  # fmt: skip
-        path = run_demo(demo, f"python -m rmr1_lite reproduce (seed {seed})")
-        runs.append(_more(demo, path, config.longer_sft and seed == 0))
+        print(f"\n==== seed {seed} ({seed + 1} of {config.seeds}) ====")
+        runs.append(_seed(config, seed, out))
     write_json(out / "summary.json", summary(runs))
+    atomic_write_text(out / "summary.md", markdown(summary(runs)))
+    print("\n" + markdown(summary(runs)))
     return out / "summary.json"
 
 
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and range over seeds of every judge's figures, the paired gains, and the ablations."""
-    names = [name for part in ("baselines", "stages") for name in runs[0][part]]
-    figures = ("strict_accuracy", "accuracy", "flip_rate", "unparsed", "mean_tokens", "seconds")
-
-    def over(name: str, figure: str) -> dict[str, float]:
-        judges = [{**run["baselines"], **run["stages"]} for run in runs]
-        values = [rows[name][figure] for rows in judges if name in rows]  # the longer SFT runs are the first seed's alone
-        return {"mean": fmean(values), "low": min(values), "high": max(values)}
-
-    return {
-        "seeds": len(runs), "n": runs[0]["stages"]["sft"]["n"], "versions": runs[0]["versions"],
-        "created": runs[-1]["created"], "judges": {name: {f: over(name, f) for f in figures} for name in names},
-        "differences": [run["differences"] for run in runs], "ablations": [run["data"]["ablations"] for run in runs],
-        "train_seconds": [run["data"]["train_seconds"] for run in runs],
-    }  # fmt: skip
-
-
-def _more(demo: DemoConfig, path: Path, longer_sft: bool) -> dict[str, Any]:
-    """Ablations and longer SFT runs of one seed, added to its results.json."""
-    from rmr1_lite.models import load as load_model
-
-    results, out = load(path), path.parent
-    pairs = read_pairs(out / "data" / "test.jsonl").pairs
-    judged: dict[str, list[Judgment]] = {}
-    for name in ("sft", "grpo"):
-        loaded = load_model(str(out / name / "adapter"))
-        judged[name] = evaluate(name, judge_of(loaded, name), pairs, out / "evaluation")[1]
-    results["data"]["ablations"] = asdict(reasoning_carries(loaded, pairs, judged["grpo"], "compact"))
-    seconds = {stage: train_seconds(out / stage) for stage in ("sft", "grpo")}
-    results["data"]["train_seconds"] = seconds
-    if longer_sft:
-        times = {"sft, epochs x 2": 2.0, "sft, same wall time": 1 + seconds["grpo"] / seconds["sft"]}
-        for name, factor in times.items():
-            judged[name] = _longer(demo, out, name, factor, pairs, results)
-        couples = [("sft", "sft, epochs x 2"), ("sft, same wall time", "grpo")]
-        compare(results, pairs, judged, couples)
+def _seed(config: ReproduceConfig, seed: int, out: Path) -> dict[str, Any]:
+    """One seed's results.json, with ablations and, for the first seed, the longer SFT."""
+    demo = DemoConfig(out=str(out / f"seed{seed}"), seed=seed, model=config.model, epochs=config.epochs,
+                      steps=config.steps, test_pairs=config.test_pairs, train_pairs=config.train_pairs)  # fmt: skip
+    if seed:
+        _reuse_base(out / "seed0", Path(demo.out))
+    path = run_demo(demo, f"python -m rmr1_lite reproduce (seed {seed})")
+    results = load(path)
+    results["data"]["train_seconds"] = {stage: train_seconds(path.parent / stage) for stage in ("sft", "grpo")}
+    _ablate(path.parent, results)
+    if config.longer_sft and seed == 0:
+        _longer_sft(demo, path.parent, results)
     save(results, path)
     return results
 
 
-def _longer(demo: DemoConfig, out: Path, name: str, factor: float, pairs: Any, results: dict[str, Any]) -> list[Judgment]:
+def _reuse_base(first: Path, out: Path) -> None:
+    """The base is the same for every seed, and so are the unseen pairs: its looks are judged once."""
+    source, target = (folder / "evaluation" / "base.looks.jsonl" for folder in (first, out))
+    if source.exists() and not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _ablate(out: Path, results: dict[str, Any]) -> None:
+    """Swapped and blanked reasoning of the GRPO judge, from the texts it wrote."""
+    from rmr1_lite.models import load as load_model
+
+    pairs = read_pairs(out / "data" / "test.jsonl").pairs
+    loaded = load_model(str(out / "grpo" / "adapter"))
+    judged = evaluate("grpo", judge_of(loaded, "grpo"), pairs, out / "evaluation", progress=False)[1]
+    results["data"]["ablations"] = asdict(reasoning_carries(loaded, pairs, judged, "compact"))
+
+
+def _longer_sft(demo: DemoConfig, out: Path, results: dict[str, Any]) -> None:
+    """Train, judge and compare the SFT that takes as long as SFT and GRPO did."""
     from rmr1_lite.models import load as load_model
     from rmr1_lite.sft import train_sft
 
-    folder = out / name.replace(", ", "-").replace(" ", "-")
-    # in whole tenths, so that a second run of the same seed asks for the same training
-    config = changed(sft_config(demo, out), epochs=round(demo.epochs * factor, 1), out=str(folder))
-    if (folder / "config.json").exists():
+    folder, seconds = out / "sft-same-wall-time", results["data"]["train_seconds"]
+    config = changed(sft_config(demo, out), epochs=round(demo.epochs * (1 + seconds["grpo"] / seconds["sft"]), 1),
+                     out=str(folder))  # fmt: skip
+    if (folder / "config.json").exists():  # a resumed run keeps the length that it began with
         config = replace(config, epochs=json.loads((folder / "config.json").read_text())["settings"]["epochs"])
+    print(f"\nSFT again, {config.epochs} epochs: the wall time of SFT and GRPO together")
     adapter = train_sft(config)
-    loaded = load_model(str(adapter))
-    result, judgments = evaluate(folder.name, judge_of(loaded, name), pairs, out / "evaluation")
-    add_stage(results, replace(result, name=name), baseline=True, train_seconds=train_seconds(folder))
-    return judgments
+    pairs = read_pairs(out / "data" / "test.jsonl").pairs
+    judged = {}
+    for name, spec in ((LONGER, adapter), *((stage, out / stage / "adapter") for stage in ("sft", "grpo"))):
+        log = folder.name if name == LONGER else name
+        result, judged[name] = evaluate(log, judge_of(load_model(str(spec)), log), pairs, out / "evaluation", progress=False)
+        if name == LONGER:
+            extra = {"epochs": config.epochs, "train_seconds": train_seconds(folder)}
+            add_stage(results, replace(result, name=name), baseline=True, **extra)
+    compare(results, pairs, judged, [("sft", LONGER), (LONGER, "grpo")])
 
 
 def train_seconds(run: Path) -> float:
-    """Wall time of a training by its log (the part after the last resume is counted from there)."""
+    """Wall time of a training by its log; every start counts from its own beginning."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return max(row.get("seconds", 0.0) for row in rows)
+    times = [row["seconds"] for row in rows if "seconds" in row]
+    return round(sum(now for now, then in zip(times, [*times[1:], 0.0], strict=True) if then < now), 1)
+
+
+def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Every judge's figures by seed with their mean, the paired differences, and the ablations."""
+    names = list(dict.fromkeys(name for part in ("baselines", "stages") for name in runs[0][part]))
+
+    def over(name: str, figure: str) -> dict[str, Any]:
+        judges = [{**run["baselines"], **run["stages"]} for run in runs]
+        values = [rows[name][figure] for rows in judges if name in rows]  # the longer SFT is the first seed's alone
+        known = [value for value in values if value is not None]
+        return {"mean": fmean(known) if known else None, "values": values}
+
+    return {
+        "seeds": [run["seed"] for run in runs], "n": runs[0]["stages"]["sft"]["n"], "versions": runs[0]["versions"],
+        "created": runs[-1]["created"], "judges": {name: {f: over(name, f) for f in FIGURES} for name in names},
+        "differences": [run["differences"] for run in runs],
+        "sections": [{name: {s: row["strict_accuracy"] for s, row in run["stages"][name]["sections"].items()}
+                      for name in ("sft", "grpo")} for run in runs],
+        "ablations": [run["data"]["ablations"] for run in runs],
+        "train_seconds": [run["data"]["train_seconds"] for run in runs],
+    }  # fmt: skip
+
+
+def markdown(table: dict[str, Any]) -> str:
+    """The summary as the README shows it."""
+    head = ("judge", "strict accuracy, mean (by seed)", "accuracy", "flip rate", "unparsed", "tokens")
+    rows = [_row(name, figures) for name, figures in table["judges"].items()]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *rows, ""]
+    for seed, differences in zip(table["seeds"], table["differences"], strict=True):
+        lines += [f"- seed {seed}, {d['first']} to {d['second']}: {100 * d['difference']:+.1f} points "
+                  f"(95 % {100 * d['low']:+.1f} to {100 * d['high']:+.1f}; {d['gained']} pairs gained, {d['lost']} lost)"
+                  for d in differences]  # fmt: skip
+    lines += [f"- seed {seed}, reasoning: with another pair's chain the verdict follows that chain in {a['follows']:.1%} "
+              f"of {a['n']} looks; with the evaluation blanked accuracy is {a['blank_accuracy']:.1%}"
+              for seed, a in zip(table["seeds"], table["ablations"], strict=True)]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, figures: dict[str, Any]) -> str:
+    strict = figures["strict_accuracy"]
+    seeds = ", ".join(f"{100 * value:.1f}" for value in strict["values"])
+    shares = (f"{figures[f]['mean']:.1%}" for f in ("accuracy", "flip_rate", "unparsed"))
+    return f"| {name} | {strict['mean']:.1%} ({seeds}) | {' | '.join(shares)} | {figures['mean_tokens']['mean']:.0f} |"

@@ -24,6 +24,7 @@ NAME = "rmr1_shared_prefix"
 TESTED = ("qwen2", "llama")
 FULL = ("full_attention",)
 Ids = list[int]
+STILL_OPEN = 0.75  # shrink the batch when no more than this share of its groups is unfinished: shrinking copies
 
 
 def rollout(
@@ -125,6 +126,15 @@ class _Store:
             shape = (self.last.shape[0], key.shape[1], room, key.shape[3])
             self.own[layer] = (key.new_empty(shape), key.new_empty(shape))
 
+    def keep(self, groups: Any) -> Any:
+        """Forget all but these groups (a mask over them); returns the mask over their rows."""
+        rows = groups.repeat_interleave(self.n)
+        for layer, (key, value) in self.prefix.items():
+            self.prefix[layer] = (key[groups], value[groups])
+            self.own[layer] = tuple(buffer[rows] for buffer in self.own[layer])
+        self.hidden, self.last, self.starts = self.hidden[groups], self.last[rows], self.starts[rows]
+        return rows
+
     def forward(self, ids: Any) -> Any:
         """Hidden states of the next columns of every row, [G * n, T, hidden]."""
         import torch
@@ -181,21 +191,27 @@ class _Store:
 
 
 def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any) -> Any:
-    """Token ids [rows, up to room]; what stands behind an end token is noise."""
+    """Token ids [rows, up to room]; what stands behind an end token is noise. Groups that are done leave the batch."""
     import torch
 
     store.reserve(room)
-    ends = torch.tensor(list(end_ids), device=store.last.device)
-    ids, columns = store.last, []
+    ids = store.last
+    ends = torch.tensor(list(end_ids), dtype=ids.dtype, device=ids.device)
+    places = torch.arange(len(ids), device=ids.device)
+    said = torch.zeros((len(ids), room), dtype=ids.dtype, device=ids.device)
     finished = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    for _ in range(room):
+    for column in range(room):
         logits = head(store.forward(ids)[:, -1]).float()
         ids = _draw(logits / temperature, generator) if temperature else logits.argmax(-1, keepdim=True)
-        columns.append(ids)
+        said[places, column] = ids[:, 0]
         finished |= torch.isin(ids[:, 0], ends)
-        if bool(finished.all()):
-            break
-    return torch.cat(columns, dim=1)
+        open_groups = ~finished.view(-1, store.n).all(1)
+        if not open_groups.any():
+            return said[:, : column + 1]
+        if open_groups.float().mean() <= STILL_OPEN:
+            rows = store.keep(open_groups)
+            ids, places, finished = ids[rows], places[rows], finished[rows]
+    return said
 
 
 def _draw(logits: Any, generator: Any) -> Any:

@@ -92,6 +92,14 @@ def test_cold_rollouts_are_greedy_generation(prompts):
     assert coldest == rows, "temperature 0 needs no noise"
 
 
+def test_groups_that_leave_early_change_nothing_for_the_others():
+    model, ends = model_of("qwen2"), (2, *range(40, 64, 3))
+    prompts = [[5 + i, 6, 30 - i, 7][: 2 + i % 3] for i in range(12)]
+    together = rollout(model, prompts, 1, 20, 0.0, ends, None)
+    assert together == [rollout(model, [prompt], 1, 20, 0.0, ends, None)[0] for prompt in prompts]
+    assert len({len(group[0]) for group in together}) > 3, "they end at different times"
+
+
 def test_rollouts_follow_the_distribution_and_the_generator():
     import torch
 

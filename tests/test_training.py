@@ -106,6 +106,42 @@ def test_the_merged_copy_writes_what_the_adapter_writes(sft_run):
                     parameter.add_(torch.randn_like(parameter) * 0.2)
 
 
+def test_judging_on_a_cpu_takes_plain_weights_and_follows_the_adapter(sft_run, toy_base, toy_data):
+    """The engine's copy writes what the 4-bit model writes, with an adapter that has just changed, and without one."""
+    import torch
+
+    from rmr1_lite.data.files import read_pairs
+    from rmr1_lite.engines import LocalEngine, Request, Sampling
+    from rmr1_lite.models import is_quantised, load
+    from rmr1_lite.prompts import messages
+    from rmr1_lite.shared_prefix import rollout
+
+    asked = [Request(p.id, "ab", tuple(messages(p, "compact"))) for p in read_pairs(toy_data / "test.jsonl").pairs[:4]]
+    seen = set()
+    for spec in (sft_run / "adapter", toy_base):
+        loaded = load(str(spec))
+        engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=4)
+        for _ in range(2):
+            found = dict(engine.generate(asked, Sampling(max_new_tokens=12)))
+            prompts = [render_of(loaded.tokenizer, request) for request in asked]
+            rows = rollout(loaded.model, prompts, 1, 12, 0.0, (loaded.tokenizer.eos_token_id,), None)
+            written = [loaded.tokenizer.decode(group[0]).split("<|im_end|>")[0] for group in rows]
+            assert [found[i].text for i in range(4)] == written
+            seen.add(tuple(written))
+            with torch.no_grad():
+                for name, parameter in loaded.model.named_parameters():
+                    if "lora_B" in name:
+                        parameter.add_(torch.randn_like(parameter))
+        assert is_quantised(loaded.model) and not is_quantised(engine.copy.model)
+    assert len(seen) > 1, "the changed adapter writes something else"
+
+
+def render_of(tokenizer, request):
+    from rmr1_lite.engines.render import render
+
+    return render(tokenizer, request.messages)
+
+
 def test_grpo_starts_as_the_sft_policy_with_a_kl_of_zero(sft_run, toy_data, tmp_path, capsys):
     from rmr1_lite.grpo import train_grpo
 

@@ -1,0 +1,66 @@
+"""The three-seed table: its sums by hand, and the whole of it on the shipped base, shortened."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rmr1_lite.reproduce import LONGER, ReproduceConfig, markdown, reproduce, summary, train_seconds
+from rmr1_lite.results import load
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted", "reason"),
+    [
+        ([1.0, 2.5, 4.0], 4.0, "one start: the last row"),
+        ([1.0, 2.5, None, 4.0], 4.0, "a probe's row has no time of its own"),
+        ([5.0, 9.0, 2.0, 3.0], 12.0, "killed after 9 seconds, resumed for 3"),
+        ([5.0, 1.0, 0.5], 6.5, "killed twice"),
+    ],
+)
+def test_train_seconds_adds_up_the_starts(tmp_path, seconds, wanted, reason):
+    rows = [{"step": i} if s is None else {"step": i, "seconds": s} for i, s in enumerate(seconds)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert train_seconds(tmp_path) == wanted, reason
+
+
+def stage(strict: float, a_share: float | None = 0.5) -> dict:
+    return {"n": 4, "strict_accuracy": strict, "accuracy": strict, "flip_rate": 0.1, "a_share": a_share, "unparsed": 0.0,
+            "mean_tokens": 80.0, "sections": {"Chat": {"strict_accuracy": strict}}}  # fmt: skip
+
+
+def run(seed: int, sft: float, grpo: float, **baselines) -> dict:
+    difference = {"first": "sft", "second": "grpo", "difference": grpo - sft, "low": 0.01, "high": 0.2, "gained": 3, "lost": 1}
+    return {"seed": seed, "versions": {}, "created": "now", "stages": {"sft": stage(sft), "grpo": stage(grpo)},
+            "baselines": baselines, "differences": [difference],
+            "data": {"ablations": {"follows": 0.95, "n": 8, "blank_accuracy": 0.51}, "train_seconds": {"sft": 1.0}}}  # fmt: skip
+
+
+def test_the_table_holds_every_seed_and_the_mean():
+    made = summary([run(0, 0.70, 0.80, **{LONGER: stage(0.72), "mute": stage(0.0, None)}), run(1, 0.72, 0.79)])
+    assert made["judges"]["grpo"]["strict_accuracy"] == {"mean": pytest.approx(0.795), "values": [0.80, 0.79]}
+    assert made["judges"][LONGER]["strict_accuracy"]["values"] == [0.72], "the first seed's alone"
+    assert made["judges"]["mute"]["a_share"]["mean"] is None, "a judge without a verdict has no share of A"
+    text = markdown(made)
+    assert "| grpo | 79.5% (80.0, 79.0) |" in text and "| sft, same wall time | 72.0% (72.0) |" in text
+    assert "- seed 1, sft to grpo: +7.0 points (95 % +1.0 to +20.0; 3 pairs gained, 1 lost)" in text
+    assert "follows that chain in 95.0%" in text
+
+
+@pytest.mark.long
+def test_the_whole_table_shortened_and_again(tmp_path, capsys):
+    config = ReproduceConfig(out=str(tmp_path), seeds=2, epochs=3.0, steps=2, test_pairs=16, train_pairs=1000)
+    made = json.loads(reproduce(config).read_text())
+    assert made["seeds"] == [0, 1] and made["n"] == 16
+    assert {"base", "sft", "grpo", LONGER, "always A", "longer"} <= made["judges"].keys()
+    assert [len(made["judges"][name]["strict_accuracy"]["values"]) for name in ("sft", "grpo", LONGER)] == [2, 2, 1]
+    couples = [[(d["first"], d["second"]) for d in differences] for differences in made["differences"]]
+    assert ("sft", LONGER) in couples[0] and (LONGER, "grpo") in couples[0] and ("sft", "grpo") in couples[1]
+    assert all(a["n"] > 0 for a in made["ablations"])
+    first = load(tmp_path / "seed0" / "results.json")
+    assert first["baselines"][LONGER]["epochs"] > 3.0
+    capsys.readouterr()
+    again = json.loads(reproduce(config).read_text())
+    assert capsys.readouterr().out.count("nothing to do") == 5, "two stages for two seeds, and the longer SFT"
+    assert again["judges"] == made["judges"]
