@@ -67,10 +67,11 @@ class GRPOConfig(TrainConfig):
     model: str = _doc("runs/sft/adapter", "SFT adapter to continue, or a base for a cold start")
     pairs: str = _doc("", "JSONL of labelled pairs")
     out: str = _doc("runs/grpo", TrainConfig.__dataclass_fields__["out"].metadata["help"])
-    lr: float = _doc(1e-4, TrainConfig.__dataclass_fields__["lr"].metadata["help"])
-    lr_schedule: Literal["constant", "linear"] = _doc("constant", "after the warm-up: hold lr, or lower it to 0 by the last step")
+    lr: float = _doc(2e-4, TrainConfig.__dataclass_fields__["lr"].metadata["help"])
     steps: int = _doc(60, "optimizer steps")
     probe_every: int = _doc(30, TrainConfig.__dataclass_fields__["probe_every"].metadata["help"])
+    screen_pairs: int = _doc(1200, "pairs to judge before training, to find those that the judge gets wrong; 0 judges none")
+    hard_share: float = _doc(0.75, "share of each step taken from the pairs that it got wrong")
     groups: int = _doc(16, "prompts per step")
     rollouts: int = _doc(8, "rollouts per prompt (the paper's n)")
     micro_batch: int = _doc(128, "rollouts per forward pass")
@@ -130,6 +131,9 @@ def _check_grpo(config: GRPOConfig) -> None:
     total = config.groups * config.rollouts
     if total % config.micro_batch:
         raise InputError(f"groups x rollouts is {total}, no multiple of micro_batch {config.micro_batch}.")
+    if config.screen_pairs < 0 or not 0 <= config.hard_share <= 1:
+        given = f"screen_pairs is {config.screen_pairs}, hard_share {config.hard_share}"
+        raise InputError(f"{given}. Give screen_pairs >= 0 and hard_share between 0 and 1.")
     if config.beta < 0 or config.temperature <= 0:
         raise InputError(f"beta is {config.beta}, temperature {config.temperature}. Give beta >= 0, temperature > 0.")
 

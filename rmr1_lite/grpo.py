@@ -10,8 +10,9 @@ GRPO started from (TRL keeps a copy of the loaded adapter), also after a resume.
 from __future__ import annotations
 
 import json
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from rmr1_lite.models import Loaded, check_style, load, save_adapter, with_new_l
 from rmr1_lite.prompts import messages, shown, without_control_tokens
 from rmr1_lite.rollouts import RolloutWatch
 from rmr1_lite.runs import Run, begin
+from rmr1_lite.screening import failed
 from rmr1_lite.types import ORDERS, InputError, Order, Pair, TrainingStopped
 
-SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear"}  # transformers' names; both begin with the warm-up
 CARD = """---
 library_name: peft
 ---
@@ -50,8 +51,10 @@ def train_grpo(config: GRPOConfig) -> Path:
     if loaded.adapter is None:
         print(f"{config.model} is a base: a cold start, with a new adapter.")
         with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)
-    looks = fitting_looks([pair for pair in read.pairs if pair.label], loaded.tokenizer, style, config.max_prompt_tokens)
-    _train(config, run, loaded, style, schedule(looks, config))
+    pairs = [pair for pair in read.pairs if pair.label]
+    looks = fitting_looks(pairs, loaded.tokenizer, style, config.max_prompt_tokens)
+    hard = _screen(config, run, loaded, style, pairs, looks)
+    _train(config, run, loaded, style, schedule(looks, config, hard))
     save_adapter(loaded, run.adapter, style, "grpo", CARD.format(base=loaded.base, style=style))
     return run.adapter
 
@@ -78,13 +81,45 @@ def row_of(pair: Pair, order: Order, tokenizer: Any, style: str) -> dict[str, An
             "thought_open": opens_thought(tokenizer, ids), "prompt_tokens": len(ids)}  # fmt: skip
 
 
-def schedule(looks: list[list[dict[str, Any]]], config: GRPOConfig) -> list[dict[str, Any]]:
-    """Rows in the order of training: shuffled anew for every pass, both orders of a pair in the same step."""
-    wanted, rng, rows = config.steps * config.groups, random.Random(f"grpo/{config.seed}"), []
-    while len(rows) < wanted:
-        order = rng.sample(range(len(looks)), len(looks))
-        rows += [row for index in order for row in looks[index]]
-    return rows[:wanted]
+def schedule(looks: list[list[dict[str, Any]]], config: GRPOConfig, hard: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """Rows in the order of training, both orders of a pair in the same step; pairs come again when all have been used.
+
+    Of every step's pairs `hard_share` are drawn from `hard` (ids), the rest from the others.
+    """
+    rng, rows = random.Random(f"grpo/{config.seed}"), []
+    pools = [_endless([both for both in looks if (both[0]["pair"] in hard) == wanted], rng) for wanted in (True, False)]
+    for index in range(config.steps * config.groups):
+        # the running count of hard pairs passes a whole number: an even mixture without a draw
+        is_hard = math.floor((index + 1) * config.hard_share) > math.floor(index * config.hard_share)
+        pool = pools[0 if is_hard else 1] or pools[1] or pools[0]
+        rows += next(pool)
+        if len(rows) >= config.steps * config.groups:
+            break
+    return rows[: config.steps * config.groups]
+
+
+def _endless(looks: list[list[dict[str, Any]]], rng: random.Random) -> Iterator[list[dict[str, Any]]] | None:
+    """All of `looks`, shuffled anew for every pass; None when there are none."""
+
+    def passes() -> Iterator[list[dict[str, Any]]]:
+        while True:
+            yield from rng.sample(looks, len(looks))
+
+    return passes() if looks else None
+
+
+def _screen(
+    config: GRPOConfig, run: Run, loaded: Loaded, style: str, pairs: Sequence[Pair], looks: list[list[dict[str, Any]]]
+) -> frozenset[str]:
+    """Ids of the pairs that the starting policy gets wrong, among `screen_pairs` drawn by the seed."""
+    from rmr1_lite.trainers import policy_judge
+
+    if not config.screen_pairs:
+        return frozenset()
+    fitting = {both[0]["pair"] for both in looks}
+    usable = [pair for pair in pairs if pair.id in fitting]
+    chosen = random.Random(f"screen/{config.seed}").sample(usable, min(config.screen_pairs, len(usable)))
+    return failed(policy_judge(loaded, style, config), chosen, run.folder)
 
 
 def arguments(config: GRPOConfig) -> dict[str, Any]:
@@ -99,7 +134,7 @@ def arguments(config: GRPOConfig) -> dict[str, Any]:
         repetition_penalty=1.0, beta=config.beta, epsilon=config.epsilon, epsilon_high=config.epsilon,
         loss_type=config.loss_type, scale_rewards=config.scale_rewards, mask_truncated_completions=False,
         importance_sampling_level="token", sync_ref_model=False, disable_dropout=False, use_vllm=False,
-        use_liger_kernel=False, log_completions=False, lr_scheduler_type=SCHEDULES[config.lr_schedule],
+        use_liger_kernel=False, log_completions=False, lr_scheduler_type="constant_with_warmup",
         remove_unused_columns=False,
     ) | {"max_steps": config.steps}  # fmt: skip
 

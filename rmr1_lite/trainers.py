@@ -173,14 +173,19 @@ def probe_of(loaded: Loaded, style: str, pairs: Sequence[Pair], config: TrainCon
     """A function that judges `pairs` greedily in both orders with the model as it stands."""
     if not pairs:
         return None
-    engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=64, name="probe", style=style)
-    judge = Judge(engine, style, sampling=Sampling(max_new_tokens=config.max_new_tokens))
+    judge = policy_judge(loaded, style, config)
 
     def figures() -> dict[str, float]:
         result = score("probe", pairs, judge.compare_many(pairs, progress=False), 0.0)
         return {name: getattr(result, name) for name in PROBE_FIGURES}
 
     return figures
+
+
+def policy_judge(loaded: Loaded, style: str, config: TrainConfig) -> Judge:
+    """The model as it stands, as a greedy judge."""
+    engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=64, name="policy", style=style)
+    return Judge(engine, style, sampling=Sampling(max_new_tokens=config.max_new_tokens))
 
 
 def probe_pairs(config: TrainConfig) -> list[Pair]:

@@ -16,7 +16,8 @@ FLOORS = {
     1: ("prompts", "verdict"),
     2: ("data", "rewards", "intervals", "metrics", "adapters"),
     3: ("models", "engines", "shared_prefix", "runs"),
-    4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer"),
+    4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer")
+    + ("screening",),
     5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "ablations", "distill", "suites")
     + ("results", "panels", "plots"),
     6: ("report", "demo", "reproduce", "plan", "export", "options", "app", "__main__"),
