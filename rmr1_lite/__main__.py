@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -21,6 +21,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 class Reading(str, Enum):
     strict, lenient, paper = "strict", "lenient", "paper"
+
+
+class Benchmark(str, Enum):
+    """`pairs` is a JSONL of one's own."""
+
+    pairs, rewardbench, rewardbench2, rm_bench = "pairs", "rewardbench", "rewardbench2", "rm-bench"
+    rmb, judgebench, llmbar, nano = "rmb", "judgebench", "llmbar", "nano"
 
 
 class World(str, Enum):
@@ -82,28 +89,35 @@ def judge(
 
 @app.command()
 def evaluate(
-    pairs: Annotated[Path, typer.Option(help="JSONL of labelled pairs")],
-    out: Annotated[Path, typer.Option(help="folder for looks and results.json")] = Path("runs/evaluation"),
-    model: Annotated[str, typer.Option(help="nano, a folder, a hub id, openai:MODEL@URL or replay:FILE")] = "nano",
-    name: Annotated[str, typer.Option(help="the judge's name in results.json")] = "",
+    benchmark: Annotated[Benchmark, typer.Option(help="which benchmark")] = Benchmark.pairs,
+    data: Annotated[Optional[Path], typer.Option(help="its file or folder, or a JSONL of pairs; none: the hub")] = None,  # noqa: UP045
+    judge: Annotated[str, typer.Option(help="nano, a folder, a hub id, openai:MODEL@URL or replay:FILE")] = "nano",
+    out: Annotated[Path, typer.Option(help="folder for items.jsonl and results.json")] = Path("runs/evaluation"),
+    name: Annotated[str, typer.Option(help="the judge's name in tables; without: the judge as given")] = "",
+    limit: Annotated[Optional[int], typer.Option(help="about this many questions, the same share of every section")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="seed of the subset, of one-order conventions and of the votes")] = 0,
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
-    reading: Annotated[Reading, typer.Option(help="how verdicts are read")] = Reading.strict,
+    reading: Annotated[Reading, typer.Option(help="how verdicts are read; may change when all is judged")] = Reading.strict,
+    votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
     max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 136,
     batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
-    limit: Annotated[Optional[int], typer.Option(help="judge about this many pairs, the same share per section")] = None,  # noqa: UP045
 ) -> None:
-    """Figures of one judge on labelled pairs, in both orders, with intervals."""
+    """Figures of one judge on a benchmark or on labelled pairs, in both orders, with intervals. The same command resumes."""
     from rich import print as show
 
-    from rmr1_lite.demo import table
-    from rmr1_lite.evaluate import evaluate_file
-    from rmr1_lite.results import load
+    from rmr1_lite import tables
+    from rmr1_lite.benchmark import Asked, evaluate_benchmark
+    from rmr1_lite.engines import Sampling, make_engine
 
-    def make() -> Any:
-        return _judge(model, style, reading, 0.0, max_new_tokens, batch_size)
-
-    evaluate_file(name or model.replace("/", "-"), make, str(pairs), out, limit, " ".join(["rmr1_lite", *sys.argv[1:]]))
-    show(table(load(out / "results.json")))
+    asked_style = None if style == "auto" else style
+    asked = Asked(benchmark.value, str(data) if data else None, judge, name, asked_style, reading.value, limit, votes, seed,
+                  Sampling(temperature, max_new_tokens, seed=seed))  # fmt: skip
+    results = evaluate_benchmark(asked, lambda: make_engine(judge, asked_style, batch_size), out, _command())
+    show(tables.judges(results, f"Both orders, {results['data']['pairs']} pairs"))
+    show(tables.own(results, name or judge))
+    print(tables.needed(results, name or judge))
+    _report(out)
 
 
 @app.command()
@@ -112,11 +126,13 @@ def demo(config: DemoConfig) -> None:
     """The whole chain on the embedded default: data, SFT, GRPO, evaluation, report. The same command resumes."""
     from rich import print as show
 
-    from rmr1_lite.demo import run_demo, table
+    from rmr1_lite import tables
+    from rmr1_lite.demo import run_demo
     from rmr1_lite.results import load
 
     path = run_demo(config)
-    show(table(load(path)))
+    results = load(path)
+    show(tables.judges(results, f"Nano results on {results['stages']['sft']['n']} unseen pairs, both orders"))
     _report(path.parent)
     print("\nNext: open the report, or judge pairs of your own: python -m rmr1_lite judge --help")
 
@@ -151,6 +167,10 @@ def _judge(model: str, style: str, reading: Reading, temperature: float, max_new
     asked = None if style == "auto" else style
     engine = make_engine(model, asked, batch_size)
     return Judge(engine, asked, reading.value, Sampling(temperature, max_new_tokens))
+
+
+def _command() -> str:
+    return " ".join(["rmr1_lite", *sys.argv[1:]])
 
 
 def _curves(folder: str) -> None:

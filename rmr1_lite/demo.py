@@ -128,17 +128,3 @@ def examples(pairs: Sequence[Pair], judged: dict[str, list[Judgment]]) -> list[d
 def _looks(judgment: Judgment) -> list[dict[str, Any]]:
     return [{"order": look.order, "text": look.generation.text, "status": look.status, "label": look.label}
             for look in judgment.looks]  # fmt: skip
-
-
-def table(results: dict[str, Any]) -> Any:
-    """The figures as a rich table."""
-    from rich.table import Table
-
-    made = Table(title=f"Nano results on {next(iter(results['stages'].values()))['n']} unseen pairs, both orders")
-    for column in ("judge", "strict accuracy (95 %)", "accuracy", "flip rate", "unparsed", "tokens"):
-        made.add_column(column, justify="left" if column == "judge" else "right")
-    for name, row in [*results["baselines"].items(), *results["stages"].items()]:
-        low, high = row["intervals"]["strict_accuracy"]
-        made.add_row(name, f"{row['strict_accuracy']:.1%} ({low:.1%} to {high:.1%})", f"{row['accuracy']:.1%}",
-                     f"{row['flip_rate']:.1%}", f"{row['unparsed']:.1%}", f"{row['mean_tokens']:.0f}")  # fmt: skip
-    return made

@@ -1,8 +1,7 @@
-"""Any judge on labelled pairs in both orders: figures with intervals, every text kept, resumable look by look.
+"""A judge on labelled pairs in both orders: figures with intervals, every text kept, resumable look by look.
 
-    python -m rmr1_lite evaluate --model nano --pairs runs/data/test.jsonl --out runs/evaluation
-
-In `out`: NAME.looks.jsonl (every text), and results.json, one stage per judge; the report and the app read both.
+What the demo and the training compare their stages by; `rmr1_lite.benchmark` does the same for public benchmarks and files
+of one's own. In `out`: NAME.looks.jsonl, every text of one judge.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.data.files import JsonlLog, read_pairs
+from rmr1_lite.data.files import JsonlLog
 from rmr1_lite.judge import LOG_KEY, Judge
-from rmr1_lite.metrics import length_bias, paired, score
-from rmr1_lite.results import add_difference, add_stage, load, new, save
-from rmr1_lite.types import ORDERS, EvalResult, Generation, InputError, Judgment, Label, Look, Pair, Verdict
+from rmr1_lite.metrics import paired, score
+from rmr1_lite.results import add_difference
+from rmr1_lite.types import ORDERS, EvalResult, Generation, Judgment, Label, Look, Pair, Verdict
 
 
 def evaluate(
@@ -29,42 +28,6 @@ def evaluate(
         judgments = judge.compare_many(pairs, log=log, progress=progress)
     seconds = sum(look.generation.seconds for judgment in judgments for look in judgment.looks)
     return score(name, pairs, judgments, seconds), judgments
-
-
-def evaluate_file(
-    name: str, make_judge: Callable[[], Judge], pairs_path: str, out: Path, limit: int | None, command: str
-) -> EvalResult:
-    """`evaluate` on a JSONL of pairs; adds the judge to out/results.json. The model loads after the pairs were read."""
-    pairs, path = labelled(pairs_path, limit), out / "results.json"
-    results = load(path) if path.exists() else new(0, command, {"pairs": pairs_path, "n": len(pairs)})
-    if results["data"].get("pairs") != pairs_path or results["data"].get("n") != len(pairs):
-        raise InputError(f"{path} holds figures on other pairs. Give another --out.")
-    result, judgments = evaluate(name, make_judge(), pairs, out)
-    add_stage(results, result, length_bias=length_bias(pairs, judgments))
-    save(results, path)
-    return result
-
-
-def labelled(path: str, limit: int | None = None) -> list[Pair]:
-    """Labelled pairs of a file; with `limit` the same share of every section, in file order."""
-    read = read_pairs(path)
-    print(read.summary())
-    pairs = [pair for pair in read.pairs if pair.label]
-    if not pairs:
-        raise InputError(f"{path}: no labelled pair to evaluate on. Give rows with label A or B.")
-    return pairs if limit is None or limit >= len(pairs) else stratified(pairs, limit)
-
-
-def stratified(pairs: Sequence[Pair], limit: int) -> list[Pair]:
-    """About limit / n of every section: the rows in file order whose running share has just passed a whole number."""
-    seen: dict[str, int] = {}
-    kept = []
-    for pair in pairs:
-        count = seen.get(pair.section, 0)
-        seen[pair.section] = count + 1
-        if (count + 1) * limit // len(pairs) > count * limit // len(pairs):
-            kept.append(pair)
-    return kept
 
 
 def compare(

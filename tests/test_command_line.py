@@ -41,7 +41,11 @@ WRONG = [
     (["sft", "--chains", "none.jsonl"], "none.jsonl", "a file that is not there"),
     (["grpo", "--pairs", "none.jsonl"], "none.jsonl", "the same for pairs"),
     (["report", "nowhere"], "does not exist", "a run that is not there"),
-    (["evaluate", "--pairs", "none.jsonl"], "none.jsonl", "nothing to evaluate on"),
+    (["evaluate", "--data", "none.jsonl"], "none.jsonl", "nothing to evaluate on"),
+    (["evaluate"], "Give --benchmark", "neither a benchmark nor a file"),
+    (["evaluate", "--benchmark", "rewardbank"], "rewardbench2", "an unknown benchmark names the choices"),
+    (["evaluate", "--benchmark", "rmb"], "RMB-Reward-Model-Benchmark", "a benchmark that has to be downloaded first"),
+    (["evaluate", "--benchmark", "llmbar", "--data", "nowhere"], "nowhere does not exist", "a folder that is not there"),
 ]
 
 

@@ -18,9 +18,9 @@ FLOORS = {
     3: ("models", "engines", "shared_prefix", "runs"),
     4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer")
     + ("screening",),
-    5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "ablations", "distill", "suites")
+    5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "ablations", "distill", "suites")
     + ("results", "panels", "plots"),
-    6: ("report", "demo", "reproduce", "plan", "export", "options", "app", "__main__"),
+    6: ("report", "tables", "demo", "reproduce", "plan", "export", "options", "app", "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "gradio", "matplotlib", "openai")

@@ -1,0 +1,163 @@
+"""One judge on one benchmark, or on labelled pairs of one's own: both orders, resumable, scored in both conventions.
+
+    python -m rmr1_lite evaluate --benchmark llmbar --data LLMBar/ --judge nano --out runs/llmbar
+
+In `out`: items.jsonl (every look: text, order, status, verdict, tokens, seconds, seed), run.json (what was asked) and
+results.json (the schema of `rmr1_lite.results`). The same command goes on where it was stopped; when every look is there no
+model is loaded, so another reading of a finished evaluation takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite import suites
+from rmr1_lite.data.files import JsonlLog, digest, read_pairs, write_json
+from rmr1_lite.engines import Engine, ReplayEngine, Sampling
+from rmr1_lite.judge import LOG_KEY, Judge
+from rmr1_lite.metrics import length_bias, score
+from rmr1_lite.results import add_stage, new, save
+from rmr1_lite.suites.base import Figure, Suite, one_item_per_pair
+from rmr1_lite.suites.quoted import SOURCE
+from rmr1_lite.suites.score import own_figures, subset
+from rmr1_lite.types import ORDERS, InputError, Judgment, Pair
+
+ITEMS, SETTINGS, RESULTS = "items.jsonl", "run.json", "results.json"
+OWN = "pairs"  # benchmark name of a file of one's own
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is evaluated and how. judge: the spec. reading may change for a finished evaluation, the rest may not.
+
+    limit: about this many questions, drawn by `seed`, which also draws the order where a benchmark shows a pair once.
+    """
+
+    benchmark: str
+    data: str | None
+    judge: str
+    name: str = ""
+    style: str | None = None
+    reading: str = "strict"
+    limit: int | None = None
+    votes: int = 1
+    seed: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+def evaluate_benchmark(asked: Asked, make_engine: Callable[[], Engine], out: Path, command: str, progress: bool = True) -> dict:
+    """Judge what is missing, score everything, write out/results.json and return it.
+
+    Raises InputError for data that is not the benchmark's, and for an `out` that holds another evaluation.
+    """
+    suite, pairs = pairs_of(asked)
+    settings = _settings(asked, pairs)
+    then = _begun(out / SETTINGS, settings)
+    with JsonlLog(out / ITEMS, LOG_KEY) as log:
+        engine = _finished(log, pairs, asked.votes, then) or make_engine()
+        judge = Judge(engine, asked.style or engine.style, asked.reading, asked.sampling)
+        write_json(out / SETTINGS, {**settings, "style": judge.style})
+        judgments = judge.compare_many(pairs, votes=asked.votes, log=log, progress=progress)
+        _in_order(log, pairs)
+    results = _results(asked, suite, pairs, judgments, command)
+    save(results, out / RESULTS)
+    return results
+
+
+def pairs_of(asked: Asked) -> tuple[Suite, list[Pair]]:
+    """The suite and its pairs, a subset of them under a limit."""
+    if asked.limit is not None and asked.limit < 1:
+        raise InputError(f"limit is {asked.limit}. Give a whole number from 1 on, or leave it out.")
+    if asked.benchmark == OWN:
+        pairs = _own_pairs(asked.data)
+        suite = own_suite(pairs)
+    else:
+        suite = suites.find(asked.benchmark)
+        pairs = suites.read(suite, asked.data)
+    if asked.limit is not None:
+        whole, pairs = len(pairs), subset(pairs, asked.limit, asked.seed)
+        print(f"{suite.title}: {len(pairs)} of {whole} pairs, a subset drawn by seed {asked.seed}")
+    return suite, pairs
+
+
+def _own_pairs(path: str | None) -> list[Pair]:
+    from dataclasses import replace
+
+    if path is None:
+        raise InputError("No pairs to evaluate on. Give --benchmark, or --data with a JSONL of labelled pairs.")
+    read = read_pairs(path)
+    print(read.summary())
+    pairs = [replace(pair, meta={**pair.meta, "item": pair.id}) for pair in read.pairs if pair.label]
+    if not pairs:
+        raise InputError(f"{path}: no labelled pair to evaluate on. Give rows with label A or B.")
+    return pairs
+
+
+def own_suite(pairs: Sequence[Pair]) -> Suite:
+    """A file of one's own as a suite: accuracy over all pairs, each in one seeded order."""
+    sections = tuple(dict.fromkeys(pair.section for pair in pairs))
+    return Suite(
+        name=OWN, title="own pairs", paper="", home="", rule="accuracy in one seeded order per pair", pairs=lambda rows: [],
+        items=one_item_per_pair, figures=lambda strata: [Figure("overall", sections)], main="overall",
+    )  # fmt: skip
+
+
+def _settings(asked: Asked, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What must stay the same for looks to stand in one file. The digest is over everything the judge is shown."""
+    import hashlib
+
+    shown = hashlib.sha256("".join(f"{pair.id} {digest(pair)}\n" for pair in pairs).encode()).hexdigest()[:16]
+    kept = {name: value for name, value in asdict(asked).items() if name not in ("data", "name", "reading", "style")}
+    return {**kept, "style": asked.style, "pairs": len(pairs), "shown": shown}
+
+
+def _begun(path: Path, now: dict[str, Any]) -> dict[str, Any] | None:
+    """The settings of an evaluation that was begun in this folder, checked against those of now; None for a new one."""
+    if not path.exists():
+        return None
+    try:
+        then = json.loads(path.read_bytes())
+    except ValueError:
+        raise InputError(f"{path} is not JSON. Give another --out, or delete the folder to begin again.") from None
+    other = [f"{name} was {then.get(name)!r}, is {value!r}" for name, value in now.items()
+             if then.get(name) != value and not (name == "style" and value is None)]  # fmt: skip
+    if other:
+        raise InputError(f"{path.parent} holds another evaluation: {'; '.join(other)}. Give another --out.")
+    return then
+
+
+def _finished(log: JsonlLog, pairs: Sequence[Pair], votes: int, then: dict[str, Any] | None) -> Engine | None:
+    """A replay of the log when it holds every look, so that no model need be loaded."""
+    wanted = {(pair.id, order, vote) for pair in pairs for order in ORDERS for vote in range(votes)}
+    if then is None or not wanted <= log.done or any(row.get("error") is not None for row in log):
+        return None
+    print(f"{log.path} holds all {len(wanted)} looks: nothing to judge.")
+    return ReplayEngine(log.path, style=then["style"])
+
+
+def _in_order(log: JsonlLog, pairs: Sequence[Pair]) -> None:
+    places = {pair.id: place for place, pair in enumerate(pairs)}
+    log.rewrite(lambda _: True, lambda row: (places.get(row["id"], len(places)), row["id"], row["order"], row["vote"]))
+
+
+def _results(asked: Asked, suite: Suite, pairs: Sequence[Pair], judgments: list[Judgment], command: str) -> dict[str, Any]:
+    """results.json: the judge under both conventions, and the paper's rows as quoted ones."""
+    name = asked.name or asked.judge
+    looks = [look for judgment in judgments for look in judgment.looks]
+    failed = sum(look.status == "error" for look in looks)
+    data = {"benchmark": suite.name, "title": suite.title, "paper": suite.paper, "data": asked.data or suite.home,
+            "pairs": len(pairs), "limit": asked.limit, "votes": asked.votes, "reading": asked.reading,
+            "failed_looks": failed}  # fmt: skip
+    results = new(asked.seed, command, data)
+    seconds = sum(look.generation.seconds for look in looks)
+    result = score(name, pairs, judgments, seconds, seed=asked.seed)
+    own = own_figures(suite, pairs, judgments, asked.seed)
+    add_stage(results, result, length_bias=length_bias(pairs, judgments), own=own)
+    results["quoted"] = {judge: {"source": SOURCE, **figures} for judge, figures in suite.quoted.items()}
+    if failed:
+        print(f"{failed} of {len(looks)} looks failed and count as wrong: run the same command again to retry them.")
+    return results

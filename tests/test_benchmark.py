@@ -1,0 +1,182 @@
+"""One judge on one benchmark: what is written, what a kill leaves, what another reading costs, what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fixtures.benchmarks import LAYOUTS, always_a, right, write
+
+from rmr1_lite import suites, tables
+from rmr1_lite.benchmark import Asked, evaluate_benchmark, pairs_of
+from rmr1_lite.data.files import json_line, write_pairs
+from rmr1_lite.engines import ReplayEngine, Sampling
+from rmr1_lite.results import load
+from rmr1_lite.types import ORDERS, InputError, Pair
+
+REAL = os.environ.get("RMR1_DATA_DIR")
+
+
+def log_of(path: Path, pairs, says, text="<answer>[[{}]]</answer>") -> Path:
+    """A replay file in the published form: id, order, text."""
+    rows = [{"id": pair.id, "order": order, "text": text.format(says(pair, order))} for pair in pairs for order in ORDERS]
+    path.write_text("".join(map(json_line, rows)))
+    return path
+
+
+@pytest.fixture
+def llmbar(tmp_path):
+    """(what is asked, its pairs): LLMBar's layout, judged by a log that is always right."""
+    data = write(tmp_path / "data", LAYOUTS["llmbar"]())
+    pairs = suites.read(suites.find("llmbar"), data)
+    log = log_of(tmp_path / "log.jsonl", pairs, right)
+    return Asked("llmbar", str(data), f"replay:{log}", "judge", style="compact"), pairs
+
+
+def engine_of(asked: Asked):
+    return lambda: ReplayEngine(asked.judge.partition(":")[2])
+
+
+def no_engine():
+    raise AssertionError("a finished evaluation loads no model")
+
+
+def rows(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "items.jsonl").read_text().splitlines()]
+
+
+def test_items_and_results_hold_what_was_judged(llmbar, tmp_path):
+    asked, pairs = llmbar
+    results = evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
+    assert results == load(tmp_path / "out" / "results.json"), "the one schema"
+    stage = results["stages"]["judge"]
+    assert stage["strict_accuracy"] == 1.0 and stage["own"]["figures"]["mean of the sets"]["value"] == 1.0
+    items = rows(tmp_path / "out")
+    assert [(row["id"], row["order"]) for row in items] == [(pair.id, order) for pair in pairs for order in ORDERS]
+    assert {"text", "status", "verdict", "completion_tokens", "seconds", "seed"} <= items[0].keys()
+    assert "measured here" in str(list(tables.own(results, "judge").columns)[1].header)
+
+
+def test_killed_and_started_again_judges_nothing_twice(llmbar, tmp_path):
+    asked, pairs = llmbar
+    out = tmp_path / "out"
+    whole = evaluate_benchmark(asked, engine_of(asked), out, "cmd", progress=False)
+    lines = (out / "items.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "items.jsonl").write_bytes(b"".join(lines[:7]) + lines[7][:20])
+    (out / "results.json").unlink()
+    # the new log has the missing looks only: asking for any other one would be an error in the results
+    missing = [(row["id"], row["order"]) for row in map(json.loads, lines[7:])]
+    log = Path(asked.judge.partition(":")[2])
+    logged = [json.loads(line) for line in log.read_text().splitlines()]
+    log.write_text("".join(json_line(row) for row in logged if (row["id"], row["order"]) in missing))
+    again = evaluate_benchmark(asked, engine_of(asked), out, "cmd", progress=False)
+    assert again["stages"] == whole["stages"] and again["data"]["failed_looks"] == 0
+
+
+def test_another_reading_needs_no_model(llmbar, tmp_path):
+    asked, pairs = llmbar
+    log_of(tmp_path / "log.jsonl", pairs, right, "I choose [[{}]], I think")  # no answer tag: strict reads nothing
+    out = tmp_path / "out"
+    strict = evaluate_benchmark(asked, engine_of(asked), out, "cmd", progress=False)["stages"]["judge"]
+    assert strict["unparsed"] == 1.0 and strict["own"]["figures"]["mean of the sets"]["value"] == 0
+    lenient = evaluate_benchmark(replace(asked, reading="lenient"), no_engine, out, "cmd")["stages"]["judge"]
+    assert lenient["strict_accuracy"] == 1.0
+    again = evaluate_benchmark(asked, no_engine, out, "cmd")["stages"]["judge"]
+    assert again == strict
+
+
+def test_a_look_that_failed_is_counted_kept_apart_and_tried_again(llmbar, tmp_path, capsys):
+    asked, pairs = llmbar
+    log = tmp_path / "log.jsonl"
+    kept = log.read_text()
+    log.write_text("".join(kept.splitlines(keepends=True)[:-3]))  # a log that lacks three looks, an endpoint that died
+    results = evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
+    assert results["data"]["failed_looks"] == 3 and "run the same command again" in capsys.readouterr().out
+    stage = results["stages"]["judge"]
+    assert stage["statuses"]["error"] == pytest.approx(3 / 40) and stage["accuracy"] == pytest.approx(37 / 40), "no half points"
+    log.write_text(kept)
+    again = evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
+    assert again["data"]["failed_looks"] == 0 and again["stages"]["judge"]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"judge": "replay:other"}, "judge was"),
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"sampling": Sampling(max_new_tokens=7)}, "sampling was"),
+        ({"style": "rubrics"}, "style was 'compact', is 'rubrics'"),
+        ({"limit": 10}, "limit was None, is 10"),
+    ],
+)
+def test_another_evaluation_does_not_go_into_the_same_folder(llmbar, tmp_path, change, said):
+    asked, _ = llmbar
+    evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
+    before = (tmp_path / "out" / "items.jsonl").read_bytes()
+    with pytest.raises(InputError, match="holds another evaluation.*Give another --out") as error:
+        evaluate_benchmark(replace(asked, **change), no_engine, tmp_path / "out", "cmd")
+    assert said in str(error.value) and (tmp_path / "out" / "items.jsonl").read_bytes() == before
+
+
+def test_changed_data_is_another_evaluation(llmbar, tmp_path):
+    asked, _ = llmbar
+    evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
+    files = LAYOUTS["llmbar"]()
+    files["Natural/dataset.json"][0]["output_1"] = "another text"
+    write(tmp_path / "data", files)
+    with pytest.raises(InputError, match="shown was"):
+        evaluate_benchmark(asked, no_engine, tmp_path / "out", "cmd")
+
+
+def test_a_replay_with_an_id_twice_or_an_unknown_order_is_refused(llmbar, tmp_path):
+    asked, pairs = llmbar
+    log = tmp_path / "log.jsonl"
+    kept = log.read_text()
+    for extra, said in ((kept.splitlines(keepends=True)[0], "stands twice"), ('{"id": "x", "order": "aa"}\n', "order")):
+        log.write_text(kept + extra)
+        with pytest.raises(InputError, match=said):
+            evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
+
+
+def test_own_pairs_are_evaluated_the_same_way(tmp_path, capsys):
+    pairs = [Pair(f"p{i}", ({"role": "user", "content": "q"},), "x", "yy", "AB"[i % 2], f"s{i % 2}") for i in range(8)]
+    write_pairs(tmp_path / "pairs.jsonl", pairs)
+    with open(tmp_path / "pairs.jsonl", "a") as file:
+        file.write('{"prompt": "q"}\n')
+    log = log_of(tmp_path / "log.jsonl", pairs, always_a)
+    asked = Asked("pairs", str(tmp_path / "pairs.jsonl"), f"replay:{log}", style="compact")
+    results = evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
+    assert "row 9" in capsys.readouterr().out, "a bad row is named, the good ones are judged"
+    stage = results["stages"][asked.judge]
+    assert (stage["n"], stage["strict_accuracy"], stage["accuracy"], stage["a_share"]) == (8, 0, 0.5, 1.0)
+    assert stage["length_bias"].keys() == {"longer", "shorter"}
+
+
+def test_a_limit_below_one_is_refused():
+    with pytest.raises(InputError, match="limit is 0"):
+        pairs_of(Asked("nano", None, "nano", limit=0))
+
+
+def test_a_limit_draws_a_subset(capsys):
+    suite, pairs = pairs_of(Asked("nano", None, "nano", limit=40))
+    assert len(pairs) == 40 and "40 of 600" in capsys.readouterr().out
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not REAL, reason="RMR1_DATA_DIR is not set: no real benchmark files to read")
+@pytest.mark.parametrize(
+    ("name", "folder"), [("llmbar", "LLMBar"), ("rm-bench", "RM-Bench"), ("judgebench", "JudgeBench/gpt.jsonl"), ("rmb", "RMB")]
+)
+def test_the_nano_judge_on_real_files_is_mostly_too_long_and_says_so(name, folder, tmp_path):
+    """A check of plumbing, no result: nano has never read natural language."""
+    from rmr1_lite.engines import make_engine
+
+    asked = Asked(name, str(Path(REAL) / folder), "nano", limit=40, sampling=Sampling(max_new_tokens=64))
+    results = evaluate_benchmark(asked, lambda: make_engine("nano", batch_size=16), tmp_path, "cmd", progress=False)
+    stage = results["stages"]["nano"]
+    assert stage["n"] >= 20 and stage["statuses"].get("too_long", 0) + stage["unparsed"] > 0.5
+    assert sum(stage["statuses"].values()) == pytest.approx(1.0)
+    assert load(tmp_path / "results.json")["stages"]["nano"]["own"]["figures"]
