@@ -121,6 +121,23 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="finished evaluations of the same benchmark, the reference first")],
+    out: Annotated[Path, typer.Option(help="folder for results.json, comparison.png and report.html")],
+) -> None:
+    """Evaluations side by side: paired differences to the first one, a plot and a page beside the paper's rows."""
+    from rich import print as show
+
+    from rmr1_lite import tables
+    from rmr1_lite.comparison import compare_folders
+
+    results = compare_folders(folders, out, _command())
+    show(tables.judges(results, f"{results['data']['title']}: both orders, {results['data']['pairs']} pairs"))
+    show(tables.differences(results))
+    _report(out)
+
+
+@app.command()
 @from_config(DemoConfig)
 def demo(config: DemoConfig) -> None:
     """The whole chain on the embedded default: data, SFT, GRPO, evaluation, report. The same command resumes."""

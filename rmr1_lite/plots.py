@@ -73,6 +73,45 @@ def plot_curves(run_dir: str | os.PathLike[str]) -> Path:
     return path
 
 
+def comparison_png(results: dict[str, Any], theme: Theme = LIGHT) -> bytes:
+    """The main own figure of every stage with its interval (filled), and the quoted judges' (hollow), best on top."""
+    from matplotlib.ticker import PercentFormatter
+
+    rows = comparison_rows(results)
+    figure, grid = _figure(1, 1, theme)
+    figure.set_size_inches(7.5, 1.2 + 0.3 * len(rows))
+    axes = grid[0]
+    for place, (_, share, low, high, measured) in enumerate(rows):
+        colour = theme.line[0] if measured else theme.muted
+        if low is not None:
+            axes.plot([low, high], [place, place], color=colour, linewidth=2)
+        axes.plot([share], [place], marker="o", markersize=7, color=colour, markerfacecolor=colour if measured else theme.paper)
+    axes.set_facecolor(theme.paper)
+    axes.set_yticks(range(len(rows)), [f"{name}{'' if measured else ' (quoted)'}" for name, *_, measured in rows])
+    axes.set_title(f"{results['data']['title']}: {_main(results)}", loc="left", fontsize=10, fontweight="bold", color=theme.ink)
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(True, axis="x", color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=theme.muted, labelsize=8, length=0)
+    axes.spines[:].set_visible(False)
+    return _png(figure)
+
+
+def comparison_rows(results: dict[str, Any]) -> list[tuple[str, float, float | None, float | None, bool]]:
+    """(judge, share, low, high, measured here) of the main own figure, worst first."""
+    main = _main(results)
+    rows = []
+    for name, stage in results["stages"].items():
+        row = stage["own"]["figures"][main]
+        rows.append((name, row["value"], row["low"], row["high"], True))
+    rows += [(name, row[main], None, None, False) for name, row in results["quoted"].items() if main in row]
+    return sorted(rows, key=lambda row: row[1])
+
+
+def _main(results: dict[str, Any]) -> str:
+    return next(iter(results["stages"].values()))["own"]["main"]
+
+
 def _row(line: str, where: str, last: bool) -> dict[str, Any] | None:
     if not line.strip():
         return None

@@ -18,7 +18,7 @@ from typing import Any
 from rmr1_lite.data.files import atomic_write_text
 from rmr1_lite.data.rows import RowError, pair_from_row
 from rmr1_lite.panels import DARK, LIGHT
-from rmr1_lite.plots import panel_png, panels, read_logs
+from rmr1_lite.plots import comparison_png, panel_png, panels, read_logs
 from rmr1_lite.results import load, require
 from rmr1_lite.types import OTHER, InputError, Pair
 from rmr1_lite.verdict import parse
@@ -47,9 +47,10 @@ def write_report(run_dir: str | Path) -> Path:
         figures=FIGURES,
         sections=section_rows(results),
         lengths=length_rows(results),
+        own=own_part(results),
         curves=curves(run_dir),
         examples=read_examples(run_dir / "examples.json"),
-        facts=list(_flat(results["data"])),
+        facts=list(_flat({name: value for name, value in results["data"].items() if name != "own_differences"})),
     )
     path = run_dir / "report.html"
     # a model can write half a surrogate pair, which UTF-8 cannot hold
@@ -94,6 +95,22 @@ def length_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
 def _row(key: str, name: str, part: str, stages: Iterable[dict[str, Any]]) -> dict[str, Any]:
     cells = [row.get(part, {}).get(key) for row in stages]
     return {"name": name, "n": max(cell["n"] for cell in cells if cell), "cells": cells}
+
+
+def own_part(results: dict[str, Any]) -> dict[str, Any] | None:
+    """The benchmark's own convention: judges measured here and quoted ones as columns, its figures as rows."""
+    stages = {name: row["own"] for name, row in results["stages"].items() if "own" in row}
+    if not stages:
+        return None
+    first = next(iter(stages.values()))
+    names = list(dict.fromkeys(figure for own in stages.values() for figure in own["figures"]))
+    quoted = {judge: row for judge, row in results["quoted"].items() if any(name in row for name in names)}
+    rows = [{"name": name, "cells": [own["figures"].get(name) for own in stages.values()],
+             "quoted": [row.get(name) for row in quoted.values()]} for name in names]  # fmt: skip
+    differences = results["data"].get("own_differences", [])
+    chart = base64.b64encode(comparison_png(results)).decode() if len(stages) == len(results["stages"]) else None
+    return {"rule": first["rule"], "judges": list(stages), "quoted": list(quoted), "rows": rows, "needed": first["needed"],
+            "main": first["main"], "items": first["items"], "differences": differences, "chart": chart}  # fmt: skip
 
 
 def curves(run_dir: Path) -> list[dict[str, str]]:

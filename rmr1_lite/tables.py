@@ -37,6 +37,22 @@ def own(results: dict[str, Any], name: str) -> Any:
     return made
 
 
+def differences(results: dict[str, Any]) -> Any:
+    """Paired differences: strict accuracy, and the benchmark's own main figure."""
+    from rich.table import Table
+
+    made = Table(title="Second minus first, on the same items")
+    for column in ("first", "second", "figure", "points (95 %)", "p"):
+        made.add_column(column)
+    for d in results["differences"]:
+        bounds = f"{100 * d['difference']:+.1f} ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
+        made.add_row(d["first"], d["second"], d["metric"].replace("_", " "), bounds, f"{d['p_value']:.2g}")
+    for d in results["data"].get("own_differences", []):
+        known = "too few differ" if d["low"] is None else f"{100 * d['low']:+.1f} to {100 * d['high']:+.1f}"
+        made.add_row(d["first"], d["second"], d["figure"], f"{100 * d['difference']:+.1f} ({known})", "")
+    return made
+
+
 QUOTED = 2  # columns of quoted judges that a terminal has room for; results.json and the report hold all
 
 

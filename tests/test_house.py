@@ -18,7 +18,7 @@ FLOORS = {
     3: ("models", "engines", "shared_prefix", "runs"),
     4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer")
     + ("screening",),
-    5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "ablations", "distill", "suites")
+    5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "distill", "suites")
     + ("results", "panels", "plots"),
     6: ("report", "tables", "demo", "reproduce", "plan", "export", "options", "app", "__main__"),
 }

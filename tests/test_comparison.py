@@ -1,0 +1,79 @@
+"""Judges side by side on the same items: the differences by hand, the page and the plot, and what cannot be compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fixtures.benchmarks import LAYOUTS, always_a, right, write
+from test_benchmark import engine_of, log_of
+
+from rmr1_lite import suites
+from rmr1_lite.benchmark import Asked, evaluate_benchmark
+from rmr1_lite.comparison import compare_folders
+from rmr1_lite.plots import comparison_rows
+from rmr1_lite.report import write_report
+from rmr1_lite.results import load
+from rmr1_lite.types import InputError
+
+
+def evaluated(tmp_path, benchmark, judges):
+    """One finished evaluation per judge; the folders."""
+    data = write(tmp_path / "data", LAYOUTS[benchmark]())
+    pairs = suites.read(suites.find(benchmark), data)
+    folders = []
+    for name, says in judges.items():
+        log = log_of(tmp_path / f"{name}.jsonl", pairs, says)
+        asked = Asked(benchmark, str(data), f"replay:{log}", name, style="compact")
+        evaluate_benchmark(asked, engine_of(asked), tmp_path / name, "cmd", progress=False)
+        folders.append(tmp_path / name)
+    return folders
+
+
+def but_chat(pair, order):
+    """Right everywhere but in the section Chat, where it says A."""
+    return "A" if pair.section == "Chat" else right(pair, order)
+
+
+def test_differences_are_paired_and_the_paper_stands_beside(tmp_path):
+    folders = evaluated(tmp_path, "rm-bench", {"all-a": always_a, "right": right, "but-chat": but_chat})
+    made = compare_folders(folders, tmp_path / "both", "cmd")
+    assert load(tmp_path / "both" / "results.json") == made
+    assert [(d["first"], d["second"], d["gained"], d["lost"]) for d in made["differences"]] == [
+        ("all-a", "right", 180, 0), ("all-a", "but-chat", 144, 0)]  # fmt: skip
+    first, second = made["data"]["own_differences"]
+    shares = {name: row["own"]["figures"]["overall"]["value"] for name, row in made["stages"].items()}
+    assert first["difference"] == pytest.approx(shares["right"] - shares["all-a"]) and shares["right"] == 1.0
+    assert second["difference"] == pytest.approx(shares["but-chat"] - shares["all-a"])
+    assert first["low"] < first["difference"] < first["high"] and first["differ"] > 10
+    rows = comparison_rows(made)
+    assert rows[-1][0] == "right" and [row[4] for row in rows].count(False) == 15, "fifteen quoted judges, no interval"
+    assert all(row[2] is None for row in rows if not row[4])
+    page = write_report(tmp_path / "both").read_text()
+    assert "RM-R1-Qwen-Instruct-32B (quoted)" in page and "In the benchmark&#39;s own terms" in page.replace("'", "&#39;")
+    assert (tmp_path / "both" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_difference_on_few_items_has_no_interval(tmp_path):
+    folders = evaluated(tmp_path, "llmbar", {"right": right, "same": right})
+    (found,) = compare_folders(folders, tmp_path / "both", "cmd")["data"]["own_differences"]
+    assert (found["difference"], found["low"], found["high"], found["differ"]) == (0, None, None, 0)
+    assert "too few items differ" in write_report(tmp_path / "both").read_text()
+
+
+def test_what_cannot_be_compared_is_named(tmp_path):
+    folders = evaluated(tmp_path, "llmbar", {"one": right, "two": always_a})
+    with pytest.raises(InputError, match="two or more"):
+        compare_folders(folders[:1], tmp_path / "out", "cmd")
+    with pytest.raises(InputError, match="called one"):
+        compare_folders([folders[0], folders[0]], tmp_path / "out", "cmd")
+    with pytest.raises(InputError, match="does not exist"):
+        compare_folders([folders[0], tmp_path / "nowhere"], tmp_path / "out", "cmd")
+    asked = Asked("llmbar", str(tmp_path / "data"), f"replay:{tmp_path / 'one.jsonl'}", "part", style="compact", limit=10)
+    evaluate_benchmark(asked, engine_of(asked), tmp_path / "part", "cmd", progress=False)
+    with pytest.raises(InputError, match="not judged on the same items: shown"):
+        compare_folders([folders[0], tmp_path / "part"], tmp_path / "out", "cmd")
+    seeded = replace(asked, limit=None, seed=5, name="seeded")
+    evaluate_benchmark(seeded, engine_of(seeded), tmp_path / "seeded", "cmd", progress=False)
+    with pytest.raises(InputError, match="seed is 5 and 0"):
+        compare_folders([folders[0], tmp_path / "seeded"], tmp_path / "out", "cmd")
