@@ -101,6 +101,7 @@ def evaluate(
     votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
     max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 136,
+    confidence: Annotated[bool, typer.Option(help="also the log-probability of each verdict, and its calibration")] = False,
     batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
 ) -> None:
     """Figures of one judge on a benchmark or on labelled pairs, in both orders, with intervals. The same command resumes."""
@@ -112,11 +113,11 @@ def evaluate(
 
     asked_style = None if style == "auto" else style
     asked = Asked(benchmark.value, str(data) if data else None, judge, name, asked_style, reading.value, limit, votes, seed,
-                  Sampling(temperature, max_new_tokens, seed=seed))  # fmt: skip
+                  confidence, Sampling(temperature, max_new_tokens, seed=seed))  # fmt: skip
     results = evaluate_benchmark(asked, lambda: make_engine(judge, asked_style, batch_size), out, _command())
     show(tables.judges(results, f"Both orders, {results['data']['pairs']} pairs"))
     show(tables.own(results, name or judge))
-    print(tables.needed(results, name or judge))
+    print("\n".join([tables.needed(results, name or judge), *tables.calibration(results, name or judge)]))
     _report(out)
 
 

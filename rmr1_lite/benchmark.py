@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite import suites
+from rmr1_lite.calibration import calibration, vote_probabilities
 from rmr1_lite.data.files import JsonlLog, digest, read_pairs, write_json
 from rmr1_lite.engines import Engine, ReplayEngine, Sampling
 from rmr1_lite.judge import LOG_KEY, Judge
@@ -27,6 +28,7 @@ from rmr1_lite.suites.score import own_figures, subset
 from rmr1_lite.types import ORDERS, InputError, Judgment, Pair
 
 ITEMS, SETTINGS, RESULTS = "items.jsonl", "run.json", "results.json"
+FREE = ("data", "name", "reading", "style", "confidence")  # may differ between two starts in one folder
 OWN = "pairs"  # benchmark name of a file of one's own
 
 
@@ -46,6 +48,7 @@ class Asked:
     limit: int | None = None
     votes: int = 1
     seed: int = 0
+    confidence: bool = False
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -54,6 +57,7 @@ def evaluate_benchmark(asked: Asked, make_engine: Callable[[], Engine], out: Pat
 
     Raises InputError for data that is not the benchmark's, and for an `out` that holds another evaluation.
     """
+    check_confidence(asked)
     suite, pairs = pairs_of(asked)
     settings = _settings(asked, pairs)
     then = _begun(out / SETTINGS, settings)
@@ -64,6 +68,7 @@ def evaluate_benchmark(asked: Asked, make_engine: Callable[[], Engine], out: Pat
         judgments = judge.compare_many(pairs, votes=asked.votes, log=log, progress=progress)
         _in_order(log, pairs)
     results = _results(asked, suite, pairs, judgments, command)
+    _calibrate(asked, results, pairs, judgments, judge.style or "", out)
     save(results, out / RESULTS)
     return results
 
@@ -111,7 +116,7 @@ def _settings(asked: Asked, pairs: Sequence[Pair]) -> dict[str, Any]:
     import hashlib
 
     shown = hashlib.sha256("".join(f"{pair.id} {digest(pair)}\n" for pair in pairs).encode()).hexdigest()[:16]
-    kept = {name: value for name, value in asdict(asked).items() if name not in ("data", "name", "reading", "style")}
+    kept = {name: value for name, value in asdict(asked).items() if name not in FREE}
     return {**kept, "style": asked.style, "pairs": len(pairs), "shown": shown}
 
 
@@ -161,3 +166,26 @@ def _results(asked: Asked, suite: Suite, pairs: Sequence[Pair], judgments: list[
     if failed:
         print(f"{failed} of {len(looks)} looks failed and count as wrong: run the same command again to retry them.")
     return results
+
+
+def _calibrate(
+    asked: Asked, results: dict[str, Any], pairs: Sequence[Pair], judgments: list[Judgment], style: str, out: Path
+) -> None:
+    """Reliability by votes where there are several, and by log-probability where it was asked for."""
+    found = {}
+    if asked.votes > 1:
+        found["votes"] = calibration(pairs, vote_probabilities(judgments), asked.seed)
+    if asked.confidence:
+        from rmr1_lite.confidence import letter_probabilities
+        from rmr1_lite.models import load
+
+        chances = letter_probabilities(lambda: load(asked.judge), pairs, judgments, style, out)
+        found["log-probability"] = calibration(pairs, chances, asked.seed)
+    if found:
+        results["stages"][asked.name or asked.judge]["calibration"] = found
+
+
+def check_confidence(asked: Asked) -> None:
+    """A log-probability needs the model itself: InputError for a log or an endpoint."""
+    if asked.confidence and asked.judge.partition(":")[0] in ("replay", "openai"):
+        raise InputError(f"{asked.judge} gives texts only. Confidence by log-probability needs a local model; --votes works.")

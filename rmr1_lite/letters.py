@@ -30,6 +30,14 @@ def forced_letters(
     loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[tuple[str, str], str], batch: int = 32
 ) -> dict[tuple[str, str], Label]:
     """The likelier letter for each (pair id, order) of `given`, whose text ends right before the letter."""
+    shares = letter_shares(loaded, pairs, style, given, batch)
+    return {key: "A" if share > 0.5 else "B" for key, share in shares.items()}
+
+
+def letter_shares(
+    loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[tuple[str, str], str], batch: int = 32
+) -> dict[tuple[str, str], float]:
+    """p(A) / (p(A) + p(B)) of the next token for each (pair id, order) of `given`; A is the position shown."""
     tokenizer, by_id = loaded.tokenizer, {pair.id: pair for pair in pairs}
     rows = []
     for (pair_id, order), text in given.items():
@@ -37,11 +45,10 @@ def forced_letters(
         begin, letters = _split(tokenizer, text)
         rows.append(((pair_id, order), prompt + begin, letters))
     rows.sort(key=lambda row: -len(row[1]))
-    found: dict[tuple[str, str], Label] = {}
+    found: dict[tuple[str, str], float] = {}
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        for (key, _, _), letter in zip(part, _likelier(loaded.model, part), strict=True):
-            found[key] = letter
+        found |= dict(zip((key for key, _, _ in part), _shares(loaded.model, part), strict=True))
     return found
 
 
@@ -54,7 +61,7 @@ def _split(tokenizer: Any, text: str) -> tuple[list[int], tuple[int, int]]:
     return a[:place], (a[place], b[place])
 
 
-def _likelier(model: Any, rows: list[Any]) -> list[Label]:
+def _shares(model: Any, rows: list[Any]) -> list[float]:
     import torch
 
     width = max(len(ids) for _, ids, _ in rows)
@@ -64,9 +71,9 @@ def _likelier(model: Any, rows: list[Any]) -> list[Label]:
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        logits = model(input_ids=ids, attention_mask=mask, position_ids=places, logits_to_keep=1).logits[:, -1]
+        logits = model(input_ids=ids, attention_mask=mask, position_ids=places, logits_to_keep=1).logits[:, -1].float()
     model.train(was_training)
-    return ["A" if row[a] > row[b] else "B" for row, (_, _, (a, b)) in zip(logits, rows, strict=True)]
+    return [float(torch.sigmoid(row[a] - row[b])) for row, (_, _, (a, b)) in zip(logits, rows, strict=True)]
 
 
 def _look(order: Any, letter: Label) -> Look:

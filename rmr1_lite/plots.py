@@ -97,6 +97,34 @@ def comparison_png(results: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     return _png(figure)
 
 
+def reliability_png(bins: list[dict[str, Any]], title: str, theme: Theme = LIGHT) -> bytes:
+    """Accuracy against confidence by bins, with how many pairs each bin holds; the diagonal is a calibrated judge."""
+    from matplotlib.ticker import PercentFormatter
+
+    figure, grid = _figure(1, 1, theme)
+    figure.set_size_inches(4.4, 3.4)
+    axes, held = grid[0], [part for part in bins if part["n"]]
+    axes.plot([0.5, 1], [0.5, 1], color=theme.muted, linewidth=1, linestyle="--", label="calibrated")
+    axes.plot([part["confidence"] for part in held], [part["accuracy"] for part in held], color=theme.line[0], marker="o",
+              linewidth=1.5, label="this judge")  # fmt: skip
+    for part in held:
+        axes.annotate(str(part["n"]), (part["confidence"], part["accuracy"]), textcoords="offset points", xytext=(0, 6),
+                      ha="center", fontsize=7.5, color=theme.muted)  # fmt: skip
+    axes.set_facecolor(theme.paper)
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=theme.ink)
+    axes.set_xlabel("confidence", fontsize=8, color=theme.muted)
+    axes.set_ylabel("accuracy", fontsize=8, color=theme.muted)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylim(-0.05, 1.12)
+    axes.grid(True, color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=theme.muted, labelsize=8, length=0)
+    axes.spines[:].set_visible(False)
+    axes.legend(fontsize=7.5, frameon=False, labelcolor=theme.ink, loc="lower right")
+    return _png(figure)
+
+
 def comparison_rows(results: dict[str, Any]) -> list[tuple[str, float, float | None, float | None, bool]]:
     """(judge, share, low, high, measured here) of the main own figure, worst first."""
     main = _main(results)

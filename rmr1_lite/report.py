@@ -18,7 +18,7 @@ from typing import Any
 from rmr1_lite.data.files import atomic_write_text
 from rmr1_lite.data.rows import RowError, pair_from_row
 from rmr1_lite.panels import DARK, LIGHT
-from rmr1_lite.plots import comparison_png, panel_png, panels, read_logs
+from rmr1_lite.plots import comparison_png, panel_png, panels, read_logs, reliability_png
 from rmr1_lite.results import load, require
 from rmr1_lite.types import OTHER, InputError, Pair
 from rmr1_lite.verdict import parse
@@ -48,6 +48,7 @@ def write_report(run_dir: str | Path) -> Path:
         sections=section_rows(results),
         lengths=length_rows(results),
         own=own_part(results),
+        calibrations=calibrations(results),
         curves=curves(run_dir),
         examples=read_examples(run_dir / "examples.json"),
         facts=list(_flat({name: value for name, value in results["data"].items() if name != "own_differences"})),
@@ -111,6 +112,16 @@ def own_part(results: dict[str, Any]) -> dict[str, Any] | None:
     chart = base64.b64encode(comparison_png(results)).decode() if len(stages) == len(results["stages"]) else None
     return {"rule": first["rule"], "judges": list(stages), "quoted": list(quoted), "rows": rows, "needed": first["needed"],
             "main": first["main"], "items": first["items"], "differences": differences, "chart": chart}  # fmt: skip
+
+
+def calibrations(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Reliability of every judge and source of confidence, with its diagram."""
+    made = []
+    for name, row in results["stages"].items():
+        for source, found in row.get("calibration", {}).items():
+            chart = base64.b64encode(reliability_png(found["bins"], f"{name}, by {source}")).decode()
+            made.append({"name": name, "source": source, "chart": chart, **found})
+    return made
 
 
 def curves(run_dir: Path) -> list[dict[str, str]]:

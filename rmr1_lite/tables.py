@@ -53,6 +53,14 @@ def differences(results: dict[str, Any]) -> Any:
     return made
 
 
+def calibration(results: dict[str, Any], name: str) -> list[str]:
+    """One line per source of confidence."""
+    found = results["stages"][name].get("calibration", {})
+    return [f"Confidence by {source}: expected calibration error {row['ece']:.1%} "
+            f"({row['ece_low']:.1%} to {row['ece_high']:.1%}) on {row['n']} pairs, mean confidence {row['confidence']:.1%}, accuracy {row['accuracy']:.1%}"
+            for source, row in found.items()]  # fmt: skip
+
+
 QUOTED = 2  # columns of quoted judges that a terminal has room for; results.json and the report hold all
 
 

@@ -14,12 +14,12 @@ ROOT = Path(__file__).parents[1] / "rmr1_lite"
 FLOORS = {
     0: ("__init__", "types", "config"),
     1: ("prompts", "verdict"),
-    2: ("data", "rewards", "intervals", "metrics", "adapters"),
+    2: ("data", "rewards", "intervals", "metrics", "calibration", "adapters"),
     3: ("models", "engines", "shared_prefix", "runs"),
     4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer")
     + ("screening",),
     5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "distill", "suites")
-    + ("results", "panels", "plots"),
+    + ("results", "panels", "plots", "confidence"),
     6: ("report", "tables", "demo", "reproduce", "plan", "export", "options", "app", "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
