@@ -57,7 +57,8 @@ def calibration(results: dict[str, Any], name: str) -> list[str]:
     """One line per source of confidence."""
     found = results["stages"][name].get("calibration", {})
     return [f"Confidence by {source}: expected calibration error {row['ece']:.1%} "
-            f"({row['ece_low']:.1%} to {row['ece_high']:.1%}) on {row['n']} pairs, mean confidence {row['confidence']:.1%}, accuracy {row['accuracy']:.1%}"
+            f"({row['ece_low']:.1%} to {row['ece_high']:.1%}) on {row['n']} pairs, "
+            f"mean confidence {row['confidence']:.1%}, accuracy {row['accuracy']:.1%}"
             for source, row in found.items()]  # fmt: skip
 
 
