@@ -33,7 +33,8 @@ def rollout(
 ) -> list[list[Ids]]:  # fmt: skip
     """n sampled completions for each prompt; a finished one ends with its end token, which is kept.
 
-    temperature 0 takes the likeliest token and needs no generator.
+    generator: one for all rows, or a list of one per row (prompt by prompt), so that a row's noise is its own.
+    temperature 0 takes the likeliest token and needs none.
     """
     import torch
 
@@ -202,7 +203,7 @@ def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Se
     finished = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     for column in range(room):
         logits = head(store.forward(ids)[:, -1]).float()
-        ids = _draw(logits / temperature, generator) if temperature else logits.argmax(-1, keepdim=True)
+        ids = draw(logits / temperature, _numbers(generator, places)) if temperature else logits.argmax(-1, keepdim=True)
         said[places, column] = ids[:, 0]
         finished |= torch.isin(ids[:, 0], ends)
         open_groups = ~finished.view(-1, store.n).all(1)
@@ -214,13 +215,24 @@ def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Se
     return said
 
 
-def _draw(logits: Any, generator: Any) -> Any:
-    """One token per row. One number per row and a search: noise for a whole vocabulary took a fifth of the rollout."""
+def draw(logits: Any, numbers: Any) -> Any:
+    """One token per row from one number in [0, 1) per row, [rows, 1] both: where it falls among the summed probabilities.
+
+    Noise for a whole vocabulary took a fifth of the rollout. Summed in float64: a vocabulary is long.
+    """
     import torch
 
-    sums = logits.softmax(-1).cumsum(-1)
-    drawn = torch.rand((len(logits), 1), generator=generator, device=logits.device) * sums[:, -1:]
-    return torch.searchsorted(sums, drawn, right=True).clamp_(max=sums.shape[1] - 1)
+    sums = logits.softmax(-1, dtype=torch.float64).cumsum(-1)
+    return torch.searchsorted(sums, numbers.double() * sums[:, -1:], right=True).clamp_(max=sums.shape[1] - 1)
+
+
+def _numbers(generator: Any, rows: Any) -> Any:
+    """The next number of every row."""
+    import torch
+
+    if isinstance(generator, torch.Generator):
+        return torch.rand((len(rows), 1), generator=generator, device=generator.device)
+    return torch.stack([torch.rand(1, generator=generator[row], device=generator[row].device) for row in rows.tolist()])
 
 
 def _cut(row: Ids, end_ids: Sequence[int]) -> Ids:

@@ -60,6 +60,23 @@ def test_hub_defaults_of_a_model_do_not_leak_in(parts: tuple[Any, Any]) -> None:
         vars(model.generation_config).update(kept)
 
 
+def test_votes_share_their_prompt_and_keep_their_noise(parts: tuple[Any, Any]) -> None:
+    """k votes on a prompt compute it once; every vote says what it says alone, also where a batch cuts a group."""
+    model, _ = parts
+    asked = [Request(r.id, r.order, r.messages, vote) for r in requests(3) for vote in range(4)]
+    alone = [texts(LocalEngine(*parts, batch_size=1), [request], WARM)[0] for request in asked]
+    assert len(set(alone)) > 6, "votes that all say the same would pass by chance"
+    assert texts(LocalEngine(*parts, batch_size=5), asked, WARM) == alone
+    seen: list[int] = []
+    hook = model.model.embed_tokens.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
+    try:
+        assert texts(LocalEngine(*parts, batch_size=12), asked, WARM) == alone
+    finally:
+        hook.remove()
+    longest = max(len(render(parts[1], request.messages)) for request in asked)
+    assert seen[0] == 3 * (longest - 1), "three prompts, not twelve"
+
+
 def test_sampling_is_seeded_per_row_and_leaves_the_global_state(parts: tuple[Any, Any]) -> None:
     import torch
 
@@ -182,7 +199,8 @@ def test_batch_that_does_not_fit_is_halved(parts: tuple[Any, Any], monkeypatch: 
     import torch
 
     model, tokenizer = parts
-    expected = texts(LocalEngine(model, tokenizer), requests(5), WARM)
+    nucleus = Sampling(temperature=1.0, max_new_tokens=12, top_p=0.9)  # goes through `generate` on every machine
+    expected = texts(LocalEngine(model, tokenizer), requests(5), nucleus)
     sizes, real = [], model.generate
 
     def small_card(input_ids: Any, **arguments: Any) -> Any:
@@ -193,9 +211,9 @@ def test_batch_that_does_not_fit_is_halved(parts: tuple[Any, Any], monkeypatch: 
 
     limit = 0
     monkeypatch.setattr(model, "generate", small_card)
-    assert texts(LocalEngine(model, tokenizer), requests(5), WARM) == expected and sizes == [5, 2, 3, 1, 2]
+    assert texts(LocalEngine(model, tokenizer), requests(5), nucleus) == expected and sizes == [5, 2, 3, 1, 2]
     limit = len(render(tokenizer, requests(5)[3].messages))
-    found = [g for _, g in sorted(LocalEngine(model, tokenizer).generate(requests(5), WARM))]
+    found = [g for _, g in sorted(LocalEngine(model, tokenizer).generate(requests(5), nucleus))]
     assert [g.error for g in found] == [None] * 4 + ["out of GPU memory"]
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from rmr1_lite.engines.base import Request, Sampling, request_seed
 from rmr1_lite.engines.render import end_ids, opens_thought, render
 from rmr1_lite.models import MergedCopy, is_quantised
-from rmr1_lite.shared_prefix import rollout, supported
+from rmr1_lite.shared_prefix import draw, rollout, supported
 from rmr1_lite.types import Generation, InputError
 
 PLAIN_LIMIT = 100_000_000  # parameters; a plain copy takes four bytes for each
@@ -110,24 +110,34 @@ class LocalEngine:
         import torch
 
         model = self._plain()
-        if sampling.temperature == 0 and not extra and self.model.device.type == "cpu" and supported(model):
-            # the same texts as `generate`, three times as fast on a CPU: no growing caches, no expanded heads
-            ends = end_ids(self.model, self.tokenizer)
-            return [group[0] for group in rollout(model, prompts, 1, sampling.max_new_tokens, 0.0, ends, None)]
+        if sampling.top_p == 1 and not extra and self.model.device.type == "cpu" and supported(model):
+            return self._shared(model, requests, prompts, sampling)
         width = max(map(len, prompts))
         pad = self._pad_id()
         device = self.model.device
         input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
+        noise = _generators(requests, sampling, device) if sampling.temperature else []
         with torch.inference_mode(), _evaluating(model):
             out = model.generate(
                 input_ids=input_ids,
                 attention_mask=mask,
                 generation_config=self._config(sampling),
-                logits_processor=_processors([request_seed(r, sampling.seed) for r in requests], sampling, device),
+                logits_processor=_processors(noise, sampling),
                 **extra,
             )
         return out[:, width:].tolist()
+
+    def _shared(self, model: Any, requests: list[Request], prompts: list[list[int]], sampling: Sampling) -> list[list[int]]:
+        """The same texts as `generate`, several times as fast on a CPU: no growing caches, no expanded heads, finished rows
+        leave, and the votes on one prompt (which stand side by side) compute it once."""
+        first = [i for i in range(len(prompts)) if i == 0 or prompts[i] != prompts[i - 1]]
+        votes = {end - start for start, end in zip(first, [*first[1:], len(prompts)], strict=True)}
+        n = votes.pop() if len(votes) == 1 else 1
+        noise = _generators(requests, sampling, "cpu") if sampling.temperature else None
+        groups = rollout(model, prompts[::n], n, sampling.max_new_tokens, sampling.temperature,
+                         end_ids(self.model, self.tokenizer), noise)  # fmt: skip
+        return [row for group in groups for row in group]
 
     def _plain(self) -> Any:
         """On a CPU a small model's copy in plain weights, with the adapter as it stands now: NF4 is there to save memory,
@@ -197,22 +207,28 @@ class LocalEngine:
             raise failures.get()
 
 
-def _processors(seeds: list[int], sampling: Sampling, device: Any) -> Any:
-    """Temperature, nucleus, then noise: the largest of log p + Gumbel noise is a draw from p."""
+def _generators(requests: list[Request], sampling: Sampling, device: Any) -> list[Any]:
+    """One source of noise per row."""
+    import torch
+
+    return [torch.Generator(device).manual_seed(request_seed(request, sampling.seed)) for request in requests]
+
+
+def _processors(generators: list[Any], sampling: Sampling) -> Any:
+    """Temperature, nucleus, then the draw: every other token than the one drawn becomes impossible."""
     import torch
     from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
-    if sampling.temperature == 0:
+    if not generators:
         return LogitsProcessorList()
-    generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
-    def add_noise(input_ids: Any, scores: Any) -> Any:
-        waits = [torch.empty_like(scores[0]).exponential_(generator=g) for g in generators]
-        return scores - torch.stack(waits).clamp_min(torch.finfo(scores.dtype).tiny).log()
+    def decide(input_ids: Any, scores: Any) -> Any:
+        numbers = torch.stack([torch.rand(1, generator=g, device=g.device) for g in generators])
+        return torch.full_like(scores, float("-inf")).scatter(1, draw(scores.float(), numbers), 0.0)
 
     warpers = [TemperatureLogitsWarper(sampling.temperature)]
     warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
-    return LogitsProcessorList([*warpers, add_noise])
+    return LogitsProcessorList([*warpers, decide])
 
 
 def _streamer(tokenizer: Any, ends: tuple[int, ...]) -> Any:
