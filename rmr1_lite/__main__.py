@@ -19,6 +19,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="RM-R1 on one GPU: train, evaluate and use judges that reason before they prefer.")  # fmt: skip
 
 
+JUDGE = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
+
+
 class Reading(str, Enum):
     strict, lenient, paper = "strict", "lenient", "paper"
 
@@ -68,30 +71,36 @@ def data(
     print(f"Data: {make(out, NanoData(train=train, test=test, seed=seed))}")
 
 
-@app.command()
-def judge(
+@app.command(name="judge")
+def judge_command(
     pairs: Annotated[Path, typer.Option(help="JSONL of pairs")],
     out: Annotated[Path, typer.Option(help="JSONL of looks to write; resumable")],
-    model: Annotated[str, typer.Option(help="nano, a folder, a hub id, openai:MODEL@URL or replay:FILE")] = "nano",
+    judge: Annotated[str, typer.Option("--judge", "--model", help=JUDGE)] = "nano",
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
     reading: Annotated[Reading, typer.Option(help="how verdicts are read")] = Reading.strict,
     votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 136,
+    max_new_tokens: Annotated[Optional[int], typer.Option(help="longest chain; none: 136 for nano judges, else 2048")] = None,  # noqa: UP045
     batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
+    four_bit: Annotated[bool, typer.Option(help="weights of a local model in NF4, or as stored")] = True,
 ) -> None:
     """Judge every pair of a file in both orders."""
+    from rmr1_lite.adapters import answer_room
+    from rmr1_lite.engines import Sampling, make_engine
+    from rmr1_lite.judge import Judge
     from rmr1_lite.judge_file import judge_file
 
-    made = _judge(model, style, reading, temperature, max_new_tokens, batch_size)
-    judge_file(made, pairs, out, votes=votes)
+    asked = None if style == "auto" else style
+    engine = make_engine(judge, asked, batch_size, four_bit=four_bit)
+    sampling = Sampling(temperature, max_new_tokens or answer_room(judge))
+    judge_file(Judge(engine, asked, reading.value, sampling), pairs, out, votes=votes)
 
 
 @app.command()
 def evaluate(
     benchmark: Annotated[Benchmark, typer.Option(help="which benchmark")] = Benchmark.pairs,
     data: Annotated[Optional[Path], typer.Option(help="its file or folder, or a JSONL of pairs; none: the hub")] = None,  # noqa: UP045
-    judge: Annotated[str, typer.Option(help="nano, a folder, a hub id, openai:MODEL@URL or replay:FILE")] = "nano",
+    judge: Annotated[str, typer.Option(help=JUDGE)] = "nano",
     out: Annotated[Path, typer.Option(help="folder for items.jsonl and results.json")] = Path("runs/evaluation"),
     name: Annotated[str, typer.Option(help="the judge's name in tables; without: the judge as given")] = "",
     limit: Annotated[Optional[int], typer.Option(help="about this many questions, the same share of every section")] = None,  # noqa: UP045
@@ -100,21 +109,24 @@ def evaluate(
     reading: Annotated[Reading, typer.Option(help="how verdicts are read; may change when all is judged")] = Reading.strict,
     votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(help="longest chain in tokens")] = 136,
+    max_new_tokens: Annotated[Optional[int], typer.Option(help="longest chain; none: 136 for nano judges, else 2048")] = None,  # noqa: UP045
     confidence: Annotated[bool, typer.Option(help="also the log-probability of each verdict, and its calibration")] = False,
     batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
+    four_bit: Annotated[bool, typer.Option(help="weights of a local model in NF4, or as stored")] = True,
 ) -> None:
     """Figures of one judge on a benchmark or on labelled pairs, in both orders, with intervals. The same command resumes."""
     from rich import print as show
 
     from rmr1_lite import tables
+    from rmr1_lite.adapters import answer_room
     from rmr1_lite.benchmark import Asked, evaluate_benchmark
     from rmr1_lite.engines import Sampling, make_engine
 
     asked_style = None if style == "auto" else style
+    sampling = Sampling(temperature, max_new_tokens or answer_room(judge), seed=seed)
     asked = Asked(benchmark.value, str(data) if data else None, judge, name, asked_style, reading.value, limit, votes, seed,
-                  confidence, Sampling(temperature, max_new_tokens, seed=seed))  # fmt: skip
-    results = evaluate_benchmark(asked, lambda: make_engine(judge, asked_style, batch_size), out, _command())
+                  confidence, sampling)  # fmt: skip
+    results = evaluate_benchmark(asked, lambda: make_engine(judge, asked_style, batch_size, four_bit=four_bit), out, _command())
     show(tables.judges(results, f"Both orders, {results['data']['pairs']} pairs"))
     show(tables.own(results, name or judge))
     print("\n".join([tables.needed(results, name or judge), *tables.calibration(results, name or judge)]))
@@ -176,15 +188,6 @@ def _report(folder: Path) -> None:
     print(f"Report: {write_report(folder)}")
     if any((folder / stage / "metrics.jsonl").exists() for stage in ("sft", "grpo")):
         _curves(str(folder))
-
-
-def _judge(model: str, style: str, reading: Reading, temperature: float, max_new_tokens: int, batch_size: int):  # noqa: ANN202
-    from rmr1_lite.engines import Sampling, make_engine
-    from rmr1_lite.judge import Judge
-
-    asked = None if style == "auto" else style
-    engine = make_engine(model, asked, batch_size)
-    return Judge(engine, asked, reading.value, Sampling(temperature, max_new_tokens))
 
 
 def _command() -> str:

@@ -20,6 +20,7 @@ ASSETS = Path(__file__).parent / "nano_assets"
 # what a user may type -> folder of the package
 NANO = {"nano": ASSETS / "grpo", "nano-sft": ASSETS / "sft", "nano-base": ASSETS / "base"}
 CONFIG, WEIGHTS, INFO = "adapter_config.json", "adapter_model.safetensors", "rmr1_lite.json"
+NANO_TOKENS, OTHER_TOKENS = 136, 2048
 _SAMPLE = 1 << 20  # bytes read at both ends of a weight file
 
 
@@ -53,6 +54,15 @@ def resolve(spec: str) -> Path | None:
 def is_adapter(folder: Path) -> bool:
     """Whether a folder is meant to be an adapter: any one of its files is there and no base model's config."""
     return not (folder / "config.json").exists() and any((folder / name).exists() for name in (CONFIG, WEIGHTS, INFO))
+
+
+def answer_room(spec: str) -> int:
+    """How many tokens a judge may write when nobody says: the nano judges write short chains, others up to 2,048."""
+    if spec.partition(":")[0] in ("replay", "openai"):
+        return OTHER_TOKENS
+    folder = resolve(spec)
+    nano = spec in NANO or (folder is not None and is_adapter(folder) and read_adapter(folder).base in NANO)
+    return NANO_TOKENS if nano else OTHER_TOKENS
 
 
 def read_adapter(folder: Path) -> AdapterInfo:

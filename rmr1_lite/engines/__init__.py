@@ -28,8 +28,9 @@ def make_engine(
     batch_size: int = 8,
     max_prompt_tokens: int | None = None,
     concurrency: int = 8,
+    four_bit: bool = True,
 ) -> Engine:
-    """The engine a spec names. `style` overrides the one that was saved with a model."""
+    """The engine a spec names. `style` overrides the one that was saved with a model; four_bit: local weights in NF4."""
     kind, _, rest = spec.partition(":")
     if kind == "replay":
         return ReplayEngine(rest, style=style)
@@ -40,5 +41,5 @@ def make_engine(
         return OpenAIEngine(model, url, concurrency=concurrency, style=style)
     from rmr1_lite.models import load
 
-    loaded = load(spec)
+    loaded = load(spec, four_bit)
     return LocalEngine(loaded.model, loaded.tokenizer, batch_size, max_prompt_tokens, spec, style or loaded.style)
