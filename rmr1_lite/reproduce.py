@@ -5,25 +5,35 @@ reasoning carries the verdict.
 
 For each seed: SFT, GRPO, and the two ablations. For the first one also SFT trained on for the wall time that SFT and GRPO
 took together (two to three times the epochs: was SFT at its plateau, and would the time have been better spent on it?).
-All are judged on the same unseen pairs. Killed at any moment, the same command goes on.
+All are judged on the same unseen pairs. Seeds run side by side, each in a process with its share of the cores; killed at any
+moment, the same command goes on.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tqdm import tqdm
+
 from rmr1_lite.ablations import reasoning_carries
 from rmr1_lite.config import GRPOConfig, SFTConfig, changed
 from rmr1_lite.data.files import atomic_write_text, read_pairs, write_json
+from rmr1_lite.data.nano.dataset import NanoData
 from rmr1_lite.demo import DemoConfig, judge_of, run_demo, sft_config
 from rmr1_lite.evaluate import compare, evaluate
+from rmr1_lite.parallel import run_all, threads
 from rmr1_lite.results import add_stage, load, save
 
+RESULTS = "results.json"
 LONGER = "sft, same wall time"
 FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "a_share", "unparsed", "mean_tokens")
 
@@ -39,19 +49,58 @@ class ReproduceConfig:
     steps: int = field(default=GRPOConfig.steps, metadata={"help": "GRPO steps"})
     test_pairs: int = field(default=400, metadata={"help": "unseen pairs"})
     train_pairs: int = field(default=4000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
+    jobs: int = field(default=0, metadata={"help": "seeds at a time, each with its share of the cores; 0: as many as cores"})
+    only_seed: int = field(default=-1, metadata={"help": "run this seed alone, in this process, and write no table"})
     longer_sft: bool = field(default=True, metadata={"help": "for the first seed, SFT for the wall time of SFT and GRPO"})
 
 
 def reproduce(config: ReproduceConfig) -> Path:
     """Run or resume all seeds; writes out/summary.json and summary.md and returns the first."""
-    out, runs = Path(config.out), []
-    for seed in range(config.seeds):
-        print(f"\n==== seed {seed} ({seed + 1} of {config.seeds}) ====")
-        runs.append(_seed(config, seed, out))
+    out = Path(config.out)
+    if config.only_seed >= 0:
+        _seed(config, config.only_seed, out)
+        return out / f"seed{config.only_seed}" / RESULTS
+    jobs = config.jobs or min(config.seeds, os.cpu_count() or 1)
+    print(f"{config.seeds} seeds, {jobs} at a time with {threads(jobs)} thread(s) each; what they print: {out}/seed*.log")
+    with tqdm(total=config.seeds * _steps(config), desc="training steps", unit="step") as bar:
+        run_all(_commands(config), out, jobs, lambda names: _show(bar, out, names))
+    runs = [load(out / f"seed{seed}" / RESULTS) for seed in range(config.seeds)]
     write_json(out / "summary.json", summary(runs))
     atomic_write_text(out / "summary.md", markdown(summary(runs)))
     print("\n" + markdown(summary(runs)))
     return out / "summary.json"
+
+
+def _commands(config: ReproduceConfig) -> dict[str, list[str]]:
+    """One command per seed: this one, for that seed alone."""
+    flags = []
+    for name, value in asdict(replace(config, jobs=1)).items():
+        flag = f"--{name.replace('_', '-')}"
+        flags += [f"--no-{flag[2:]}"] if value is False else [flag] if value is True else [flag, str(value)]
+    place = flags.index("--only-seed") + 1
+    head = [sys.executable, "-m", "rmr1_lite", "reproduce"]
+    return {f"seed{seed}": [*head, *flags[:place], str(seed), *flags[place + 1 :]] for seed in range(config.seeds)}
+
+
+def _steps(config: ReproduceConfig) -> int:
+    """Training steps of one seed, SFT and GRPO (without the longer SFT, whose length follows from the others)."""
+    chains = 2 * round(config.train_pairs * NanoData.chain_share)
+    return math.ceil(chains / SFTConfig.batch_size * config.epochs) + config.steps
+
+
+def _show(bar: Any, out: Path, names: Sequence[str]) -> None:
+    done = {path: _last_step(path) for path in out.glob("seed*/*/metrics.jsonl")}
+    bar.n = min(bar.total, sum(step for path, step in done.items() if path.parent.name in ("sft", "grpo")))
+    latest = {name: max((path for path in done if path.parts[-3] == name), key=os.path.getmtime, default=None) for name in names}
+    bar.set_postfix_str(", ".join(f"{name}: {path.parent.name} {done[path]}" for name, path in latest.items() if path))
+
+
+def _last_step(log: Path) -> int:
+    lines = log.read_text(errors="replace").splitlines()
+    try:
+        return int(json.loads(lines[-1])["step"]) if lines else 0
+    except (ValueError, KeyError):  # a row is being written
+        return max(0, len(lines) - 1)
 
 
 def _seed(config: ReproduceConfig, seed: int, out: Path) -> dict[str, Any]:
