@@ -23,7 +23,7 @@ LETTERS = "CDEFGH"
 MARKS = ("type", "rubric", "justify", "solution", "eval", "quote", "summary", "answer", "note", "box", "step")
 ODD = ("A", "B", "Client", "Question", "Chatbot", "Start", "End", "Response", "Chat", "Reasoning", "right", "wrong",
        "yes", "no", "safe", "harm", "act", "name", "gift", "topic", "count", "ban", "help", "refuse", "thing", "so")
-TASK_WEIGHTS = {"add": 3, "sort": 2, "reverse": 2, "count": 2, "letter": 2, "wish_list": 3, "consent": 1, "danger": 1}
+TASK_WEIGHTS = {"add": 4, "sort": 2, "reverse": 3, "count": 3, "letter": 2, "wish_list": 4, "consent": 1, "danger": 1}
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,8 @@ def wrap(rng: Rng) -> Document:
 
 
 KINDS: dict[Callable[[Rng], Document], float] = {
-    answer: 6, work: 14, demands: 8, core: 12, same: 5, solve_and_check: 18, demand_and_check: 20,
-    points: 4, larger: 3, topics: 5, copy: 4, wrap: 4,
+    answer: 4, work: 18, demands: 7, core: 12, same: 5, solve_and_check: 20, demand_and_check: 20,
+    points: 4, larger: 3, topics: 6, copy: 4, wrap: 4,
 }  # fmt: skip
 # copying first, since every other skill is made of it: among the others it had not formed after nine million tokens
 DRILLS: tuple[dict[Callable[[Rng], Document], float], ...] = ({long_copy: 1}, {copy: 6, core: 8, wrap: 4, topics: 2})

@@ -60,6 +60,8 @@ class Item:
         return int(reply.core == self.result)
 
 
+LETTERS = "abcdefgh"
+
 # ---- Reasoning ------------------------------------------------------------------------------------------------------
 
 
@@ -89,7 +91,7 @@ def add(rng: Rng) -> Item:
 
 
 def sort(rng: Rng) -> Item:
-    size = rng.randint(3, 5)
+    size = rng.randint(3, 6)
     letters = rng.sample("abcdefghijklmnop", size)  # letters, not digits: the tokenizer splits " 7" in two
     ordered = sorted(letters)
     wrong = _swap_neighbours(ordered, rng)
@@ -99,27 +101,32 @@ def sort(rng: Rng) -> Item:
 
 
 def reverse(rng: Rng) -> Item:
-    size = rng.randint(3, 5)
+    size = rng.randint(3, 6)
     words = rng.sample(WORDS, size)
     wrong = _swap_neighbours(words[::-1], rng)
-    question = rng.choice(["Say {} backwards.", "Turn {} around."]).format(_join(words))
-    solution = f"last {words[-1]}"
+    question = rng.choice(["Say {} backwards.", "Turn {} around."]).format(_lettered(words))
+    solution = ", ".join(f"{letter} {word}" for letter, word in reversed(list(zip(LETTERS, words, strict=False))))
     return _reasoning("reverse", question, question, solution, _join(words[::-1]), _join(wrong), size > 4)
 
 
 def count(rng: Rng) -> Item:
-    size = rng.randint(4, 7)
+    size = rng.randint(4, 8)
     target, *others = rng.sample(WORDS, 4)
     times = rng.randint(1, min(5, size - 1))
     words = [target] * times + [rng.choice(others) for _ in range(size - times)]
     rng.shuffle(words)
     steps, seen = [], 0
-    for word in words:
+    for letter, word in zip(LETTERS, words, strict=False):
         seen += word == target
-        steps.append(f"{word} {seen}" if word == target else word)
+        steps.append(f"{letter} {word} {seen}" if word == target else f"{letter} {word}")
     wrong = times + rng.choice([1, -1])
-    question = f"How often does {target} stand in {_join(words)}?"
-    return _reasoning("count", question, question, " ".join(steps), str(times), str(wrong), size > 5)
+    question = f"How often does {target} stand in {_lettered(words)}?"
+    return _reasoning("count", question, question, " ".join(steps), str(times), str(wrong), size > 6)
+
+
+def _lettered(words: list[str]) -> str:
+    """"a sun b tree": each place has a name, so that equal words can be told apart when they are copied."""
+    return _join([f"{letter} {word}" for letter, word in zip(LETTERS, words, strict=False)])
 
 
 def _reasoning(task: str, key: str, question: str, solution: str, result: str, wrong: str, hard: bool) -> Item:
@@ -182,7 +189,7 @@ def _letter(rng: Rng, task: str, section: str, good: tuple[bool, ...], bad: tupl
 
 
 def _wish_list(rng: Rng, task: str, section: str, good: tuple[bool, ...], bad: tuple[bool, ...], hard: bool) -> Item:
-    topic, size = rng.choice(list(TOPICS)), rng.randint(3, 5)
+    topic, size = rng.choice(list(TOPICS)), rng.randint(3, 6)
     ban = rng.choice(TOPICS[topic])
     forms = ["Name {0} things of the {1}, not {2}.", "List {0} words for {1} without {2}.", "I need {0} of {1}. Never say {2}."]
     question = rng.choice(forms).format(NUMBERS[size], topic, ban)
