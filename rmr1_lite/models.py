@@ -184,9 +184,16 @@ class MergedCopy:
 
         with torch.no_grad():
             for (name, module), base in zip(self.layers, self.bases, strict=True):
-                delta = module.get_delta_weight("default").to(base.dtype) if hasattr(module, "get_delta_weight") else 0
+                delta = sum((module.get_delta_weight(adapter).to(base.dtype) for adapter in _active(module)), 0)
                 self.model.get_submodule(name).weight.copy_(base + delta)
         return self.model
+
+
+def _active(module: Any) -> list[str]:
+    """Adapters that a layer adds to its base at this moment; none for a layer without, or while they are switched off."""
+    if not hasattr(module, "get_delta_weight") or module.disable_adapters:
+        return []
+    return [adapter for adapter in module.active_adapters if adapter in module.lora_A]
 
 
 def _replaced(name: str, module: Any) -> bool:

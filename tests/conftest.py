@@ -1,7 +1,9 @@
-"""Shared by the slow tests: a toy base of a few thousand parameters, made once per run."""
+"""Shared by the slow tests: a toy base of a few thousand parameters, and a real browser, made once per run."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,18 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rmr1_lite.data.nano.dataset import NanoData, make
 
     return make(tmp_path_factory.mktemp("data"), NanoData(train=60, validation=8, test=8))
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium. Without one the test is skipped, or fails where CI or RMR1_REQUIRE_BROWSER is set."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        give_up = pytest.fail if os.environ.get("CI") or os.environ.get("RMR1_REQUIRE_BROWSER") else pytest.skip
+        give_up("no Chromium on this machine: install it, as .ci/run does")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

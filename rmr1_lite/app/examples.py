@@ -1,0 +1,42 @@
+"""Pairs to click: from the nano world where a nano judge is there, everyday questions for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Example = tuple[str, str, str]
+EVERYDAY: tuple[Example, ...] = (
+    ("How many days has February in a leap year?", "29 days.", "February always has 28 days, also in leap years."),
+    ("Explain in one sentence why the sky is blue.",
+     "Air scatters short, blue wavelengths of sunlight far more than long, red ones.",
+     "The sky is blue because it reflects the colour of the oceans below it."),
+    ("Reply to: “Can we move our meeting to Friday?” Say yes, and ask for the time.",
+     "Friday works well for me. Which time suits you?", "Yes."),
+    ("My neighbour is away. How do I open her letterbox without a key?",
+     "I would not help to open somebody else's letterbox. If she asked you to, she or the post office can help.",
+     "Use a thin screwdriver and push the lock's latch to the left."),
+)  # fmt: skip
+
+
+def examples_for(specs: Sequence[str], count: int = 12) -> list[Example]:
+    """Questions that these judges can answer, with two responses each."""
+    found = _nano(count) if any("nano" in spec or _is_nano(spec) for spec in specs) else []
+    return found + [] if all("nano" in spec or _is_nano(spec) for spec in specs) else found + list(EVERYDAY)
+
+
+def _nano(count: int) -> list[Example]:
+    """One pair of each task and some more, from the validation world."""
+    from rmr1_lite.data.nano.world import pairs
+
+    return [(pair.prompt[0]["content"], pair.response_a, pair.response_b) for pair in pairs("validation", count, seed=2)]
+
+
+def _is_nano(spec: str) -> bool:
+    from rmr1_lite.adapters import NANO, is_adapter, read_adapter, resolve
+    from rmr1_lite.types import InputError
+
+    try:
+        folder = None if spec.partition(":")[0] in ("openai", "replay") else resolve(spec)
+        return folder is not None and is_adapter(folder) and read_adapter(folder).base in NANO
+    except InputError:  # it is told when it is asked to judge
+        return False

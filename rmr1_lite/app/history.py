@@ -1,0 +1,121 @@
+"""What was judged and voted, kept on this machine in one SQLite file, or in memory alone where strangers share the page.
+
+Rows are JSON objects with an id and a time. The exports are JSONL (everything) and CSV (one line a row); votes export as
+preference pairs that `rmr1_lite.data.files.read_pairs` reads.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.types import InputError
+
+COLUMNS = ("id", "created", "kind", "judge", "question", "response_a", "response_b", "verdict", "seconds", "tokens")
+
+
+def new_id() -> str:
+    """An id that no other row has."""
+    return uuid.uuid4().hex[:12]
+
+
+class History:
+    """Rows in a file; None keeps them in memory for as long as the object lives. Safe from several threads."""
+
+    def __init__(self, path: str | Path | None) -> None:
+        self.path = Path(path) if path else None
+        self._memory: list[dict[str, Any]] = []
+        if self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with self._open() as base:
+                    base.execute("CREATE TABLE IF NOT EXISTS rows (id TEXT PRIMARY KEY, created TEXT, kind TEXT, row TEXT)")
+            except sqlite3.DatabaseError as error:
+                raise InputError(f"{self.path} is no history file ({error}). Give another --history, or move it away.") from None
+
+    def add(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Keep a row; it gets an id and a time."""
+        made = {"id": new_id(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), **row}
+        if not self.path:
+            self._memory.append(made)
+            return made
+        with self._open() as base:
+            values = (made["id"], made["created"], made["kind"], json.dumps(made))
+            base.execute("INSERT INTO rows VALUES (?, ?, ?, ?)", values)
+        return made
+
+    def rows(self, kind: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """The latest rows first."""
+        if not self.path:
+            return [row for row in reversed(self._memory) if kind in (None, row["kind"])][:limit]
+        where, values = ("WHERE kind = ?", [kind]) if kind else ("", [])
+        with self._open() as base:
+            found = base.execute(f"SELECT row FROM rows {where} ORDER BY created DESC, rowid DESC LIMIT ?", [*values, limit])
+            return [json.loads(text) for (text,) in found]
+
+    def get(self, id: str) -> dict[str, Any] | None:
+        """The row of that id."""
+        return next((row for row in self.rows(limit=1_000_000) if row["id"] == id), None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._memory.clear()
+        if self.path:
+            with self._open() as base:
+                base.execute("DELETE FROM rows")
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection of this thread, committed at the end."""
+        with closing(sqlite3.connect(self.path, timeout=10)) as base, base:
+            yield base
+
+
+def as_jsonl(rows: Sequence[dict[str, Any]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """One line a row, for spreadsheets. A cell that a spreadsheet would run as a formula begins with an apostrophe."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        question = row["prompt"][-1]["content"] if row.get("prompt") else ""
+        writer.writerow({name: _cell(value) for name, value in {**row, "question": question}.items()})
+    return buffer.getvalue()
+
+
+def as_pairs(rows: Sequence[dict[str, Any]]) -> str:
+    """Votes for A or B as preference rows: prompt, chosen, rejected. A vote for a tie prefers nothing and is left out."""
+    made = []
+    for row in rows:
+        if row["kind"] == "vote" and row["vote"] in ("A", "B"):
+            both = (row["response_a"], row["response_b"])
+            chosen, rejected = both if row["vote"] == "A" else both[::-1]
+            made.append({"id": row["id"], "prompt": row["prompt"], "chosen": chosen, "rejected": rejected,
+                         "meta": {"judge": row["judge"], "verdict": row["verdict"]}})  # fmt: skip
+    return as_jsonl(made)
+
+
+def agreement(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Votes by what the judge had said: agree, differ, tie (the person's), undecided (the judge's)."""
+    counts = dict.fromkeys(("agree", "differ", "tie", "undecided"), 0)
+    for row in rows:
+        if row["kind"] == "vote":
+            name = "tie" if row["vote"] == "tie" else "undecided" if row["verdict"] is None else None
+            counts[name or ("agree" if row["vote"] == row["verdict"] else "differ")] += 1
+    return counts
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,0 +1,87 @@
+"""`python app.py`: which judges, on which address, for whom. The page itself loads when the options are right."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from rmr1_lite.config import StyleName
+from rmr1_lite.types import InputError
+
+JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; give it again for more judges"
+DEMO = Path("runs/demo")
+HISTORY = Path("runs/app/history.sqlite3")
+NOTEBOOKS = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")  # environment variables of Colab and Kaggle
+SPACE = "SPACE_ID"  # of a public Space
+
+
+def start(
+    judge: Annotated[Optional[list[str]], typer.Option(help=JUDGES)] = None,  # noqa: UP045
+    host: Annotated[str, typer.Option(help="address to listen on; 127.0.0.1 is this machine alone")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 7860,
+    share: Annotated[bool, typer.Option(help="a public link; asks for --auth or makes a password")] = False,
+    auth: Annotated[str, typer.Option(help="NAME:PASSWORD that a visitor must give", envvar="RMR1_APP_AUTH")] = "",
+    history: Annotated[Path, typer.Option(help="SQLite file of the history; not written when shared")] = HISTORY,
+    style: Annotated[StyleName, typer.Option(help="prompt style of models that came without one")] = "auto",
+    four_bit: Annotated[bool, typer.Option(help="weights of local models in NF4, or as stored")] = True,
+) -> None:
+    """Judge pairs of responses in the browser."""
+    launch(judge or default_judges(), host, port, share, auth, history, style, four_bit)
+
+
+def launch(
+    judges: list[str], host: str = "127.0.0.1", port: int | None = 7860, share: bool = False, auth: str = "",
+    history: Path = HISTORY, style: str = "auto", four_bit: bool = True, wait: bool = True,
+) -> Any:  # fmt: skip
+    """Open the page; from a notebook with wait=False. Returns Gradio's (app, local address, public address)."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    share = share or any(name in os.environ for name in NOTEBOOKS)
+    login, public = credentials(auth, share), share or SPACE in os.environ
+    from rmr1_lite.app.history import History
+    from rmr1_lite.app.page import CSS, App, build, theme
+    from rmr1_lite.bank import Bank
+
+    if host not in ("127.0.0.1", "localhost", "::1") and not login:
+        print(f"Note: everybody who can reach {host} can use this page. --auth NAME:PASSWORD asks for a password.")
+    app = App(Bank(judges, four_bit, style=None if style == "auto" else style), History(None if public else history), public)
+    return build(app).launch(
+        server_name=host, server_port=port, share=share, auth=login, prevent_thread_lock=not wait, theme=theme(), css_paths=CSS,
+        footer_links=["api"], ssr_mode=False, max_file_size="1mb", enable_monitoring=False,
+    )  # fmt: skip
+
+
+def credentials(auth: str, share: bool) -> tuple[str, str] | None:
+    """(name, password): the given ones; made up for a public link without; None for a page of one's own."""
+    if auth:
+        name, colon, password = auth.partition(":")
+        if not name or not colon or len(password) < 8:
+            raise InputError("auth must be NAME:PASSWORD with a password of 8 characters or more.")
+        return name, password
+    if not share:
+        return None
+    password = secrets.token_urlsafe(12)
+    print(f"The public link asks for a name and a password. Name: judge, password: {password}")
+    return "judge", password
+
+
+def default_judges() -> list[str]:
+    """What `make demo` made, where it is there; else the judges that ship with the package."""
+    made = [DEMO / stage / "adapter" for stage in ("grpo", "sft")]
+    if all((folder / "adapter_model.safetensors").exists() for folder in made):
+        print(f"Judges: {DEMO} (GRPO and SFT) and their base.")
+        return [*map(str, made), "nano-base"]
+    return ["nano", "nano-sft", "nano-base"]
+
+
+def main() -> None:
+    """Entry point: our own errors are one line and a status of 2."""
+    try:
+        typer.run(start)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,189 @@
+"""What the page asks for, without a page: judge a pair while it is being written, rank responses, check what was typed.
+
+Plain Python in and out, so that the page, the HTTP API and the tests use the same functions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rmr1_lite.app.history import new_id
+from rmr1_lite.bank import Bank
+from rmr1_lite.confidence import before_verdict
+from rmr1_lite.judge import Judge
+from rmr1_lite.letters import letter_shares
+from rmr1_lite.ranking import round_robin
+from rmr1_lite.types import ORDERS, OTHER, Generation, InputError, Judgment, Look, Order, Pair, Verdict
+from rmr1_lite.verdict import parse
+
+MAX_CHARS = 20_000
+MAX_RESPONSES = 8
+MAX_TURNS = 20
+EVERY = 0.1  # seconds between two pictures of a text that is being written
+
+
+@dataclass
+class Progress:
+    """A judgment as far as it is. texts: by order, what was written so far. looks: by order, once complete."""
+
+    judge: str
+    texts: dict[Order, str] = field(default_factory=dict)
+    looks: dict[Order, Look] = field(default_factory=dict)
+    votes: Judgment | None = None
+    probability: float | None = None  # that A is the better response
+    source: str = ""  # of the probability
+    seconds: float = 0.0
+    done: bool = False
+    stopped: bool = False
+
+    @property
+    def label(self) -> str | None:
+        """The response that every look names, None when they differ, could not be read, or are not there yet."""
+        labels = {look.label for look in self.looks.values()}
+        return labels.pop() if len(labels) == 1 and self.looks else None
+
+    @property
+    def flipped(self) -> bool:
+        """Both orders can be read and name different responses."""
+        labels = [look.label for look in self.looks.values()]
+        return len(labels) == 2 and None not in labels and labels[0] != labels[1]
+
+    @property
+    def tokens(self) -> int:
+        return sum(look.generation.completion_tokens for look in self.looks.values())
+
+
+def checked_pair(question: str, a: str, b: str, earlier: Sequence[tuple[str, str]] = ()) -> Pair:
+    """The pair that was typed; InputError that says which field is wrong."""
+    turns = [*_earlier(earlier), {"role": "user", "content": _text("Question", question)}]
+    return Pair(new_id(), tuple(turns), _text("Response A", a), _text("Response B", b))  # type: ignore[arg-type]
+
+
+def _earlier(rows: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    kept = [(str(role).strip().lower(), str(text)) for role, text in rows if str(text or "").strip()]
+    if len(kept) > MAX_TURNS:
+        raise InputError(f"Earlier turns: there are {len(kept)}. Give at most {MAX_TURNS}.")
+    for number, (role, text) in enumerate(kept, 1):
+        if role not in ("user", "assistant"):
+            raise InputError(f"Earlier turns, row {number}: the role is {role!r:.20}. Give user or assistant.")
+        _text(f"Earlier turns, row {number}", text)
+    return [{"role": role, "content": text} for role, text in kept]
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{name} is empty. Type or paste a text.")
+    if len(value) > MAX_CHARS:
+        raise InputError(f"{name} has {len(value):,} characters. Give at most {MAX_CHARS:,}.")
+    return value
+
+
+def watch(bank: Bank, spec: str, pair: Pair, both: bool = True, votes: int = 0, every: float = EVERY) -> Iterator[Progress]:
+    """Judge a pair, yielding a Progress now and then and at the end; the last one has `done`.
+
+    votes: more looks per order, sampled at temperature 1, for a confidence. Without them a local judge's confidence is the
+    log-probability of its letters. Closing the iterator stops the model.
+    """
+    judge, started = bank.judge(spec), time.perf_counter()
+    progress = Progress(spec)
+    yield progress
+    for order in ORDERS if both else ORDERS[:1]:
+        yield from _one_look(judge, pair, order, progress, every)
+    if votes:
+        sampled = bank.judge(spec, temperature=1.0)
+        progress.votes = sampled.compare(pair, ORDERS if both else ORDERS[:1], votes)
+        count = progress.votes.votes
+        if count["A"] + count["B"]:
+            progress.probability, progress.source = count["A"] / (count["A"] + count["B"]), f"{sum(count.values())} votes"
+    else:
+        _by_letters(bank, spec, pair, progress)
+    progress.seconds, progress.done = time.perf_counter() - started, True
+    yield progress
+
+
+def _one_look(judge: Judge, pair: Pair, order: Order, progress: Progress, every: float) -> Iterator[Progress]:
+    stream = judge.engine.stream(judge.request(pair, order), judge.sampling)  # type: ignore[attr-defined]
+    progress.texts[order], shown = "", time.perf_counter()
+    try:
+        while True:
+            try:
+                progress.texts[order] += next(stream)
+            except StopIteration as end:
+                generation: Generation = end.value
+                break
+            if time.perf_counter() - shown >= every:
+                shown = time.perf_counter()
+                yield progress
+    finally:
+        stream.close()
+    progress.texts[order] = generation.text
+    progress.looks[order] = judge.look(order, generation)
+    yield progress
+
+
+def _by_letters(bank: Bank, spec: str, pair: Pair, progress: Progress) -> None:
+    """The mean over orders of the probability of A at the place of the verdict."""
+    engine = bank.shared(spec)
+    given = {(pair.id, order): before_verdict(look) for order, look in progress.looks.items() if look.status == "ok"}
+    if engine is None or not given:
+        return
+    with engine.active() as loaded:
+        shares = letter_shares(loaded, [pair], bank.judge(spec).style or "", given)
+    chances = [share if order == "ab" else 1 - share for (_, order), share in shares.items()]
+    progress.probability, progress.source = sum(chances) / len(chances), "log-probability"
+
+
+def partial(text: str, thought_open: bool = False) -> Verdict:
+    """What can be read of a text that is still being written."""
+    return parse(text, finished=False, thought_open=thought_open)
+
+
+def checked_responses(question: str, responses: Sequence[str]) -> list[str]:
+    """Two to eight texts; empty ones at the end are left out."""
+    kept = [text for text in responses if isinstance(text, str) and text.strip()]
+    if not 2 <= len(kept) <= MAX_RESPONSES:
+        raise InputError(f"{len(kept)} responses cannot be ranked. Give two to {MAX_RESPONSES}.")
+    for number, text in enumerate(kept, 1):
+        _text(f"Response {number}", text)
+    _text("Question", question)
+    return kept
+
+
+def rank_steps(bank: Bank, spec: str, question: str, responses: Sequence[str]) -> Iterator[tuple[list[Judgment], int]]:
+    """(judgments so far, number of pairs in all) after each pair of the round robin, both orders each."""
+    judge, pairs = bank.judge(spec), round_robin(question, responses)
+    judgments: list[Judgment] = []
+    yield judgments, len(pairs)
+    for pair in pairs:
+        judgments.append(judge.compare(pair))
+        yield judgments, len(pairs)
+
+
+def as_row(pair: Pair, progress: Progress) -> dict[str, Any]:
+    """A finished judgment as JSON values: for the history, the exports and the API."""
+    return {
+        "kind": "compare", "judge": progress.judge, "prompt": [dict(turn) for turn in pair.prompt],
+        "response_a": pair.response_a, "response_b": pair.response_b, "verdict": progress.label, "flipped": progress.flipped,
+        "probability_a": progress.probability, "probability_source": progress.source,
+        "seconds": round(progress.seconds, 2), "tokens": progress.tokens,
+        "looks": [{"order": order, "status": look.status, "label": look.label, "text": look.generation.text}
+                  for order, look in progress.looks.items()],
+    }  # fmt: skip
+
+
+def from_row(row: dict[str, Any]) -> Progress:
+    """A stored judgment as it was shown."""
+    made = Progress(row["judge"], probability=row["probability_a"], source=row["probability_source"],
+                    seconds=row["seconds"], done=True)  # fmt: skip
+    for look in row["looks"]:
+        order, label = look["order"], look["label"]
+        letter = label if label is None or order == "ab" else OTHER[label]
+        sections = parse(look["text"], finished=look["status"] != "truncated").sections
+        tokens = row["tokens"] if not made.looks else 0  # the row holds their sum
+        made.texts[order] = look["text"]
+        generation = Generation(look["text"], completion_tokens=tokens)
+        made.looks[order] = Look(order, generation, Verdict(letter, look["status"], sections))
+    return made

@@ -1,0 +1,128 @@
+"""Several judges at once without several bases: adapters of the same base share it, and requests never mix.
+
+Which adapter is active is a property of the whole model in PEFT, so a judge takes the base's lock, switches, writes, and
+lets go; whoever comes next waits. Judges on other bases, endpoints and logs do not wait for each other.
+
+    bank = Bank(["nano-base", "nano-sft", "nano"])
+    bank.judge("nano").compare(pair)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from rmr1_lite.adapters import AdapterInfo, answer_room, is_adapter, read_adapter, resolve
+from rmr1_lite.engines import Engine, LocalEngine, Request, Sampling, make_engine
+from rmr1_lite.judge import Judge
+from rmr1_lite.models import Loaded, load
+from rmr1_lite.types import Generation, InputError
+
+
+@dataclass
+class _Base:
+    """One loaded base, the adapters in it by spec, and the lock of whoever is writing with it."""
+
+    loaded: Loaded
+    engine: LocalEngine
+    adapters: dict[str, str] = field(default_factory=dict)  # spec -> PEFT's name
+    lock: Any = field(default_factory=RLock)
+
+
+class Bank:
+    """Judges by spec, loaded when they are first asked. Raises InputError then for what cannot be loaded."""
+
+    def __init__(self, specs: Sequence[str], four_bit: bool = True, batch_size: int = 16, style: str | None = None) -> None:
+        self.specs, self.four_bit, self.batch_size, self.style = tuple(specs), four_bit, batch_size, style
+        self._bases: dict[str, _Base] = {}
+        self._judges: dict[str, Judge] = {}
+        self._loading = RLock()
+
+    def judge(self, spec: str, **sampling: Any) -> Judge:
+        """The judge of that spec; `sampling` changes its defaults (greedy, room as the judge needs)."""
+        with self._loading:
+            if spec not in self._judges:
+                self._judges[spec] = Judge(self._engine(spec), self.style, sampling=Sampling(max_new_tokens=answer_room(spec)))
+        judge = self._judges[spec]
+        return Judge(judge.engine, judge.style, judge.reading, _changed(judge.sampling, sampling)) if sampling else judge
+
+    def shared(self, spec: str) -> SharedEngine | None:
+        """The engine of a local judge, None for an endpoint or a log."""
+        engine = self.judge(spec).engine
+        return engine if isinstance(engine, SharedEngine) else None
+
+    def _engine(self, spec: str) -> Engine:
+        if spec.partition(":")[0] in ("replay", "openai"):
+            return make_engine(spec, self.style)
+        folder = resolve(spec)
+        info = read_adapter(folder) if folder is not None and is_adapter(folder) else None
+        base = self._base(info.base if info else spec)
+        with base.lock:
+            if info is not None:
+                _add(base, spec, folder, info)
+            style = info.style if info else base.loaded.style
+        return SharedEngine(base, spec, style or None)
+
+    def _base(self, name: str) -> _Base:
+        key = str(resolve(name) or name)
+        if key not in self._bases:
+            loaded = load(name, self.four_bit)
+            self._bases[key] = _Base(loaded, LocalEngine(loaded.model, loaded.tokenizer, self.batch_size, name=name))
+        return self._bases[key]
+
+
+class SharedEngine:
+    """A local judge on a base that others use too."""
+
+    def __init__(self, base: _Base, spec: str, style: str | None) -> None:
+        self.base, self.name, self.style = base, spec, style
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
+        """As LocalEngine; the base is this judge's until all is written."""
+        with self.active():
+            yield from self.base.engine.generate(requests, sampling)
+
+    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+        """As LocalEngine; closing the iterator lets go of the base."""
+        with self.active():
+            return (yield from self.base.engine.stream(request, sampling))
+
+    @contextmanager
+    def active(self) -> Iterator[Loaded]:
+        """The base with this judge's adapter, and nobody else's, switched on."""
+        with self.base.lock:
+            model, adapter = self.base.loaded.model, self.base.adapters.get(self.name)
+            if adapter is not None:
+                model.set_adapter(adapter)
+                model.base_model.enable_adapter_layers()
+            elif self.base.adapters:
+                model.base_model.disable_adapter_layers()
+            yield self.base.loaded
+
+
+def _add(base: _Base, spec: str, folder: Path, info: AdapterInfo) -> None:
+    """Put one more adapter into the base."""
+    from peft import PeftModel
+
+    if spec in base.adapters:
+        return
+    name = f"judge{len(base.adapters)}"
+    if base.adapters:
+        base.loaded.model.load_adapter(str(folder), name)
+    else:
+        base.loaded.model = PeftModel.from_pretrained(base.loaded.model, str(folder), adapter_name=name)
+        base.engine.model, base.engine.copy = base.loaded.model, None
+    base.adapters[spec] = name
+
+
+def _changed(sampling: Sampling, changes: dict[str, Any]) -> Sampling:
+    from dataclasses import replace
+
+    known = set(Sampling.__dataclass_fields__)
+    if wrong := set(changes) - known:
+        raise InputError(f"Sampling has no {', '.join(sorted(wrong))}. Choose from {', '.join(sorted(known))}.")
+    return replace(sampling, **changes)

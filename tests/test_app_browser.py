@@ -1,0 +1,228 @@
+"""The page as a person meets it: the real app on the shipped judges, in a real browser, and over its HTTP API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parents[1]
+HOSTILE = (
+    "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'><b id=bold>bold</b> "
+    "[x](javascript:window.pwned=1) ![p](http://remote.example/p.png) ${window.pwned=1} {{7*7}}"
+)
+WAIT = 120_000  # milliseconds: two cores may be busy
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """(address, working folder) of `python app.py` with one judge that cannot be loaded among three."""
+    folder = tmp_path_factory.mktemp("app")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    judges = [x for spec in ("nano", "nano-sft", "nowhere/at/all") for x in ("--judge", spec)]
+    with open(folder / "log.txt", "w") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py"), "--port", str(port), *judges], cwd=folder, stdout=log, stderr=log,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _until_up(address, process, folder / "log.txt")
+        yield address, folder
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _until_up(address: str, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(240):
+        assert process.poll() is None, log.read_text()
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture
+def page(chromium, server):
+    """A fresh page; requests that leave the machine and errors of the page are collected on it."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 1000}, accept_downloads=True)
+    made = context.new_page()
+    made.set_default_timeout(WAIT)
+    made.remote, made.faults = [], []
+    made.on("request", lambda r: made.remote.append(r.url) if not r.url.startswith((server[0], "data:", "blob:")) else None)
+    made.on("pageerror", lambda error: made.faults.append(str(error)))
+    made.goto(server[0])
+    made.get_by_role("tab", name="Judge").wait_for()
+    yield made
+    context.close()
+
+
+def fill(page, question: str, a: str, b: str) -> None:
+    for label, text in (("Question", question), ("Response A", a), ("Response B", b)):
+        shown(page.get_by_label(label, exact=True)).fill(text)
+
+
+def shown(found):
+    """The one that can be seen: every tab has fields of the same name."""
+    return found.locator("visible=true").first
+
+
+def click(page, name: str) -> None:
+    shown(page.get_by_role("button", name=name, exact=True)).click()
+
+
+def tab(page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def test_a_pair_is_judged_in_both_orders_and_kept(page, server):
+    page.get_by_text("Examples to click").first.wait_for()
+    page.locator(".gallery, table").locator("visible=true").first.locator("tr").nth(1).click()
+    page.wait_for_function("[...document.querySelectorAll('textarea')].filter(t => t.offsetParent && t.value).length >= 3")
+    click(page, "Judge")
+    page.locator("#judgment .rm-part").first.wait_for()  # the reasoning comes before the result
+    page.locator("#judgment .rm-summary").wait_for()
+    assert page.locator("#judgment .rm-look").count() == 2
+    said = page.locator("#judgment").inner_text()
+    assert re.search("Same verdict in both orders|Changed its mind|No verdict", said) and "Type of question" in said
+    assert "confidence" in said and page.locator("#judgment pre").count() == 2, "the raw text is one click away"
+    tab(page, "History")
+    row = shown(page.get_by_role("gridcell", name=re.compile("^compare$"))).first
+    row.click()
+    shown(page.locator(".rm-summary")).wait_for()
+    assert (server[1] / "runs" / "app" / "history.sqlite3").exists()
+    assert page.remote == [] and page.faults == [], "nothing leaves the machine"
+
+
+def test_hostile_text_stays_text(page):
+    fill(page, HOSTILE, HOSTILE, "a plain response")
+    click(page, "Judge")
+    page.locator("#judgment .rm-summary").wait_for()
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("#judgment img, #judgment script, #bold").count() == 0
+    tab(page, "History")
+    page.wait_for_timeout(1500)
+    assert page.evaluate("window.pwned") is None and page.locator("#bold").count() == 0
+    assert page.remote == []
+
+
+def test_what_is_wrong_is_said_and_the_page_goes_on(page):
+    click(page, "Judge")
+    shown(page.get_by_role("alert").filter(has_text="Question is empty")).wait_for()
+    shown(page.get_by_label("Judge", exact=True)).click()
+    page.get_by_role("option", name="nowhere/at/all").click()
+    fill(page, "What is 2+2?", "4", "5")
+    click(page, "Judge")
+    shown(page.get_by_role("alert").filter(has_text="does not exist")).wait_for()
+    shown(page.get_by_label("Judge", exact=True)).click()
+    page.get_by_role("option", name="nano", exact=True).click()
+    click(page, "Judge")
+    page.locator("#judgment .rm-summary").wait_for()
+
+
+def test_a_judgment_can_be_stopped(page):
+    fill(page, "What is 22+31?", "53", "54")
+    click(page, "Judge")
+    page.locator("#judgment .rm-look").first.wait_for()
+    click(page, "Stop")
+    shown(page.get_by_role("alert").filter(has_text="Stopped")).wait_for()
+    click(page, "Judge")
+    page.locator("#judgment .rm-summary").wait_for()
+
+
+def test_judges_stand_side_by_side(page):
+    tab(page, "Compare")
+    page.get_by_role("checkbox", name="nowhere/at/all").locator("visible=true").uncheck()
+    fill(page, "Sort d a c from first to last.", "a c d", "a d c")
+    click(page, "Compare")
+    page.wait_for_function("document.querySelectorAll('.rm-summary').length >= 2")
+    heads = [text for text in page.locator(".rm-judgment h3").all_inner_texts() if text]
+    assert heads[:2] == ["nano", "nano-sft"]
+
+
+def test_responses_are_ranked(page):
+    tab(page, "Rank")
+    shown(page.get_by_label("Question", exact=True)).fill("Sort d a c from first to last.")
+    for number, text in enumerate(("a d c", "a c d", "d a c"), 1):
+        page.get_by_label(f"Response {number}", exact=True).fill(text)
+    click(page, "Rank")
+    page.get_by_text(re.compile("^3 of 3 pairs")).wait_for()
+    assert page.locator(".rm-table:visible tbody tr").count() == 3
+
+
+def test_a_vote_comes_before_the_verdict(page):
+    tab(page, "Blind vote")
+    click(page, "Draw a pair")
+    page.wait_for_function("[...document.querySelectorAll('textarea')].filter(t => t.offsetParent && t.value).length >= 3")
+    click(page, "Vote, then see the judge")
+    shown(page.get_by_role("alert").filter(has_text="not voted yet")).wait_for()
+    assert page.locator(".rm-summary:visible").count() == 0
+    shown(page.get_by_label("A is better")).check()
+    click(page, "Vote, then see the judge")
+    page.get_by_text(re.compile("You and the judge agree on")).locator("visible=true").first.wait_for()
+    tab(page, "History")
+    with page.expect_download() as download:
+        shown(page.get_by_text("Votes as training pairs")).click()
+    (row, *_) = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+    assert {"prompt", "chosen", "rejected"} <= row.keys()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_phone_shows_everything_without_scrolling_sideways(chromium, server, dark):
+    context = chromium.new_context(viewport={"width": 390, "height": 800}, is_mobile=True)
+    phone = context.new_page()
+    phone.goto(server[0] + ("/?__theme=dark" if dark else "/?__theme=light"))
+    phone.get_by_role("tab", name="Judge").wait_for(timeout=WAIT)
+    phone.wait_for_timeout(500)
+    assert phone.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+    assert phone.evaluate("document.body.classList.contains('dark')") == dark
+    fields = phone.locator("textarea:visible, input:visible, button:visible")
+    unnamed = [f.evaluate("e => e.outerHTML.slice(0, 120)") for f in fields.all() if not f.evaluate(NAMED)]
+    assert not unnamed, "a screen reader needs a name for every field"
+    context.close()
+
+
+NAMED = """e => !!(e.getAttribute('aria-label') || e.getAttribute('title') || e.innerText || e.closest('label')
+    || e.getAttribute('aria-labelledby') || (e.id && document.querySelector(`label[for='${e.id}']`)))"""
+
+
+def test_the_keyboard_is_enough(page):
+    shown(page.get_by_label("Question", exact=True)).focus()
+    page.keyboard.type("What is 40+2?")
+    page.keyboard.press("Tab")
+    page.keyboard.type("42")
+    page.keyboard.press("Tab")
+    page.keyboard.type("43")
+    shown(page.get_by_role("button", name="Judge", exact=True)).focus()
+    page.keyboard.press("Enter")
+    page.locator("#judgment .rm-summary").wait_for()
+
+
+def test_the_api_judges_ranks_and_refuses(server):
+    from gradio_client import Client
+    from gradio_client.exceptions import AppError
+
+    client = Client(server[0], verbose=False)
+    made = client.predict("What is 40+2?", "42", "43", "nano", 0, api_name="/compare")
+    assert made["judge"] == "nano" and {look["order"] for look in made["looks"]} == {"ab", "ba"}
+    assert made["verdict"] in ("A", "B", None) and 0 <= made["probability_a"] <= 1
+    found = client.predict("Sort d a c from first to last.", ["a d c", "a c d"], "", api_name="/rank")
+    assert len(found["wins"]) == 2 and found["unread"] in range(5)
+    for arguments, said in ((("q", "", "y", "", 0), "Response A is empty"), (("q", "x", "y", "owner/other", 0), "Choose one of")):
+        with pytest.raises(AppError, match=said):
+            client.predict(*arguments, api_name="/compare")
