@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo reproduce test test-all lint clean
+.PHONY: help .venv demo reproduce app test test-all lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,8 +30,11 @@ RUN := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite
 demo: $(STAMP)  ## the whole chain on the embedded default, in minutes: runs/demo/report.html
 	$(RUN) demo $(ARGS)
 
-reproduce: $(STAMP)  ## the README's nano table: three seeds; not yet run to its end
-	$(RUN) reproduce $(ARGS)
+reproduce: $(STAMP)  ## the README's nano table: three seeds, about an hour on two cores
+	TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite reproduce $(ARGS)
+
+app: $(STAMP)  ## the judge app on http://127.0.0.1:7860
+	OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python app.py $(ARGS)
 
 test: $(STAMP)  ## the tests that need neither a browser nor patience (ten minutes at most)
 	$(PYTEST) -m "not long and not browser" $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,3 +181,41 @@ def test_the_nano_judge_on_real_files_is_mostly_too_long_and_says_so(name, folde
     assert stage["n"] >= 20 and stage["statuses"].get("too_long", 0) + stage["unparsed"] > 0.5
     assert sum(stage["statuses"].values()) == pytest.approx(1.0)
     assert load(tmp_path / "results.json")["stages"]["nano"]["own"]["figures"]
+
+
+def test_an_endpoint_that_dies_midway_loses_nothing(llmbar, tmp_path, monkeypatch):
+    """What was judged stays, what failed is counted apart, and the same command finishes when the server is back."""
+    from fixtures import endpoint as fake
+
+    from rmr1_lite.engines import OpenAIEngine
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-of-ours")
+    asked = replace(llmbar[0], judge="openai:m@http://127.0.0.1/v1")
+    with ExitStack() as stack:
+        endpoint = stack.enter_context(fake.serving())
+
+        def dying():
+            engine = OpenAIEngine("m", endpoint.url, max_retries=0, timeout=5.0, concurrency=1)
+            return Dies(engine, after=9, kill=stack.close)
+
+        first = evaluate_benchmark(asked, dying, tmp_path / "out", "cmd", progress=False)
+    kept = {(row["id"], row["order"]) for row in rows(tmp_path / "out") if row["error"] is None}
+    assert first["data"]["failed_looks"] == 40 - len(kept) and 0 < len(kept) < 40
+    assert first["stages"]["judge"]["statuses"]["error"] > 0
+    with fake.serving() as endpoint:
+        back = evaluate_benchmark(asked, lambda: OpenAIEngine("m", endpoint.url), tmp_path / "out", "cmd", progress=False)
+        assert len(endpoint.bodies) == 40 - len(kept), "nothing is paid twice"
+    assert back["data"]["failed_looks"] == 0 and back["stages"]["judge"]["a_share"] == 1.0
+
+
+class Dies:
+    """An engine whose server is stopped after so many answers."""
+
+    def __init__(self, engine, after: int, kill) -> None:
+        self.engine, self.after, self.kill, self.name, self.style = engine, after, kill, engine.name, engine.style
+
+    def generate(self, requests, sampling):
+        for done, found in enumerate(self.engine.generate(requests, sampling), 1):
+            if done == self.after:
+                self.kill()
+            yield found

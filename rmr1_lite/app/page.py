@@ -115,9 +115,9 @@ class App:
             (folder / name).write_text(text, encoding="utf-8")
         return table, *(str(folder / name) for name in made), show.votes([r for r in rows if r["kind"] == "vote"])
 
-    def restore(self, visitor: History, table: Any, picked: gr.SelectData) -> tuple[str, str, str, str]:
-        """(judgment, question, A, B) of the row that was clicked."""
-        row = self.history(visitor).get(str(_rows(table)[picked.index[0]][-1]))
+    def restore(self, visitor: History, picked: gr.SelectData) -> tuple[str, str, str, str]:
+        """(judgment, question, A, B) of the row that was clicked, which ends with its id however the table is sorted."""
+        row = self.history(visitor).get(str(picked.row_value[-1]))
         if row is None:
             return show.notice("This row is not there any more."), "", "", ""
         return show.judgment(service.from_row(row)), row["prompt"][-1]["content"], row["response_a"], row["response_b"]
@@ -284,7 +284,7 @@ def _history_tab(app: App, visitor: gr.State, tab: gr.Tab, fields: tuple[Any, ..
     held = [gr.State(""), gr.State(""), gr.State("")]
     listing = {"fn": app.listed, "inputs": [visitor], "outputs": [table, *files, counts], "api_visibility": "private"}
     tab.select(**listing)
-    table.select(app.restore, [visitor, table], [shown, *held], api_visibility="private")
+    table.select(app.restore, [visitor], [shown, *held], api_visibility="private")
     again.click(lambda *values: ("", *values), held, list(fields), api_visibility="private")
     clear.click(app.forget, [visitor], [visitor], api_visibility="private").then(**listing)
 
