@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any
 
 from rmr1_lite.adapters import AdapterInfo, answer_room, is_adapter, read_adapter, resolve
@@ -30,7 +30,8 @@ class _Base:
     loaded: Loaded
     engine: LocalEngine
     adapters: dict[str, str] = field(default_factory=dict)  # spec -> PEFT's name
-    lock: Any = field(default_factory=RLock)
+    # a plain lock: a text that is being streamed may be read on by another thread than the one that began it
+    lock: Any = field(default_factory=Lock)
 
 
 class Bank:

@@ -21,7 +21,7 @@ HOSTILE = (
     "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'><b id=bold>bold</b> "
     "[x](javascript:window.pwned=1) ![p](http://remote.example/p.png) ${window.pwned=1} {{7*7}}"
 )
-WAIT = 120_000  # milliseconds: two cores may be busy
+WAIT = 60_000  # milliseconds: two cores may be busy
 
 
 @pytest.fixture(scope="module")

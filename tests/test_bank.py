@@ -51,6 +51,19 @@ def test_a_stream_that_is_left_lets_go_of_the_base(alone):
         assert pool.submit(texts, bank.judge("nano-sft", max_new_tokens=40)).result(timeout=60) == alone["nano-sft"]
 
 
+def test_a_stream_may_be_read_by_several_threads_in_turn(alone):
+    """A web server takes the next piece in whatever thread is free."""
+    bank = Bank(SPECS, style="compact")
+    judge = bank.judge("nano", max_new_tokens=40)
+    pieces = judge.engine.stream(judge.request(PAIRS[0], "ab"), judge.sampling)
+    for _ in range(3):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(next, pieces).result(timeout=60)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pieces.close).result(timeout=60)
+    assert texts(bank.judge("nano-sft", max_new_tokens=40)) == alone["nano-sft"], "the base is free again"
+
+
 def test_what_cannot_be_loaded_is_named_when_it_is_asked_and_the_others_work(alone, tmp_path):
     bank = Bank(["nano", str(tmp_path / "gone")], style="compact")
     with pytest.raises(InputError, match="does not exist"):
