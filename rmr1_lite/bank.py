@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock, RLock
+from queue import Queue
+from threading import Event, Lock, RLock, Thread
 from typing import Any
 
 from rmr1_lite.adapters import AdapterInfo, answer_room, is_adapter, read_adapter, resolve
@@ -30,7 +31,7 @@ class _Base:
     loaded: Loaded
     engine: LocalEngine
     adapters: dict[str, str] = field(default_factory=dict)  # spec -> PEFT's name
-    # a plain lock: a text that is being streamed may be read on by another thread than the one that began it
+    # a plain lock: texts that `generate` yields may be taken by another thread than the one that began
     lock: Any = field(default_factory=Lock)
 
 
@@ -88,9 +89,35 @@ class SharedEngine:
             yield from self.base.engine.generate(requests, sampling)
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
-        """As LocalEngine; closing the iterator lets go of the base."""
-        with self.active():
-            return (yield from self.base.engine.stream(request, sampling))
+        """As LocalEngine. A thread of its own holds the base and lets go when the text ends or the iterator is closed: a reader
+        that vanishes without a word (a browser tab) blocks the base no longer than one text."""
+        pieces: Queue[Any] = Queue()
+        left = Event()
+        Thread(target=self._write, args=(request, sampling, pieces, left), daemon=True).start()
+        try:
+            while True:
+                piece = pieces.get()
+                if isinstance(piece, BaseException):
+                    raise piece
+                if isinstance(piece, Generation):
+                    return piece
+                yield piece
+        finally:
+            left.set()
+
+    def _write(self, request: Request, sampling: Sampling, pieces: Queue[Any], left: Event) -> None:
+        """Put every piece and at the end the Generation, or what went wrong."""
+        try:
+            with self.active():
+                stream = self.base.engine.stream(request, sampling)
+                while not left.is_set():
+                    try:
+                        pieces.put(next(stream))
+                    except StopIteration as end:
+                        return pieces.put(end.value)
+                stream.close()  # type: ignore[attr-defined]
+        except BaseException as error:  # raised again in the reader's thread
+            pieces.put(error)
 
     @contextmanager
     def active(self) -> Iterator[Loaded]:

@@ -80,8 +80,10 @@ def default_judges() -> list[str]:
 
 def main() -> None:
     """Entry point: our own errors are one line and a status of 2."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(start)
     try:
-        typer.run(start)
+        app()
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,6 +10,7 @@ import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gradio as gr
@@ -35,19 +36,38 @@ class App:
         self.bank, self.kept, self.public = bank, kept, public
         self.examples = examples_for(bank.specs)
         self.files = Path(tempfile.mkdtemp(prefix="rmr1-judge-"))
+        self.stops: dict[str, Event] = {}  # by browser session: set when its Stop is pressed
 
     def history(self, visitor: History) -> History:
         """Where this visitor's rows go."""
         return visitor if self.public else self.kept
 
+    def begin(self, request: gr.Request | None) -> Event:
+        """A fresh stop sign for this session."""
+        sign = Event()
+        self.stops[_session(request)] = sign
+        return sign
+
+    def stop(self, request: gr.Request) -> str:
+        """Ask what this session is running to end; the message for the page."""
+        if sign := self.stops.get(_session(request)):
+            sign.set()
+        return STOPPED
+
     def judge(
-        self, spec: str, question: str, earlier: Any, a: str, b: str, both: bool, votes: float, visitor: History
-    ) -> Iterator[tuple[str, str, History]]:
+        self, spec: str, question: str, earlier: Any, a: str, b: str, both: bool, votes: float, visitor: History,
+        request: gr.Request,
+    ) -> Iterator[tuple[str, str, History]]:  # fmt: skip
         """(judgment, message, visitor) while it is being written."""
+        sign = self.begin(request)
         try:
             pair = service.checked_pair(question, a, b, _rows(earlier))
             yield "", LONG, visitor
             for progress in service.watch(self.bank, spec, pair, both, int(votes)):
+                progress.stopped = sign.is_set() and not progress.done
+                if progress.stopped:
+                    yield show.judgment(progress), STOPPED, visitor
+                    return
                 yield show.judgment(progress), "" if progress.done else gr.skip(), visitor
             self.history(visitor).add(service.as_row(pair, progress))
             yield gr.skip(), "", visitor
@@ -55,29 +75,38 @@ class App:
             yield "", show.notice(str(error)), visitor
 
     def compare(
-        self, specs: Sequence[str], question: str, a: str, b: str, visitor: History
+        self, specs: Sequence[str], question: str, a: str, b: str, visitor: History, request: gr.Request
     ) -> Iterator[tuple[str, str, History]]:
         """The same pair through several judges, one after the other, side by side on the page."""
         done: list[str] = []
+        sign = self.begin(request)
         try:
             pair = service.checked_pair(question, a, b)
             if len(specs) < 2:
                 raise InputError("One judge has nothing to be compared with. Choose two or more.")
             for spec in specs:
                 for progress in service.watch(self.bank, spec, pair):
-                    yield "".join([*done, show.judgment(progress, spec)]), LONG, visitor
+                    progress.stopped = sign.is_set() and not progress.done
+                    message = STOPPED if progress.stopped else LONG
+                    yield "".join([*done, show.judgment(progress, spec)]), message, visitor
+                    if progress.stopped:
+                        return
                 done.append(show.judgment(progress, spec))
                 self.history(visitor).add(service.as_row(pair, progress))
             yield "".join(done), "", visitor
         except InputError as error:
             yield "".join(done), show.notice(str(error)), visitor
 
-    def rank(self, spec: str, question: str, *responses: str) -> Iterator[tuple[str, str]]:
+    def rank(self, request: gr.Request, spec: str, question: str, *responses: str) -> Iterator[tuple[str, str]]:
         """The table after each pair of the round robin."""
+        sign = self.begin(request)
         try:
             kept = service.checked_responses(question, responses)
             for judgments, total in service.rank_steps(self.bank, spec, question, kept):
-                yield show.ranking(ranking(len(kept), judgments), len(judgments), total), LONG if len(judgments) < total else ""
+                message = STOPPED if sign.is_set() else LONG if len(judgments) < total else ""
+                yield show.ranking(ranking(len(kept), judgments), len(judgments), total), message
+                if sign.is_set():
+                    return
         except InputError as error:
             yield "", show.notice(str(error))
 
@@ -154,7 +183,12 @@ class App:
         return spec or self.bank.specs[0]
 
 
+STOPPED = show.notice("Stopped. What was written so far stays.", "info")
 CHOICES = {"A is better": "A", "B is better": "B", "a tie": "tie"}
+
+
+def _session(request: gr.Request | None) -> str:
+    return str(request.session_hash) if request else ""
 
 
 def _votes(count: int) -> int:
@@ -173,6 +207,9 @@ def _rows(table: Any) -> list[list[Any]]:
 def build(app: App) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
+        # first, since Gradio gives a name to whoever comes first, also to the page's own private events
+        gr.api(app.api_compare, api_name="compare", **BUSY)
+        gr.api(app.api_rank, api_name="rank", **BUSY)
         visitor = gr.State(History(None))
         gr.Markdown(f"# {TITLE}\n{_about(app.bank.specs)}")
         with gr.Tab("Judge"):
@@ -185,8 +222,6 @@ def build(app: App) -> gr.Blocks:
             _vote_tab(app, visitor)
         with gr.Tab("History") as tab:
             _history_tab(app, visitor, tab, fields)
-        gr.api(app.api_compare, api_name="compare", **BUSY)
-        gr.api(app.api_rank, api_name="rank", **BUSY)
     return page.queue(max_size=32, default_concurrency_limit=8)
 
 
@@ -223,15 +258,10 @@ def _judge_tab(app: App, visitor: gr.State) -> tuple[Any, ...]:
     with gr.Row():
         start, stop = gr.Button("Judge", variant="primary"), gr.Button("Stop")
     message, shown = gr.HTML(), gr.HTML(elem_id="judgment")
-    event = start.click(app.judge, [spec, question, earlier, a, b, both, votes, visitor], [shown, message, visitor],
-                        api_visibility="private", show_progress="hidden", **BUSY)  # fmt: skip
-    _stops(stop, event, message)
+    start.click(app.judge, [spec, question, earlier, a, b, both, votes, visitor], [shown, message, visitor],
+                api_visibility="private", show_progress="hidden", **BUSY)  # fmt: skip
+    stop.click(app.stop, None, message, api_visibility="private", queue=False)
     return shown, question, a, b
-
-
-def _stops(stop: gr.Button, event: Any, message: gr.HTML) -> None:
-    stop.click(lambda: show.notice("Stopped. What was written so far stays.", "info"), None, message, cancels=[event],
-               api_visibility="private", queue=False)  # fmt: skip
 
 
 def _compare_tab(app: App, visitor: gr.State) -> None:
@@ -240,9 +270,9 @@ def _compare_tab(app: App, visitor: gr.State) -> None:
     with gr.Row():
         start, stop = gr.Button("Compare", variant="primary"), gr.Button("Stop")
     message, shown = gr.HTML(), gr.HTML()
-    event = start.click(app.compare, [specs, question, a, b, visitor], [shown, message, visitor], api_visibility="private",
-                        show_progress="hidden", **BUSY)  # fmt: skip
-    _stops(stop, event, message)
+    start.click(app.compare, [specs, question, a, b, visitor], [shown, message, visitor], api_visibility="private",
+                show_progress="hidden", **BUSY)  # fmt: skip
+    stop.click(app.stop, None, message, api_visibility="private", queue=False)
 
 
 def _rank_tab(app: App) -> None:
@@ -255,9 +285,9 @@ def _rank_tab(app: App) -> None:
     with gr.Row():
         start, stop = gr.Button("Rank", variant="primary"), gr.Button("Stop")
     message, shown = gr.HTML(), gr.HTML()
-    event = start.click(app.rank, [spec, question, *responses], [shown, message], api_visibility="private",
-                        show_progress="hidden", **BUSY)  # fmt: skip
-    _stops(stop, event, message)
+    start.click(app.rank, [spec, question, *responses], [shown, message], api_visibility="private",
+                show_progress="hidden", **BUSY)  # fmt: skip
+    stop.click(app.stop, None, message, api_visibility="private", queue=False)
 
 
 def _vote_tab(app: App, visitor: gr.State) -> None:
