@@ -212,7 +212,7 @@ def test_examples_suit_the_judges():
 
 
 def test_a_history_of_strangers_is_never_written(tmp_path):
-    from rmr1_lite.app.page import App
+    from rmr1_lite.app.actions import App
 
     path = tmp_path / "h.sqlite3"
     app = App(Bank(["nano"]), History(None), public=True)

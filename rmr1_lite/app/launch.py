@@ -42,8 +42,9 @@ def launch(
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     share = share or any(name in os.environ for name in NOTEBOOKS)
     login, public = credentials(auth, share), share or SPACE in os.environ
+    from rmr1_lite.app.actions import App
     from rmr1_lite.app.history import History
-    from rmr1_lite.app.page import CSS, App, build, theme
+    from rmr1_lite.app.page import CSS, build, theme
     from rmr1_lite.bank import Bank
 
     if host not in ("127.0.0.1", "localhost", "::1") and not login:

@@ -1,207 +1,21 @@
-"""The Gradio page: five tabs over `rmr1_lite.app.service`, and the same two functions as an HTTP API.
-
-Nothing that a person typed or a model wrote is shown but through `rmr1_lite.app.show`, which escapes it. Errors of ours become
-a message on the page; the page itself goes on.
-"""
+"""The Gradio page: five tabs over `rmr1_lite.app.actions`, and two of its functions as an HTTP API."""
 
 from __future__ import annotations
 
-import random
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import gradio as gr
 
-from rmr1_lite.app import history, service, show
-from rmr1_lite.app.examples import examples_for
+from rmr1_lite.app import service
+from rmr1_lite.app.actions import CHOICES, App
 from rmr1_lite.app.history import History
-from rmr1_lite.bank import Bank
-from rmr1_lite.ranking import ranking
-from rmr1_lite.types import InputError
 
 CSS = Path(__file__).with_name("style.css")
 HEAD = ["time", "kind", "judge", "question", "verdict", "id"]
 TITLE = "RM-R1 judge"
 BUSY = {"concurrency_limit": 2, "concurrency_id": "judging"}  # the rest of the page never waits for a judgment
-LONG = show.notice("The model writes its reasoning first. Stop it whenever you have seen enough.", "info")
-
-
-class App:
-    """The functions behind the page. public: strangers share it, so each visitor's history stays in that visitor's session."""
-
-    def __init__(self, bank: Bank, kept: History, public: bool = False) -> None:
-        self.bank, self.kept, self.public = bank, kept, public
-        self.examples = examples_for(bank.specs)
-        self.files = Path(tempfile.mkdtemp(prefix="rmr1-judge-"))
-        self.stops: dict[str, Event] = {}  # by browser session: set when its Stop is pressed
-
-    def history(self, visitor: History) -> History:
-        """Where this visitor's rows go."""
-        return visitor if self.public else self.kept
-
-    def begin(self, request: gr.Request | None) -> Event:
-        """A fresh stop sign for this session."""
-        sign = Event()
-        self.stops[_session(request)] = sign
-        return sign
-
-    def stop(self, request: gr.Request) -> str:
-        """Ask what this session is running to end; the message for the page."""
-        if sign := self.stops.get(_session(request)):
-            sign.set()
-        return STOPPED
-
-    def judge(
-        self, spec: str, question: str, earlier: Any, a: str, b: str, both: bool, votes: float, visitor: History,
-        request: gr.Request,
-    ) -> Iterator[tuple[str, str, History]]:  # fmt: skip
-        """(judgment, message, visitor) while it is being written."""
-        sign = self.begin(request)
-        try:
-            pair = service.checked_pair(question, a, b, _rows(earlier))
-            yield "", LONG, visitor
-            for progress in service.watch(self.bank, spec, pair, both, int(votes)):
-                progress.stopped = sign.is_set() and not progress.done
-                if progress.stopped:
-                    yield show.judgment(progress), STOPPED, visitor
-                    return
-                yield show.judgment(progress), "" if progress.done else gr.skip(), visitor
-            self.history(visitor).add(service.as_row(pair, progress))
-            yield gr.skip(), "", visitor
-        except InputError as error:
-            yield "", show.notice(str(error)), visitor
-
-    def compare(
-        self, specs: Sequence[str], question: str, a: str, b: str, visitor: History, request: gr.Request
-    ) -> Iterator[tuple[str, str, History]]:
-        """The same pair through several judges, one after the other, side by side on the page."""
-        done: list[str] = []
-        sign = self.begin(request)
-        try:
-            pair = service.checked_pair(question, a, b)
-            if len(specs) < 2:
-                raise InputError("One judge has nothing to be compared with. Choose two or more.")
-            for spec in specs:
-                for progress in service.watch(self.bank, spec, pair):
-                    progress.stopped = sign.is_set() and not progress.done
-                    message = STOPPED if progress.stopped else LONG
-                    yield "".join([*done, show.judgment(progress, spec)]), message, visitor
-                    if progress.stopped:
-                        return
-                done.append(show.judgment(progress, spec))
-                self.history(visitor).add(service.as_row(pair, progress))
-            yield "".join(done), "", visitor
-        except InputError as error:
-            yield "".join(done), show.notice(str(error)), visitor
-
-    def rank(self, request: gr.Request, spec: str, question: str, *responses: str) -> Iterator[tuple[str, str]]:
-        """The table after each pair of the round robin."""
-        sign = self.begin(request)
-        try:
-            kept = service.checked_responses(question, responses)
-            for judgments, total in service.rank_steps(self.bank, spec, question, kept):
-                message = STOPPED if sign.is_set() else LONG if len(judgments) < total else ""
-                yield show.ranking(ranking(len(kept), judgments), len(judgments), total), message
-                if sign.is_set():
-                    return
-        except InputError as error:
-            yield "", show.notice(str(error))
-
-    def draw(self) -> tuple[str, str, str, None, str]:
-        """A pair to vote on, its responses in random order."""
-        question, a, b = random.choice(self.examples)
-        a, b = random.sample([a, b], 2)
-        return question, a, b, None, ""
-
-    def vote(
-        self, spec: str, question: str, a: str, b: str, choice: str | None, visitor: History
-    ) -> Iterator[tuple[str, str, str, History]]:
-        """(judgment, message, statistics, visitor). The judge is asked only after the person has voted."""
-        rows = self.history(visitor)
-        try:
-            pair = service.checked_pair(question, a, b)
-            if choice not in CHOICES:
-                raise InputError("You have not voted yet. Choose A, B or a tie; the judge's verdict comes after.")
-            for progress in service.watch(self.bank, spec, pair):
-                yield show.judgment(progress), "" if progress.done else LONG, gr.skip(), visitor
-            rows.add({**service.as_row(pair, progress), "kind": "vote", "vote": CHOICES[choice]})
-            yield gr.skip(), "", show.votes(rows.rows("vote")), visitor
-        except InputError as error:
-            yield "", show.notice(str(error)), gr.skip(), visitor
-
-    def listed(self, visitor: History) -> tuple[list[list[str]], str, str, str, str]:
-        """The history's table, the three files to download, and the vote statistics."""
-        rows = self.history(visitor).rows()
-        table = [[row["created"][:19].replace("T", " "), row["kind"], row["judge"], row["prompt"][-1]["content"][:80],
-                  row["verdict"] or "none", row["id"]] for row in rows]  # fmt: skip
-        folder = Path(tempfile.mkdtemp(dir=self.files))  # one per call: two visitors never share a file
-        made = {"history.jsonl": history.as_jsonl(rows), "history.csv": history.as_csv(rows),
-                "votes.jsonl": history.as_pairs(rows)}  # fmt: skip
-        for name, text in made.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        return table, *(str(folder / name) for name in made), show.votes([r for r in rows if r["kind"] == "vote"])
-
-    def restore(self, visitor: History, picked: gr.SelectData) -> tuple[str, str, str, str]:
-        """(judgment, question, A, B) of the row that was clicked, which ends with its id however the table is sorted."""
-        row = self.history(visitor).get(str(picked.row_value[-1]))
-        if row is None:
-            return show.notice("This row is not there any more."), "", "", ""
-        return show.judgment(service.from_row(row)), row["prompt"][-1]["content"], row["response_a"], row["response_b"]
-
-    def forget(self, visitor: History) -> History:
-        """Delete the history."""
-        self.history(visitor).clear()
-        return visitor
-
-    def api_compare(self, question: str, response_a: str, response_b: str, judge: str = "", votes: int = 0) -> dict:
-        """Judge one pair in both orders. verdict: A, B or null; looks hold the texts. judge: one of this server's, or empty."""
-        try:
-            pair = service.checked_pair(question, response_a, response_b)
-            *_, progress = service.watch(self.bank, self._known(judge), pair, votes=_votes(votes))
-        except InputError as error:
-            raise gr.Error(str(error)) from None
-        return service.as_row(pair, progress)
-
-    def api_rank(self, question: str, responses: list[str], judge: str = "") -> dict:
-        """Order two to eight responses by a round robin. places: groups of response numbers from 0, best first."""
-        try:
-            kept = service.checked_responses(question, responses)
-            *_, (judgments, _) = service.rank_steps(self.bank, self._known(judge), question, kept)
-        except InputError as error:
-            raise gr.Error(str(error)) from None
-        found = ranking(len(kept), judgments)
-        return {"places": [list(group) for group in found.places], "scores": list(found.scores), "best": found.best,
-                "wins": [list(row) for row in found.wins], "unread": found.unread}  # fmt: skip
-
-    def _known(self, spec: str) -> str:
-        """Strangers may not make the server load what they name."""
-        if spec and spec not in self.bank.specs:
-            raise InputError(f"judge is {spec!r:.80}. Choose one of {', '.join(self.bank.specs)}.")
-        return spec or self.bank.specs[0]
-
-
-STOPPED = show.notice("Stopped. What was written so far stays.", "info")
-CHOICES = {"A is better": "A", "B is better": "B", "a tie": "tie"}
-
-
-def _session(request: gr.Request | None) -> str:
-    return str(request.session_hash) if request else ""
-
-
-def _votes(count: int) -> int:
-    if not isinstance(count, int) or not 0 <= count <= 8:
-        raise InputError(f"votes is {count!r:.20}. Give a whole number from 0 to 8.")
-    return count
-
-
-def _rows(table: Any) -> list[list[Any]]:
-    """Rows of what a Dataframe gives: a pandas frame, a list, or nothing."""
-    if table is None:
-        return []
-    return table.values.tolist() if hasattr(table, "values") else [list(row) for row in table]
 
 
 def build(app: App) -> gr.Blocks:
