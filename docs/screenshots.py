@@ -1,0 +1,70 @@
+"""Takes the README's pictures of the app from a running one: `python app.py` in one shell, then
+
+    python docs/screenshots.py http://127.0.0.1:7860
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+HERE = Path(__file__).parent
+PAIR = {"Question": "Name three things of the garden, not rose.", "Response A": "hedge seed tulip",
+        "Response B": "Sure, here it is: hedge tulip rose That is all there is to it."}  # fmt: skip
+
+
+def visible(page: Page, found):  # noqa: ANN001, ANN202
+    return found.locator("visible=true").first
+
+
+def fill(page: Page, fields: dict[str, str]) -> None:
+    for label, text in fields.items():
+        visible(page, page.get_by_label(label, exact=True)).fill(text)
+
+
+def press(page: Page, name: str) -> None:
+    visible(page, page.get_by_role("button", name=name, exact=True)).click()
+
+
+def take(page: Page, name: str) -> None:
+    page.wait_for_timeout(700)
+    page.screenshot(path=HERE / f"{name}.png", full_page=True)
+
+
+def main() -> None:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1180, "height": 900})
+        page.goto(sys.argv[1])
+        page.get_by_role("tab", name="Judge").wait_for()
+        fill(page, PAIR)
+        press(page, "Judge")
+        page.locator("#judgment .rm-summary").wait_for()
+        take(page, "app")
+        page.get_by_role("tab", name="Compare").click()
+        fill(page, PAIR)
+        press(page, "Compare")
+        page.wait_for_function("document.querySelectorAll('.rm-summary').length >= 4")
+        take(page, "app-compare")
+        page.get_by_role("tab", name="Rank").click()
+        fill(page, {"Question": "Sort d a c from first to last.", "Response 1": "a d c", "Response 2": "a c d",
+                    "Response 3": "d a c"})  # fmt: skip
+        press(page, "Rank")
+        page.get_by_text("3 of 3 pairs").wait_for()
+        take(page, "app-rank")
+        page.get_by_role("tab", name="Blind vote").click()
+        press(page, "Draw a pair")
+        visible(page, page.get_by_label("A is better")).check()
+        press(page, "Vote, then see the judge")
+        page.get_by_text("You and the judge agree on").locator("visible=true").first.wait_for()
+        take(page, "app-vote")
+        page.get_by_role("tab", name="History").click()
+        take(page, "app-history")
+
+
+if __name__ == "__main__":
+    main()
