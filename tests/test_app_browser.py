@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,19 +29,26 @@ WAIT = 60_000  # milliseconds: two cores may be busy
 def server(tmp_path_factory):
     """(address, working folder) of `python app.py` with one judge that cannot be loaded among three."""
     folder = tmp_path_factory.mktemp("app")
+    with running(folder, ["nano", "nano-sft", "nowhere/at/all"]) as address:
+        yield address, folder
+
+
+@contextmanager
+def running(folder: Path, judges: list[str]):
+    """`python app.py` in `folder`, on a free port, until the block ends; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    judges = [x for spec in ("nano", "nano-sft", "nowhere/at/all") for x in ("--judge", spec)]
+    options = [x for spec in judges for x in ("--judge", spec)]
     with open(folder / "log.txt", "w") as log:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py"), "--port", str(port), *judges], cwd=folder, stdout=log, stderr=log,
+            [sys.executable, str(ROOT / "app.py"), "--port", str(port), *options], cwd=folder, stdout=log, stderr=log,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
         _until_up(address, process, folder / "log.txt")
-        yield address, folder
+        yield address
     finally:
         process.terminate()
         process.wait(timeout=20)
@@ -226,3 +234,42 @@ def test_the_api_judges_ranks_and_refuses(server):
     for arguments, said in ((("q", "", "y", "", 0), "Response A is empty"), (("q", "x", "y", "owner/other", 0), "Choose one of")):
         with pytest.raises(AppError, match=said):
             client.predict(*arguments, api_name="/compare")
+
+
+def test_twenty_users_at_once_get_their_own_answers(server):
+    """Two judges on one base, comparisons and rankings mixed: everybody gets what somebody alone would get."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from gradio_client import Client
+
+    def ask(number: int) -> tuple:
+        client = Client(server[0], verbose=False)
+        if number % 5 == 4:
+            found = client.predict(f"What is {number}+2?", [str(number + 2), str(number + 3)], "nano", api_name="/rank")
+            return found["wins"], found["places"]
+        judge = ("nano", "nano-sft")[number % 2]
+        made = client.predict(f"What is {number}+12?", str(number + 12), str(number + 13), judge, 0, api_name="/compare")
+        return made["judge"], [look["text"] for look in made["looks"]], made["verdict"]
+
+    alone = [ask(number) for number in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(ask, range(20))) == alone
+
+
+def test_history_outlives_a_restart(chromium, tmp_path):
+    """What was judged before the app was stopped is there when it starts again in the same folder."""
+    for start in range(2):
+        with running(tmp_path, ["nano"]) as address:
+            page = chromium.new_context().new_page()
+            page.set_default_timeout(WAIT)
+            page.goto(address)
+            page.get_by_role("tab", name="Judge").wait_for()
+            if start == 0:
+                fill(page, "What is 20+5?", "25", "26")
+                click(page, "Judge")
+                page.locator("#judgment .rm-summary").wait_for()
+                page.wait_for_timeout(500)
+            else:
+                tab(page, "History")
+                shown(page.get_by_role("gridcell", name="What is 20+5?")).wait_for()
+            page.context.close()
