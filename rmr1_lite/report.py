@@ -76,7 +76,8 @@ def sentence(results: dict[str, Any]) -> str:
 
 def is_nano(results: dict[str, Any]) -> bool:
     """Whether the figures come from the nano world or a nano model."""
-    return bool(_NANO.search(results["command"])) or results["data"].get("world") == "nano"
+    data, told = results["data"], [results["command"], *results["stages"]]
+    return "nano" in (data.get("world"), data.get("benchmark")) or any(_NANO.search(text) for text in told)
 
 
 def section_rows(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from rmr1_lite import suites
 from rmr1_lite.benchmark import Asked, evaluate_benchmark
 from rmr1_lite.comparison import compare_folders
 from rmr1_lite.plots import comparison_rows
-from rmr1_lite.report import write_report
+from rmr1_lite.report import is_nano, write_report
 from rmr1_lite.results import load
 from rmr1_lite.types import InputError
 
@@ -77,3 +77,13 @@ def test_what_cannot_be_compared_is_named(tmp_path):
     evaluate_benchmark(seeded, engine_of(seeded), tmp_path / "seeded", "cmd", progress=False)
     with pytest.raises(InputError, match="seed is 5 and 0"):
         compare_folders([folders[0], tmp_path / "seeded"], tmp_path / "out", "cmd")
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted", "reason"),
+    [({"benchmark": "nano"}, True, "judged on the nano world"), ({"benchmark": "llmbar"}, False, "another benchmark")],
+)
+def test_nano_results_are_called_nano_results(changes, wanted, reason):
+    results = {"command": "rmr1_lite compare a b --out c", "data": changes, "stages": {"mine": {}}}
+    assert is_nano(results) == wanted, reason
+    assert is_nano({**results, "stages": {"nano-sft": {}}}), "a nano judge, whatever it judged"
