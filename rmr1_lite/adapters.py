@@ -58,11 +58,15 @@ def is_adapter(folder: Path) -> bool:
 
 def answer_room(spec: str) -> int:
     """How many tokens a judge may write when nobody says: the nano judges write short chains, others up to 2,048."""
-    if spec.partition(":")[0] in ("replay", "openai"):
-        return OTHER_TOKENS
+    return NANO_TOKENS if is_nano(spec) else OTHER_TOKENS
+
+
+def is_nano(spec: str) -> bool:
+    """Whether a spec names a nano model or an adapter on one. Raises InputError for a path that is not there."""
+    if spec in NANO or spec.partition(":")[0] in ("replay", "openai"):
+        return spec in NANO
     folder = resolve(spec)
-    nano = spec in NANO or (folder is not None and is_adapter(folder) and read_adapter(folder).base in NANO)
-    return NANO_TOKENS if nano else OTHER_TOKENS
+    return folder is not None and is_adapter(folder) and read_adapter(folder).base in NANO
 
 
 def read_adapter(folder: Path) -> AdapterInfo:

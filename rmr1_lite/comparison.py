@@ -19,7 +19,7 @@ from rmr1_lite.evaluate import compare
 from rmr1_lite.intervals import ENOUGH
 from rmr1_lite.judge import Judge
 from rmr1_lite.results import load, new, save
-from rmr1_lite.suites.base import Calls, Suite
+from rmr1_lite.suites.base import Calls, Suite, weights
 from rmr1_lite.suites.score import interval
 from rmr1_lite.types import InputError, Judgment, Pair
 
@@ -65,8 +65,7 @@ def own_difference(
     for name, item in one.items():
         if item.stratum in main.strata and main.column in item.scores:
             groups.setdefault(item.stratum, []).append(two[name].scores[main.column] - item.scores[main.column])
-    raw = [len(group) if main.weights is None else main.weights[main.strata.index(name)] for name, group in groups.items()]
-    parts = [weight / sum(raw) for weight in raw]
+    parts = weights(main, groups)
     difference = sum(part * sum(group) / len(group) for part, group in zip(parts, groups.values(), strict=True))
     differ = sum(score != 0 for group in groups.values() for score in group)
     low, high = interval(list(groups.values()), parts, difference, seed) if differ >= ENOUGH else (None, None)

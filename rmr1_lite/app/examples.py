@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rmr1_lite.adapters import is_nano
+from rmr1_lite.types import InputError
+
 Example = tuple[str, str, str]
 EVERYDAY: tuple[Example, ...] = (
     ("How many days has February in a leap year?", "29 days.", "February always has 28 days, also in leap years."),
@@ -20,8 +23,8 @@ EVERYDAY: tuple[Example, ...] = (
 
 def examples_for(specs: Sequence[str], count: int = 12) -> list[Example]:
     """Questions that these judges can answer, with two responses each."""
-    found = _nano(count) if any("nano" in spec or _is_nano(spec) for spec in specs) else []
-    return found + [] if all("nano" in spec or _is_nano(spec) for spec in specs) else found + list(EVERYDAY)
+    nano = [_is_nano(spec) for spec in specs]
+    return (_nano(count) if any(nano) else []) + ([] if all(nano) else list(EVERYDAY))
 
 
 def _nano(count: int) -> list[Example]:
@@ -32,11 +35,7 @@ def _nano(count: int) -> list[Example]:
 
 
 def _is_nano(spec: str) -> bool:
-    from rmr1_lite.adapters import NANO, is_adapter, read_adapter, resolve
-    from rmr1_lite.types import InputError
-
     try:
-        folder = None if spec.partition(":")[0] in ("openai", "replay") else resolve(spec)
-        return folder is not None and is_adapter(folder) and read_adapter(folder).base in NANO
+        return is_nano(spec)
     except InputError:  # it is told when it is asked to judge
         return False

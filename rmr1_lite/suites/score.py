@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rmr1_lite.intervals import ENOUGH, wilson
-from rmr1_lite.suites.base import Calls, Figure, Item, Suite, present, value, weights
+from rmr1_lite.suites.base import Calls, Figure, Suite, present, value, weights
 from rmr1_lite.types import Judgment, Pair
 
 RESAMPLES = 4000
@@ -89,8 +89,3 @@ def subset(pairs: Sequence[Pair], limit: int, seed: int) -> list[Pair]:
         count = min(len(items), max(2, round(limit * len(items) / total)))
         kept |= {(section, item) for item in random.Random(f"subset/{seed}/{section}").sample(items, count)}
     return [pair for pair in pairs if (pair.section, pair.meta["item"]) in kept]
-
-
-def item_counts(items: Sequence[Item]) -> dict[str, int]:
-    """Items by stratum."""
-    return dict(Counter(item.stratum for item in items))
