@@ -9,8 +9,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from rmr1_lite import data_commands
 from rmr1_lite.config import GRPOConfig, SFTConfig, StyleName
 from rmr1_lite.demo import DemoConfig
+from rmr1_lite.distill import DistillConfig
 from rmr1_lite.options import from_config
 from rmr1_lite.reproduce import ReproduceConfig
 from rmr1_lite.types import InputError, TrainingStopped
@@ -33,8 +35,7 @@ class Benchmark(str, Enum):
     rmb, judgebench, llmbar, nano = "rmb", "judgebench", "llmbar", "nano"
 
 
-class World(str, Enum):
-    nano = "nano"
+app.add_typer(data_commands.app, name="data")
 
 
 @app.command()
@@ -58,17 +59,12 @@ def grpo(config: GRPOConfig) -> None:
 
 
 @app.command()
-def data(
-    world: Annotated[World, typer.Argument(help="which data to make")],
-    out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/data"),
-    train: Annotated[int, typer.Option(help="training pairs; 12 % of them get teacher chains")] = 4000,
-    test: Annotated[int, typer.Option(help="test pairs")] = 600,
-    seed: Annotated[int, typer.Option(help="seed of the training pairs")] = 0,
-) -> None:
-    """Write chains, training pairs, validation and test of the nano world as JSONL."""
-    from rmr1_lite.data.nano.dataset import NanoData, make
+@from_config(DistillConfig)
+def distill(config: DistillConfig) -> None:
+    """Make chains with any teacher behind an OpenAI-compatible server, in two passes. The same command resumes."""
+    from rmr1_lite.distill import distill as run
 
-    print(f"Data: {make(out, NanoData(train=train, test=test, seed=seed))}")
+    run(config)
 
 
 @app.command(name="judge")

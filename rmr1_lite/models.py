@@ -42,6 +42,15 @@ def load(spec: str, four_bit: bool = True, trainable: bool = False) -> Loaded:
     return _with_adapter(folder, info, four_bit, trainable)
 
 
+def load_tokenizer(spec: str) -> Any:
+    """The tokenizer alone of what `spec` names, without reading weights."""
+    folder = resolve(spec)
+    if folder is None or not is_adapter(folder) or (folder / "tokenizer_config.json").exists():
+        return _tokenizer(spec if folder is None else str(folder))
+    base = read_adapter(folder).base
+    return _tokenizer(str(resolve(base) or base))
+
+
 def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int) -> Loaded:
     """A fresh LoRA on every linear layer; its first output equals the base's (B starts at zero)."""
     import torch

@@ -10,22 +10,27 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 
-def from_config(config_class: type, **extra: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def from_config(
+    config_class: type, arguments: dict[str, tuple[Any, str]] | None = None, **extra: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: the command takes every field of `config_class` as an option and is called with the config.
 
-    extra: option name -> (type, default, help) that is no field; passed on as a keyword.
+    arguments: name -> (type, help) of what stands without a flag. extra: option name -> (type, default, help) that is no
+    field. Both are passed on as keywords.
     """
+    placed = arguments or {}
     hints = get_type_hints(config_class)
     options = [(f.name, hints[f.name], f.default, f.metadata["help"]) for f in fields(config_class)]
     options += [(name, *rest) for name, rest in extra.items()]
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
         def command(**values: Any) -> None:
-            others = {name: values.pop(name) for name in extra}
+            others = {name: values.pop(name) for name in (*placed, *extra)}
             function(config_class(**values), **others)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
-        command.__signature__ = inspect.Signature([_parameter(*option) for option in options])  # type: ignore[attr-defined]
+        parameters = [*(_argument(name, *what) for name, what in placed.items()), *(_parameter(*option) for option in options)]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}  # type: ignore[attr-defined]
         return command
 
@@ -35,3 +40,7 @@ def from_config(config_class: type, **extra: Any) -> Callable[[Callable[..., Non
 def _parameter(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
     option = Annotated[kind, typer.Option(help=text)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option)
+
+
+def _argument(name: str, kind: Any, text: str) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, typer.Argument(help=text)])

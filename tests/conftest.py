@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fixtures.app_driver import WAIT, running
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +43,26 @@ def chromium():
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """(address, working folder) of `python app.py` with one judge that cannot be loaded among three."""
+    folder = tmp_path_factory.mktemp("app")
+    with running(folder, ["nano", "nano-sft", "nowhere/at/all"]) as address:
+        yield address, folder
+
+
+@pytest.fixture
+def page(chromium, server):
+    """A fresh page; requests that leave the machine and errors of the page are collected on it."""
+    context = chromium.new_context(viewport={"width": 1200, "height": 1000}, accept_downloads=True)
+    made = context.new_page()
+    made.set_default_timeout(WAIT)
+    made.remote, made.faults = [], []
+    made.on("request", lambda r: made.remote.append(r.url) if not r.url.startswith((server[0], "data:", "blob:")) else None)
+    made.on("pageerror", lambda error: made.faults.append(str(error)))
+    made.goto(server[0])
+    made.get_by_role("tab", name="Judge").wait_for()
+    yield made
+    context.close()

@@ -3,99 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fixtures.app_driver import WAIT, click, fill, running, shown, tab
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).parents[1]
-HOSTILE = (
-    "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'><b id=bold>bold</b> "
-    "[x](javascript:window.pwned=1) ![p](http://remote.example/p.png) ${window.pwned=1} {{7*7}}"
-)
-WAIT = 60_000  # milliseconds: two cores may be busy
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """(address, working folder) of `python app.py` with one judge that cannot be loaded among three."""
-    folder = tmp_path_factory.mktemp("app")
-    with running(folder, ["nano", "nano-sft", "nowhere/at/all"]) as address:
-        yield address, folder
-
-
-@contextmanager
-def running(folder: Path, judges: list[str]):
-    """`python app.py` in `folder`, on a free port, until the block ends; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = [x for spec in judges for x in ("--judge", spec)]
-    with open(folder / "log.txt", "w") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py"), "--port", str(port), *options], cwd=folder, stdout=log, stderr=log,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _until_up(address, process, folder / "log.txt")
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _until_up(address: str, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(240):
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    raise AssertionError(log.read_text())
-
-
-@pytest.fixture
-def page(chromium, server):
-    """A fresh page; requests that leave the machine and errors of the page are collected on it."""
-    context = chromium.new_context(viewport={"width": 1200, "height": 1000}, accept_downloads=True)
-    made = context.new_page()
-    made.set_default_timeout(WAIT)
-    made.remote, made.faults = [], []
-    made.on("request", lambda r: made.remote.append(r.url) if not r.url.startswith((server[0], "data:", "blob:")) else None)
-    made.on("pageerror", lambda error: made.faults.append(str(error)))
-    made.goto(server[0])
-    made.get_by_role("tab", name="Judge").wait_for()
-    yield made
-    context.close()
-
-
-def fill(page, question: str, a: str, b: str) -> None:
-    for label, text in (("Question", question), ("Response A", a), ("Response B", b)):
-        shown(page.get_by_label(label, exact=True)).fill(text)
-
-
-def shown(found):
-    """The one that can be seen: every tab has fields of the same name."""
-    return found.locator("visible=true").first
-
-
-def click(page, name: str) -> None:
-    shown(page.get_by_role("button", name=name, exact=True)).click()
-
-
-def tab(page, name: str) -> None:
-    page.get_by_role("tab", name=name).click()
 
 
 def test_a_pair_is_judged_in_both_orders_and_kept(page, server):
@@ -115,18 +29,6 @@ def test_a_pair_is_judged_in_both_orders_and_kept(page, server):
     shown(page.locator(".rm-summary")).wait_for()
     assert (server[1] / "runs" / "app" / "history.sqlite3").exists()
     assert page.remote == [] and page.faults == [], "nothing leaves the machine"
-
-
-def test_hostile_text_stays_text(page):
-    fill(page, HOSTILE, HOSTILE, "a plain response")
-    click(page, "Judge")
-    page.locator("#judgment .rm-summary").wait_for()
-    assert page.evaluate("window.pwned") is None
-    assert page.locator("#judgment img, #judgment script, #bold").count() == 0
-    tab(page, "History")
-    page.wait_for_timeout(1500)
-    assert page.evaluate("window.pwned") is None and page.locator("#bold").count() == 0
-    assert page.remote == []
 
 
 def test_what_is_wrong_is_said_and_the_page_goes_on(page):

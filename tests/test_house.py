@@ -17,10 +17,11 @@ FLOORS = {
     2: ("data", "rewards", "intervals", "metrics", "calibration", "adapters"),
     3: ("models", "engines", "shared_prefix", "runs", "parallel"),
     4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer", "bank")
-    + ("screening",),
+    + ("screening", "lengths", "spending"),
     5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "distill", "suites")
     + ("results", "panels", "plots", "confidence"),
-    6: ("report", "tables", "demo", "reproduce", "plan", "export", "options", "app", "__main__"),
+    6: ("report", "tables", "demo", "reproduce", "plan", "export", "options", "app", "data_commands",
+        "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "gradio", "matplotlib", "openai")

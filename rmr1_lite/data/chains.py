@@ -64,8 +64,12 @@ def read_chains(path: str | Path) -> ChainsRead:
 
 def write_chains(path: str | Path, chains: Iterable[Chain]) -> None:
     """Write chains; `read_chains` gives the same back."""
-    rows = ({**row_from_pair(c.pair), "order": c.order, "chain": c.text} for c in chains)
-    atomic_write_text(path, "".join(map(json_line, rows)))
+    atomic_write_text(path, "".join(json_line(chain_row(chain)) for chain in chains))
+
+
+def chain_row(chain: Chain) -> dict[str, Any]:
+    """One row as it is stored; `chain_from_row` gives the same chain back."""
+    return {**row_from_pair(chain.pair), "order": chain.order, "chain": chain.text}
 
 
 def chain_from_row(row: Any) -> Chain:

@@ -40,7 +40,7 @@ def pair_from_row(row: Any, seed: int = 0, max_chars: int = MAX_CHARS) -> Pair:
     pair_id = _id(row, prompt, response_a, response_b)
     label = _label(row)
     if "chosen" in row:
-        label = _side(pair_id, seed)
+        label = side(pair_id, seed)
         response_a, response_b = (response_a, response_b) if label == "A" else (response_b, response_a)
     return Pair(pair_id, prompt, response_a, response_b, label, _section(row), _meta(row))
 
@@ -162,7 +162,8 @@ def _label(row: dict[str, Any]) -> Label | None:
     return label
 
 
-def _side(pair_id: str, seed: int) -> Label:
+def side(pair_id: str, seed: int) -> Label:
+    """Where the better response of a chosen/rejected row stands: half of the ids on each side, the same on every machine."""
     return "A" if int(_hash(seed, pair_id)[:8], 16) % 2 == 0 else "B"
 
 

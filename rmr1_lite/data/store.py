@@ -31,6 +31,35 @@ def atomic_write_text(path: str | Path, text: str) -> None:
         raise
 
 
+class AtomicLines:
+    """JSONL files that grow beside their place and take it together when the block ends well; else nothing has changed."""
+
+    def __init__(self, *paths: str | Path) -> None:
+        self._places = {Path(path): Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp") for path in paths}
+        self._files: dict[Path, IO[bytes]] = {}
+
+    def __enter__(self) -> AtomicLines:
+        for path, temporary in self._places.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._files[path] = open(temporary, "wb")
+        return self
+
+    def write(self, path: str | Path, row: dict[str, Any]) -> None:
+        """Add one row to one of the files."""
+        self._files[Path(path)].write(json_line(row).encode())
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        for file in self._files.values():
+            if kind is None:
+                _sync(file)
+            file.close()
+        for path, temporary in self._places.items():
+            if kind is None:
+                os.replace(temporary, path)
+            else:
+                temporary.unlink(missing_ok=True)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """`atomic_write_text` of indented JSON."""
     atomic_write_text(path, _dumps(value, indent=2) + "\n")

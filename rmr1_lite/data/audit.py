@@ -1,0 +1,272 @@
+"""One look at a data set before anything is trained on it: what gives the label away, and which chains would teach nonsense.
+
+    python -m rmr1_lite data audit pairs.jsonl --out runs/audit
+
+Reads pairs in every shape that `prepare` reads, the published sets as they were released (so that their leaks show), and
+chains. Rows are never changed. What is found is kept in audit.json with all rows, and shown in audit.html with examples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.data.chains import Chain, chain_from_row
+from rmr1_lite.data.files import Problem, atomic_write_text, write_json
+from rmr1_lite.data.published import WINNERS, chain_of, judged, shape
+from rmr1_lite.data.rows import RowError, pair_from_row
+from rmr1_lite.data.signals import Row, Signal, signals
+from rmr1_lite.data.sources import Raw, read_rows
+from rmr1_lite.data.told import told
+from rmr1_lite.prompts import shown
+from rmr1_lite.types import InputError, Pair
+from rmr1_lite.verdict import parse
+
+Lengths = Callable[[Sequence[Chain]], list[int]]
+EXAMPLES = 5  # rows shown of each finding
+SIGNALS = 15  # findings printed; the page shows all
+CONTRADICTS, UNREADABLE = "verdict contradicts the label", "no verdict that can be read"
+TOLD, EMPTY, UNCLOSED, LONG = "says that it was told", "empty section", "section never closed", "longer than the limit"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with one chain."""
+
+    kind: str
+    id: str
+    file: str
+    number: int
+    detail: str
+
+
+@dataclass
+class Audit:
+    """Everything that was found. faults: of chains. problems: rows that could not be read."""
+
+    sources: list[str]
+    rows: int = 0
+    labelled: int = 0
+    chains: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    longer_is_better: float | None = None
+    signals: list[Signal] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(self.signals or self.faults or self.problems)
+
+    def text(self) -> str:
+        """The findings with a few examples each."""
+        labels = ", ".join(f"{name}: {n}" for name, n in sorted(self.labels.items())) or "none stored"
+        longer = "" if self.longer_is_better is None else f"; the longer response is better in {self.longer_is_better:.1%}"
+        lines = [f"{self.rows} rows: {self.labelled} labelled pairs (labels {labels}{longer}), {self.chains} chains"]
+        for signal in self.signals[:SIGNALS]:
+            places = "; ".join(f"{row.file}, row {row.number}" for row in signal.rows[:EXAMPLES])
+            lines += [f"- {signal.text()}", f"    {places}" + (" ..." if len(signal.rows) > EXAMPLES else "")]
+        more = len(self.signals) - SIGNALS
+        lines += [f"- and {more} more, see audit.html"] if more > 0 else []
+        for kind, found in by_kind(self.faults).items():
+            share = len({(f.file, f.number) for f in found}) / max(1, self.chains)
+            lines.append(f"- chains: {kind} ({len(found)}, {share:.1%} of the chains)")
+            lines += [f"    {f.file}, row {f.number}: {f.detail}" for f in found[:EXAMPLES]]
+        if self.problems:
+            lines.append(f"- {len(self.problems)} rows could not be read")
+            lines += [f"    {problem}" for problem in self.problems[:EXAMPLES]]
+        return "\n".join(lines if self.alarm else [*lines, "Nothing was found that gives the label away or spoils training."])
+
+
+def by_kind(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
+    """Faults of one kind together, the most frequent kind first."""
+    kinds: dict[str, list[Fault]] = defaultdict(list)
+    for fault in faults:
+        kinds[fault.kind].append(fault)
+    return dict(sorted(kinds.items(), key=lambda item: -len(item[1])))
+
+
+def audit(
+    sources: Sequence[str | Path], max_length: int = 0, lengths: Lengths | None = None, split: str = "train",
+    progress: bool = True,
+) -> Audit:  # fmt: skip
+    """Read the sources and look for leaks and faults.
+
+    max_length: longest prompt and chain in tokens, by `lengths`; 0 does not look. Raises InputError when a source cannot be
+    read at all.
+    """
+    from tqdm import tqdm
+
+    if max_length and lengths is None:
+        raise InputError("max_length needs a tokenizer. Give --model.")
+    found, rows, chains = Audit([str(source) for source in sources]), [], []
+    stream = (raw for source in sources for raw in read_rows(source, split))
+    for raw in tqdm(stream, "rows", unit="row", disable=not progress):
+        found.rows += 1
+        row, chain = _read(raw, found)
+        rows += [row] if row else []
+        chains += [(raw, chain)] if chain else []
+    found.labelled = len(rows)
+    found.labels = Counter(row.label for row in rows if row.label)
+    uneven = [row for row in rows if len(row.better) != len(row.worse)]
+    found.longer_is_better = sum(len(r.better) > len(r.worse) for r in uneven) / len(uneven) if uneven else None
+    found.signals = signals(rows)
+    found.chains += len(chains)
+    if max_length and lengths:
+        found.faults += _too_long(chains, max_length, lengths)
+    return found
+
+
+def _read(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
+    """The row for the statistics, and the chain if it is a good one; problems and faults go to `found`."""
+    try:
+        if raw.error:
+            raise raw.error
+        if isinstance(raw.values, dict) and "chain" in raw.values:
+            return _own_chain(raw, found)
+        if isinstance(raw.values, dict) and "context_messages" in raw.values:
+            return _published(raw, found)
+        return _pair_row(raw, found), None
+    except RowError as error:
+        found.problems.append(Problem(raw.file, raw.number, error.field, error.text, error.remedy))
+        return None, None
+
+
+def _own_chain(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
+    pair = pair_from_row({name: value for name, value in raw.values.items() if name not in ("chain", "order")})
+    text, order = raw.values["chain"], raw.values.get("order")
+    if not isinstance(text, str) or order not in ("ab", "ba"):
+        raise RowError("chain" if order in ("ab", "ba") else "order", "is missing or no text", "write the chain again")
+    found.faults += _faults(raw, pair.id, text, shown(pair, order).label)
+    try:
+        return _row(raw, pair), chain_from_row(raw.values)
+    except RowError:
+        found.chains += 1  # its fault is told already
+        return _row(raw, pair), None
+
+
+def _published(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
+    """A published row: its whole prompt is looked at as it was released, before anything of it is taken apart."""
+    winner, prompt = raw.values.get("winner"), _whole(raw.values["context_messages"])
+    id = f"row {raw.number}"
+    if winner not in WINNERS:
+        text = winner if isinstance(winner, str) else ""
+        found.faults += _faults(raw, id, text, parse(text).label)
+        if not parse(text).label:
+            found.chains += 1
+            return None, None
+        chain = chain_of(raw.values, id)
+        return Row(id, raw.file, raw.number, "", "", prompt, chain.pair.label), chain
+    label = WINNERS[winner]
+    try:
+        _, a, b = judged(raw.values["context_messages"])
+    except RowError as error:
+        found.problems.append(Problem(raw.file, raw.number, error.field, error.text, error.remedy))
+        a = b = ""
+    better, worse = (a, b) if label == "A" else (b, a)
+    return Row(id, raw.file, raw.number, better, worse, _without(prompt, a, b), label), None
+
+
+def _whole(messages: Any) -> str:
+    turns = messages if isinstance(messages, list) else []
+    return "\n".join(str(turn.get("content", "")) for turn in turns if isinstance(turn, dict))
+
+
+def _without(prompt: str, *texts: str) -> str:
+    """The prompt without the responses, whose words are tested side against side."""
+    for text in filter(None, texts):
+        prompt = prompt.replace(text, " ")
+    return prompt
+
+
+def _pair_row(raw: Raw, found: Audit) -> Row | None:
+    """A pair in any known shape. Turn counts are looked at even where they make the row unusable: they are a leak."""
+    row = shape(raw.values)
+    turns = (1, 1)
+    if isinstance(row, dict) and isinstance(row.get("chosen"), list) and isinstance(row.get("rejected"), list):
+        turns = (len(row["chosen"]), len(row["rejected"]))
+    try:
+        pair = pair_from_row(row)
+    except RowError as error:
+        if turns == (1, 1):
+            raise
+        found.problems.append(Problem(raw.file, raw.number, error.field, error.text, error.remedy))
+        return Row(str(row.get("id", f"row {raw.number}")), raw.file, raw.number, *map(_last, (row["chosen"], row["rejected"])),
+                   turns=turns)  # fmt: skip
+    if pair.label is None:
+        return None
+    return _row(raw, pair, stored="chosen" not in row, turns=turns)
+
+
+def _last(turns: list[Any]) -> str:
+    return str(turns[-1].get("content", "")) if turns and isinstance(turns[-1], dict) else ""
+
+
+def _row(raw: Raw, pair: Pair, stored: bool = True, turns: tuple[int, int] = (1, 1)) -> Row | None:
+    if pair.label is None:
+        return None
+    better, worse = (pair.response_a, pair.response_b) if pair.label == "A" else (pair.response_b, pair.response_a)
+    prompt = "\n".join(turn["content"] for turn in pair.prompt)
+    return Row(pair.id, raw.file, raw.number, better, worse, prompt, pair.label if stored else None, turns)
+
+
+def _faults(raw: Raw, id: str, chain: str, label: str | None) -> list[Fault]:
+    return [Fault(kind, id, raw.file, raw.number, detail) for kind, detail in faults(chain, label)]
+
+
+def faults(chain: str, label: str | None) -> list[tuple[str, str]]:
+    """(kind, detail) of everything wrong with a chain; `label` is the right letter in the order that it was shown."""
+    verdict = parse(chain)
+    found = []
+    if verdict.label is None:
+        found.append((UNREADABLE, verdict.status))
+    elif label and verdict.label != label:
+        found.append((CONTRADICTS, f"says {verdict.label}, the label is {label}"))
+    if said := told(chain):
+        found.append((TOLD, f"“{said}”"))
+    for section in verdict.sections:
+        if not section.closed:
+            found.append((UNCLOSED, section.name))
+        elif not section.text.strip():
+            found.append((EMPTY, section.name))
+    return found
+
+
+def _too_long(chains: Sequence[tuple[Raw, Chain]], longest: int, lengths: Lengths) -> list[Fault]:
+    counted = lengths([chain for _, chain in chains])
+    return [Fault(LONG, chain.pair.id, raw.file, raw.number, f"{n} tokens, the limit is {longest}")
+            for (raw, chain), n in zip(chains, counted, strict=True) if n > longest]  # fmt: skip
+
+
+def write_audit(found: Audit, out: str | Path) -> Path:
+    """Write audit.json (with the places of all rows) and audit.html; returns the page."""
+    out = Path(out)
+    held = {**vars(found), "signals": [_signal(signal) for signal in found.signals]}
+    held |= {"faults": [asdict(fault) for fault in found.faults], "problems": [asdict(p) for p in found.problems]}
+    write_json(out / "audit.json", held)
+    atomic_write_text(out / "audit.html", _page(found))
+    return out / "audit.html"
+
+
+def _signal(signal: Signal) -> dict[str, Any]:
+    """Without the texts: the places of the rows are enough to find them."""
+    return {**vars(signal), "rows": [{"file": row.file, "row": row.number, "id": row.id} for row in signal.rows]}
+
+
+def _page(found: Audit) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(__file__).parents[1] / "templates"
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("audit.html.j2").render(found=found, kinds=by_kind(found.faults), examples=EXAMPLES, cut=_cut)
+
+
+def _cut(row: Row, signal: Signal) -> str:
+    """The text around the feature in the side that has it."""
+    text = {"better": row.better, "worse": row.worse}.get(signal.side, row.prompt)
+    at = max(0, text.find(signal.what))
+    return f"{'…' if at > 60 else ''}{text[max(0, at - 60) : at + 100]}{'…' if at + 100 < len(text) else ''}"

@@ -1,0 +1,291 @@
+"""Own preference data -> training and validation files of the kit, with everything that was left out listed.
+
+Rows are read one by one and go through: shape -> checks -> exact duplicates -> contamination -> length -> near-duplicates ->
+order -> split. Only hashes stay in memory, so a hundred thousand pairs need no more than a few do.
+
+    python -m rmr1_lite data prepare mine.jsonl more.csv --out runs/mine --against judgebench=JudgeBench/gpt.jsonl
+
+    train.jsonl, validation.jsonl   pairs; no conversation stands in both
+    dropped.jsonl                   id, file, row, why and detail of each pair left out
+    problems.jsonl                  file, row, field, what is wrong and the remedy of each row that is no pair
+    prepared.json                   settings, counts, balance
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from rmr1_lite.data.files import Problem, write_json
+from rmr1_lite.data.rows import MAX_CHARS, RowError, pair_from_row, row_from_pair, side
+from rmr1_lite.data.shapes import IDS, kit_row
+from rmr1_lite.data.similar import Benchmarks, NearDuplicates, better, content_key, prompt_key
+from rmr1_lite.data.sources import Raw, read_rows
+from rmr1_lite.data.store import AtomicLines
+from rmr1_lite.prompts import swap
+from rmr1_lite.types import InputError, Pair
+
+Lengths = Callable[[Sequence[Pair]], list[int]]
+Shape = Callable[[Any], Any]
+BINS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)  # tokens
+CHUNK = 256  # pairs that are tokenised together
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """What is kept, and how it is laid out."""
+
+    out: str = field(default="runs/prepared", metadata={"help": "folder to write"})
+    order: Literal["seeded", "given", "both"] = field(
+        default="seeded",
+        metadata={"help": "seeded: a hash of id and seed places the better response; given: as it is; both: two rows a pair"},
+    )
+    validation: float = field(default=0.02, metadata={"help": "share of the conversations that go to validation.jsonl"})
+    near: float = field(default=0.8, metadata={"help": "similarity from which a pair is a near-duplicate; 0 looks for none"})
+    max_prompt_tokens: int = field(default=0, metadata={"help": "longest judge prompt in tokens of --model; 0 counts none"})
+    max_chars: int = field(default=MAX_CHARS, metadata={"help": "longest response or conversation in characters"})
+    on_bad_row: Literal["skip", "fail"] = field(default="skip", metadata={"help": "a row that is no labelled pair: skip or fail"})
+    split: str = field(default="train", metadata={"help": "split of a hub id"})
+    seed: int = field(default=0, metadata={"help": "seed of order and split"})
+
+
+@dataclass
+class Prepared:
+    """Counts of one preparation. dropped: reason -> pairs. lengths: bin -> (kept, dropped), in tokens."""
+
+    out: Path
+    rows: int = 0
+    bad: int = 0
+    kept: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
+    dropped: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    longer_is_better: int = 0
+    equal_length: int = 0
+    lengths: dict[str, list[int]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def text(self) -> str:
+        """The whole account, for people."""
+        kept, labelled = sum(self.kept.values()), sum(self.labels.values())
+        lines = [f"{self.rows} rows read: {kept} pairs kept ({self.kept['train']} train, {self.kept['validation']} validation), "
+                 f"{sum(self.dropped.values())} left out, {self.bad} bad rows"]  # fmt: skip
+        lines += [f"  left out, {why}: {n}" for why, n in self.dropped.most_common()]
+        if labelled:
+            uneven = labelled - self.equal_length
+            lines.append(f"  better response: A in {self.labels['A'] / labelled:.1%}; the longer one in "
+                         f"{self.longer_is_better / max(uneven, 1):.1%} of the {uneven} pairs of unequal length")  # fmt: skip
+        lines += self.histogram()
+        lines += [f"  {problem}" for problem in self.problems[:SHOWN]]
+        lines += [f"  ... and {self.bad - SHOWN} more in {self.out}/problems.jsonl"] if self.bad > SHOWN else []
+        return "\n".join(lines)
+
+    def histogram(self) -> list[str]:
+        """Judge prompts by length, kept and dropped, as bars."""
+        if not self.lengths:
+            return []
+        most = max(sum(counts) for counts in self.lengths.values())
+        bars = [(name, k, d, "#" * round(40 * k / most) + "x" * round(40 * d / most)) for name, (k, d) in self.lengths.items()]
+        return ["  judge prompts in tokens (# kept, x too long):",
+                *(f"  {name:>14} {kept:>7} {dropped:>7} {bar}" for name, kept, dropped, bar in bars)]  # fmt: skip
+
+
+def prepare(
+    sources: Sequence[str | Path], config: PrepareConfig, lengths: Lengths | None = None,
+    benchmarks: Iterable[tuple[str, str, str]] = (), shape: Shape = kit_row, progress: bool = True,
+) -> Prepared:  # fmt: skip
+    """Write the files and return the account.
+
+    lengths: tokens of the judge prompt of each pair. benchmarks: (name, item, conversation) of what must not be trained on.
+    shape: turns a foreign row into one of the kit's. Raises InputError, and leaves older files alone, when nothing is kept,
+    or at the first bad row with on_bad_row="fail".
+    """
+    from tqdm import tqdm
+
+    _check(config, sources, lengths)
+    out = Path(config.out)
+    done = Prepared(out)
+    paths = {name: out / f"{name}.jsonl" for name in ("train", "validation", "dropped", "problems")}
+    with AtomicLines(*paths.values()) as files:
+        drop = _Drop(files, paths["dropped"], done)
+        rows = (raw for source in sources for raw in read_rows(source, config.split))
+        pairs = _pairs(tqdm(rows, "rows", unit="row", disable=not progress), config, shape, files, paths["problems"], done)
+        pairs = _new(pairs, drop)
+        pairs = _clean(pairs, Benchmarks(benchmarks), drop)
+        pairs = _fitting(pairs, config.max_prompt_tokens, lengths, drop, done)
+        pairs = _distinct(pairs, config.near, drop)
+        for pair in pairs:
+            _write(pair, config, files, paths, done)
+        if not sum(done.kept.values()):
+            raise InputError(f"Nothing is left to train on.\n{done.text()}")
+    account = {"settings": asdict(config), "sources": [str(s) for s in sources], **_account(done)}
+    write_json(out / "prepared.json", account)
+    return done
+
+
+def _check(config: PrepareConfig, sources: Sequence[Any], lengths: Lengths | None) -> None:
+    if not sources:
+        raise InputError("There is nothing to prepare. Give files, folders or hub ids.")
+    if not 0 <= config.validation < 1 or not 0 <= config.near <= 1:
+        raise InputError(f"validation is {config.validation}, near {config.near}. Give shares from 0 to 1.")
+    if config.max_prompt_tokens and lengths is None:
+        raise InputError("max_prompt_tokens needs a tokenizer. Give --model.")
+
+
+def _account(done: Prepared) -> dict[str, Any]:
+    return {name: value for name, value in vars(done).items() if name not in ("problems", "out")}
+
+
+@dataclass(frozen=True)
+class _From:
+    """A pair and where it stood."""
+
+    pair: Pair
+    file: str
+    row: int
+
+
+@dataclass(frozen=True)
+class _Drop:
+    """Lists and counts what is left out."""
+
+    files: AtomicLines
+    path: Path
+    done: Prepared
+
+    def __call__(self, item: _From, why: str, detail: str) -> None:
+        self.done.dropped[why] += 1
+        self.files.write(self.path, {"id": item.pair.id, "file": item.file, "row": item.row, "why": why, "detail": detail})
+
+
+def _pairs(
+    rows: Iterable[Raw], config: PrepareConfig, shape: Shape, files: AtomicLines, path: Path, done: Prepared
+) -> Iterator[_From]:
+    """Labelled pairs with ids of their own; every other row becomes a Problem."""
+    seen: dict[str, tuple[str, int]] = {}
+    for raw in rows:
+        done.rows += 1
+        try:
+            yield _From(_named(_pair(raw, config, shape), raw, seen), raw.file, raw.number)
+        except RowError as error:
+            problem = Problem(raw.file, raw.number, error.field, error.text, error.remedy)
+            if config.on_bad_row == "fail":
+                raise InputError(str(problem)) from None
+            done.bad += 1
+            done.problems += [problem] if len(done.problems) < SHOWN else []
+            files.write(path, asdict(problem))
+
+
+def _pair(raw: Raw, config: PrepareConfig, shape: Shape) -> Pair:
+    if raw.error:
+        raise raw.error
+    pair = pair_from_row(shape(raw.values), config.seed, config.max_chars)
+    if pair.label is None:
+        raise RowError("label", "is missing", "say which response is better: label A or B, or chosen and rejected")
+    if pair.response_a == pair.response_b:
+        raise RowError("(row)", "both responses are the same text", "remove the row: nothing can be preferred")
+    return pair
+
+
+def _named(pair: Pair, raw: Raw, seen: dict[str, tuple[str, int]]) -> Pair:
+    """Ids are unique: another file's id gets its file's name in front, the same file's is an error."""
+    first = seen.get(pair.id)
+    if first and first[0] != raw.file:
+        pair = replace(pair, id=f"{raw.file}:{pair.id}")
+        first = seen.get(pair.id)
+    if first:
+        if any((raw.values or {}).get(name) is not None for name in IDS):
+            raise RowError("id", f"{pair.id!r:.80} was already used in row {first[1]}", "give every row its own id")
+        pair = replace(pair, id=f"{pair.id}-{raw.number}")  # made from the texts: the row is a duplicate, told as such
+    seen[pair.id] = (raw.file, raw.number)
+    return pair
+
+
+def _new(items: Iterable[_From], drop: _Drop) -> Iterator[_From]:
+    """The first of equal pairs. One that names the other response as better is told apart: one of the two is wrong."""
+    seen: dict[bytes, tuple[str, bytes]] = {}
+    for item in items:
+        key, best = content_key(item.pair), better(item.pair)
+        first = seen.setdefault(key, (item.pair.id, best))
+        if first[0] == item.pair.id:
+            yield item
+        elif first[1] == best:
+            drop(item, "duplicate", f"same texts as {first[0]}")
+        else:
+            drop(item, "contradiction", f"same texts as {first[0]}, the other response better")
+
+
+def _clean(items: Iterable[_From], benchmarks: Benchmarks, drop: _Drop) -> Iterator[_From]:
+    for item in items:
+        if found := benchmarks.holding(item.pair):
+            drop(item, "in a benchmark", found)
+        else:
+            yield item
+
+
+def _fitting(items: Iterable[_From], longest: int, lengths: Lengths | None, drop: _Drop, done: Prepared) -> Iterator[_From]:
+    """Pairs whose judge prompt fits; without a limit the lengths are still counted, where there is a tokenizer."""
+    if lengths is None:
+        yield from items
+        return
+    done.lengths = {name: [0, 0] for name in _bin_names()}
+    stream = iter(items)
+    while chunk := list(islice(stream, CHUNK)):
+        for item, length in zip(chunk, lengths([item.pair for item in chunk]), strict=True):
+            fits = not longest or length <= longest
+            done.lengths[_bin_names()[sum(length > edge for edge in BINS)]][not fits] += 1
+            if fits:
+                yield item
+            else:
+                drop(item, "too long", f"{length} tokens")
+
+
+def _bin_names() -> list[str]:
+    return [f"{low + 1} to {high}" for low, high in zip((0, *BINS), BINS, strict=False)] + [f"over {BINS[-1]}"]
+
+
+def _distinct(items: Iterable[_From], threshold: float, drop: _Drop) -> Iterator[_From]:
+    if not threshold:
+        yield from items
+        return
+    near = NearDuplicates(threshold)
+    for item in items:
+        if found := near.like(item.pair):
+            drop(item, "near-duplicate", f"{found[1]:.2f} like {found[0]}")
+        else:
+            yield item
+
+
+def _write(item: _From, config: PrepareConfig, files: AtomicLines, paths: dict[str, Path], done: Prepared) -> None:
+    pair = item.pair
+    if config.order != "given" and pair.label != side(pair.id, config.seed):
+        pair = swap(pair)
+    name = "validation" if _place(prompt_key(pair), config.seed) < config.validation else "train"
+    for placed in (pair, replace(swap(pair), id=f"{pair.id}/ba")) if config.order == "both" else (pair,):
+        files.write(paths[name], row_from_pair(placed))
+        done.kept[name] += 1
+        done.labels[placed.label or ""] += 1
+        _count_longer(placed, done)
+
+
+def _place(key: bytes, seed: int) -> float:
+    """A number in [0, 1) that depends on the conversation and the seed alone, so that added rows move no other row."""
+    return int.from_bytes(blake2b(key, digest_size=6, key=str(seed).encode()).digest(), "big") / 2**48
+
+
+def _count_longer(pair: Pair, done: Prepared) -> None:
+    a, b = len(pair.response_a), len(pair.response_b)
+    done.equal_length += a == b
+    done.longer_is_better += a != b and (a > b) == (pair.label == "A")
+
+
+def dropped(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """What a preparation left out, from its dropped.jsonl."""
+    with open(Path(folder) / "dropped.jsonl", encoding="utf-8") as file:
+        yield from map(json.loads, file)

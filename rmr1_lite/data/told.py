@@ -1,0 +1,37 @@
+"""Chains that know too much: a teacher that was told the verdict may say so, and a student then learns to claim it.
+
+Used by `audit` on any chains and by `distill` on its second pass. The patterns look for being told, for an earlier attempt,
+and for the request itself; a chain that talks about the *client's* correct answer is none of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+_VERDICT = r"(?:verdict|judge?ment|preference|label|winner|ranking|preferred (?:response|reply|answer))"
+_TOLD = r"(?:provided|given|stated|supplied|indicated|specified|instructed|told|informed|requested|mentioned|noted)"
+PATTERNS = (
+    rf"\b(?:i|we) (?:was|were|am|are|have been|had been|'ve been)\s+(?:\w+\s+)?{_TOLD}\b",
+    rf"\b(?:as|like)\s+(?:\w+\s+)?(?:{_TOLD})\s+(?:above|earlier|before|by (?:the )?(?:user|instructions?|prompt|system))",
+    rf"\b(?:correct|right|true|actual|sound|expected|intended|known|gold(?:en)?|target|reference)\s+(?:{_VERDICT}|decision)\b",
+    rf"\b{_TOLD}\s+(?:\w+\s+)?{_VERDICT}\b",
+    rf"\b{_VERDICT}\s+(?:that\s+)?(?:was|is|has been|had been|you|i was)\s+(?:\w+\s+)?{_TOLD}\b",
+    r"\b(?:ground[- ]truth|gold label|oracle)\b",
+    r"\b(?:my|the|an)\s+(?:earlier|previous|prior|first|initial|original|former|last|failed|old)\s+"
+    r"(?:attempt|judge?ment|evaluation|verdict|assessment|analysis|answer was wrong)\b",
+    r"\b(?:re-?evaluat|reconsider|re-?assess|re-?judg|revis)\w*\s+(?:my|the|this)\s+(?:\w+\s+)?(?:judge?ment|verdict|evaluation|assessment)\b",
+    r"\b(?:i|we)\s+(?:apologi[sz]e|stand corrected|made (?:a|an) (?:mistake|error) (?:before|earlier|in my))\b",
+    r"\bdoes not hold up\b",
+    r"\bupon (?:further |closer )?(?:reflection|reconsideration|re-?evaluation)\b",
+)
+_ANY = re.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS), re.IGNORECASE)
+_QUOTED = re.compile(r"<(quote_[AB])>.*?</\1>", re.DOTALL)
+
+
+def told(chain: str) -> str | None:
+    """The words by which a chain shows that it knew the verdict or an earlier attempt; None when it does not.
+
+    Quoted words are the responses', not the judge's, and do not count.
+    """
+    found = _ANY.search(_QUOTED.sub(" ", chain))
+    return found[0] if found else None

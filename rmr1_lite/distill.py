@@ -1,0 +1,318 @@
+"""Make chains with any teacher behind an OpenAI-compatible server, in the two passes of the paper (section 3.1).
+
+    pass 1   every labelled pair, in one seeded order; kept when the strict reading gives the right verdict
+    pass 2   what pass 1 got wrong, with the right verdict told (by choice another, stronger teacher). Unlike the original's,
+             its chains are read again, and one that shows what it was told is not kept
+    pass 3   only with rewrite: the same request once more, with the words that gave it away named
+
+    python -m rmr1_lite distill --pairs pairs.jsonl --teacher MODEL --base-url http://127.0.0.1:8000/v1 --out runs/distilled
+
+Every reply is stored the moment it comes (attempts.jsonl), so that a run that was stopped, by a kill or by its budget, goes on
+without asking twice. What failed on the way (no reply) is asked again. Written at the end: chains.jsonl for `sft`,
+published.jsonl in the schema of the published set, and stats.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.config import StyleName
+from rmr1_lite.data.chains import Chain, write_chains
+from rmr1_lite.data.files import JsonlLog, atomic_write_text, digest, json_line, read_pairs, write_json
+from rmr1_lite.data.told import told
+from rmr1_lite.engines import OpenAIEngine, Request, Sampling
+from rmr1_lite.prompts import messages, oracle_messages, shown
+from rmr1_lite.spending import Prices, Purse, tokens_of
+from rmr1_lite.types import ORDERS, Generation, InputError, Order, Pair
+from rmr1_lite.verdict import parse
+
+ATTEMPTS, CHAINS, PUBLISHED, STATS, SETTINGS = (
+    "attempts.jsonl", "chains.jsonl", "published.jsonl", "stats.json", "distill.json")  # fmt: skip
+KEY = ("id", "order", "pass")
+GAVE_AWAY = "Your last try gave away that you knew the verdict, by the words"
+FIRST, SECOND, REWRITE = 1, 2, 3
+HOPELESS = {"APIConnectionError", "AuthenticationError", "PermissionDeniedError", "NotFoundError"}  # the next ones fail too
+# may be changed between two calls of one run: they decide how fast and how far it goes, not what a reply is worth
+FREE = ("out", "concurrency", "budget", "limit", "yes", "timeout", "max_retries")
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Which pairs, which teachers, and how much they may cost."""
+
+    pairs: str = field(default="", metadata={"help": "JSONL of labelled pairs (see data prepare)"})
+    out: str = field(default="runs/distilled", metadata={"help": "folder to write; the same command resumes"})
+    teacher: str = field(default="", metadata={"help": "model name as the server knows it"})
+    base_url: str = field(default="http://127.0.0.1:8000/v1", metadata={"help": "the server, ending with /v1 as a rule"})
+    api_key_env: str = field(default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the key"})
+    second_teacher: str = field(default="", metadata={"help": "teacher of the second pass; empty: the first one"})
+    second_base_url: str = field(default="", metadata={"help": "its server; empty: the first one's"})
+    second_api_key_env: str = field(default="", metadata={"help": "its key's variable; empty: the first one's"})
+    style: StyleName = field(default="rubrics", metadata={"help": "prompt style of the chains"})
+    both_orders: bool = field(default=False, metadata={"help": "a chain in each order of every pair, at twice the price"})
+    rewrite: bool = field(default=False, metadata={"help": "ask once more where a second chain shows what it was told"})
+    temperature: float = field(default=0.7, metadata={"help": "sampling temperature; 0 is greedy"})
+    max_new_tokens: int = field(default=4096, metadata={"help": "longest chain in tokens"})
+    concurrency: int = field(default=8, metadata={"help": "requests in flight"})
+    max_retries: int = field(default=5, metadata={"help": "tries after 408, 409, 429, 5xx and lost connections, with back-off"})
+    timeout: float = field(default=600.0, metadata={"help": "seconds for one try"})
+    price_in: float = field(default=0.0, metadata={"help": "price of a million prompt tokens"})
+    price_out: float = field(default=0.0, metadata={"help": "price of a million completion tokens"})
+    second_price_in: float = field(default=-1.0, metadata={"help": "the same for the second teacher; below 0: as the first"})
+    second_price_out: float = field(default=-1.0, metadata={"help": "the same for the second teacher; below 0: as the first"})
+    budget: float = field(default=0.0, metadata={"help": "stop before this much is spent; 0: no limit"})
+    limit: int = field(default=0, metadata={"help": "take the first pairs only; 0: all"})
+    seed: int = field(default=0, metadata={"help": "seed of the orders and of sampling, where the server honours it"})
+
+
+@dataclass(frozen=True)
+class Task:
+    """One chain to write: a pair in an order."""
+
+    pair: Pair
+    order: Order
+
+    @property
+    def label(self) -> str | None:
+        """The right letter in the order shown."""
+        return shown(self.pair, self.order).label
+
+
+def distill(config: DistillConfig) -> dict[str, Any]:
+    """Write or go on writing chains; returns the statistics. Raises InputError before anything is paid for."""
+    tasks, out = _tasks(config), Path(config.out)
+    engines = _engines(config)
+    _begin(config, tasks, out / SETTINGS)
+    with JsonlLog(out / ATTEMPTS, KEY) as log:
+        _check_same(tasks, log)
+        purse = Purse(config.budget, log)
+        _estimate(config, tasks, log, purse)
+        failed: Counter[str] = Counter()
+        try:
+            for number in (FIRST, SECOND, REWRITE) if config.rewrite else (FIRST, SECOND):
+                failed += _one_pass(config, number, tasks, engines, log, purse)
+        finally:  # whatever stops the run, what is paid for is written out
+            stats = _write(config, tasks, log, purse, failed, out)
+    print(text(stats))
+    return stats
+
+
+def _tasks(config: DistillConfig) -> list[Task]:
+    if not config.pairs or not config.teacher:
+        raise InputError("pairs and teacher are needed. Give --pairs FILE and --teacher MODEL.")
+    read = read_pairs(config.pairs)
+    print(read.summary())
+    pairs = [pair for pair in read.pairs if pair.label]
+    if len(pairs) < len(read.pairs):
+        print(f"{len(read.pairs) - len(pairs)} pairs have no label and are left out: no chain could be checked against them.")
+    if not pairs:
+        raise InputError(f"{config.pairs}: no labelled pair. A chain is kept only when its verdict is right.")
+    pairs = pairs[: config.limit or None]
+    return [Task(pair, order) for pair in pairs for order in (ORDERS if config.both_orders else (_order(pair, config.seed),))]
+
+
+def _order(pair: Pair, seed: int) -> Order:
+    return ORDERS[hashlib.sha256(f"distill/{seed}/{pair.id}".encode()).digest()[0] % 2]
+
+
+def _engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
+    more = {"concurrency": config.concurrency, "max_retries": config.max_retries, "timeout": config.timeout}
+    first = OpenAIEngine(config.teacher, config.base_url, config.api_key_env, **more)
+    second = OpenAIEngine(config.second_teacher or config.teacher, config.second_base_url or config.base_url,
+                          config.second_api_key_env or config.api_key_env, **more)  # fmt: skip
+    return {FIRST: first, SECOND: second, REWRITE: second}
+
+
+def _begin(config: DistillConfig, tasks: Sequence[Task], path: Path) -> None:
+    """Refuse to mix two runs in one folder."""
+    import json
+
+    # every pair of the file, so that a later call may take more of them with another limit
+    now = {name: value for name, value in asdict(config).items() if name not in FREE}
+    if path.exists():
+        then = json.loads(path.read_bytes())
+        other = [f"{name} was {then.get(name)!r}, is {value!r}" for name, value in now.items() if then.get(name) != value]
+        if other:
+            raise InputError(f"{path.parent} holds another run: {'; '.join(other)}. Give another --out.")
+    write_json(path, now)
+
+
+def _check_same(tasks: Sequence[Task], log: JsonlLog) -> None:
+    """A reply belongs to the texts it was written for, not to an id."""
+    for task in tasks:
+        key = (task.pair.id, task.order, FIRST)
+        if key in log and log.get(key)["digest"] != digest(task.pair):
+            raise InputError(f"{log.path} holds a reply to other texts under the id {task.pair.id!r:.80}: the pairs have been "
+                             "changed since. Give another --out, or the pairs as they were.")  # fmt: skip
+
+
+def _prices(config: DistillConfig, number: int) -> Prices:
+    first = Prices(config.price_in, config.price_out)
+    if number == FIRST:
+        return first
+    return Prices(config.second_price_in if config.second_price_in >= 0 else first.prompt,
+                  config.second_price_out if config.second_price_out >= 0 else first.completion)  # fmt: skip
+
+
+def _estimate(config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, purse: Purse) -> None:
+    """Say what the first pass will cost at most and what to expect, before anything is asked."""
+    left = [task for task in tasks if (task.pair.id, task.order, FIRST) not in log]
+    prompt = sum(tokens_of(messages(shown(task.pair, task.order), config.style)) for task in left)
+    prices = _prices(config, FIRST)
+    expected = purse.expected_completion(config.max_new_tokens)
+    print(f"{len(tasks)} chains wanted, {len(tasks) - len(left)} first replies stored already. The first pass sends about "
+          f"{prompt:,} prompt tokens and gets about {expected * len(left):,.0f} back "
+          f"({expected:,.0f} a chain, at most {config.max_new_tokens:,}).")  # fmt: skip
+    if prices.free and _prices(config, SECOND).free:
+        print("Prices are 0 (--price-in, --price-out): nothing is counted against a budget.")
+        return
+    second = 0.25 * len(left)  # about a quarter of the paper's first chains were wrong
+    guess = prices.of(prompt, expected * len(left)) + _prices(config, SECOND).of(
+        second * (2 * prompt / max(1, len(left)) + expected), second * expected)  # fmt: skip
+    limit = f"; it stops at {config.budget:g}" if config.budget else ""
+    print(f"Expected cost about {guess:.2f}, spent so far {purse.spent:.2f}{limit}.")
+
+
+def _one_pass(
+    config: DistillConfig, number: int, tasks: Sequence[Task], engines: dict[int, OpenAIEngine], log: JsonlLog, purse: Purse
+) -> Counter[str]:
+    """Ask for what this pass still lacks; returns how many requests failed, by reason."""
+    from tqdm import tqdm
+
+    todo = [(task, asked) for task in tasks if (asked := _request(config, number, task, log))]
+    failed: Counter[str] = Counter()
+    sampling = Sampling(config.temperature, config.max_new_tokens, seed=config.seed)
+    prices = _prices(config, number)
+    right = 0
+    with tqdm(total=len(todo), desc=f"pass {number}", unit="chain") as bar:
+        at = 0
+        while window := todo[at : at + 4 * config.concurrency]:
+            window = window[: purse.room([asked for _, asked in window], prices, config.max_new_tokens)]
+            if not window:
+                break
+            at, before = at + len(window), failed.copy()
+            for index, generation in engines[number].generate([asked for _, asked in window], sampling):
+                task = window[index][0]
+                if generation.error or generation.too_long:
+                    failed["too long" if generation.too_long else _reason(generation.error or "")] += 1
+                else:
+                    row = _attempt(task, number, window[index][1], generation, prices, config.style)
+                    log.append(row)
+                    purse.pay(row)
+                    right += row["kept"]
+                bar.update()
+                bar.set_postfix_str(f"kept {right}, failed {failed.total()}, spent {purse.spent:.2f}")
+            new = failed - before
+            if new.total() == len(window) and new.keys() <= HOPELESS:
+                raise InputError(f"Each of {len(window)} requests in a row failed ({_reasons(new)}). Is the server up, and are "
+                                 "model, address and key right? What is stored stays, the same command goes on.")  # fmt: skip
+        if at < len(todo):
+            print(f"The budget of {config.budget:g} leaves no room for another reply: pass {number} stops with "
+                  f"{len(todo) - at} requests not sent. A larger --budget goes on.")  # fmt: skip
+    return failed
+
+
+def _request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> Request | None:
+    """What to ask in this pass, None when there is nothing to ask (any more)."""
+    key = (task.pair.id, task.order)
+    if (*key, number) in log:
+        return None
+    pair = shown(task.pair, task.order)
+    if number == FIRST:
+        return Request(task.pair.id, task.order, tuple(messages(pair, config.style)))
+    before = log.get((*key, number - 1)) if (*key, number - 1) in log else None
+    if before is None or before["kept"]:
+        return None
+    failed_chain = log.get((*key, FIRST))["text"]
+    asked = oracle_messages(pair, failed_chain, config.style)
+    if number == REWRITE:
+        if not before["told"]:
+            return None
+        asked[-1]["content"] += f"\n\n{GAVE_AWAY} “{before['told']}”. Leave such words out."
+    return Request(task.pair.id, task.order, tuple(asked), vote=number - 1)
+
+
+def _attempt(
+    task: Task, number: int, asked: Request, generation: Generation, prices: Prices, style: str
+) -> dict[str, Any]:  # fmt: skip
+    """One reply, what it is worth and what it cost: the row that is stored. A server that counts no tokens is estimated."""
+    chain = generation.text.strip() if style == "reasoning" else _without_thought(generation.text)
+    sent = generation.prompt_tokens or tokens_of(asked.messages)
+    got = generation.completion_tokens or tokens_of([{"role": "assistant", "content": generation.text}])
+    verdict = parse(chain, finished=generation.finished)
+    said = told(chain) if number > FIRST else None
+    kept = verdict.label is not None and verdict.label == task.label and not said
+    status = verdict.status if verdict.label is None else "right" if verdict.label == task.label else "wrong"
+    return {"id": task.pair.id, "order": task.order, "pass": number, "digest": digest(task.pair), "kept": kept,
+            "status": status, "told": said, "prompt_tokens": sent, "completion_tokens": got,
+            "cost": prices.of(sent, got), "text": chain}  # fmt: skip
+
+
+def _without_thought(text: str) -> str:
+    """The chain of a teacher that thinks first: a closed thought is its own, not the student's."""
+    head, closed, rest = text.partition("</think>")
+    return rest.strip() if closed and head.lstrip().startswith("<think>") else text.strip()
+
+
+def _reason(error: str) -> str:
+    """The kind of error alone: a server's own words may repeat what was sent to it."""
+    return error.partition(":")[0][:60]
+
+
+def _reasons(failed: Counter[str]) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in failed.items())
+
+
+def _write(
+    config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, purse: Purse, failed: Counter[str], out: Path
+) -> dict[str, Any]:
+    """chains.jsonl, published.jsonl and stats.json from what is stored."""
+    kept = [(task, row) for task in tasks if (row := _kept(task, log))]
+    write_chains(out / CHAINS, [Chain(task.pair, task.order, row["text"]) for task, row in kept])
+    rows = ({"context_messages": messages(shown(task.pair, task.order), config.style), "winner": row["text"]}
+            for task, row in kept)  # fmt: skip
+    atomic_write_text(out / PUBLISHED, "".join(map(json_line, rows)))
+    stats = {"wanted": len(tasks), "kept": len(kept), "spent": round(purse.spent, 6), "failed": dict(failed),
+             "passes": _by_pass(tasks, log), "out": str(out)}  # fmt: skip
+    write_json(out / STATS, stats)
+    return stats
+
+
+def _kept(task: Task, log: JsonlLog) -> dict[str, Any] | None:
+    """The reply that counts for a task."""
+    keys = [(task.pair.id, task.order, number) for number in (FIRST, SECOND, REWRITE)]
+    rows = [log.get(key) for key in keys if key in log]
+    return next((row for row in rows if row["kept"]), None)
+
+
+def _by_pass(tasks: Sequence[Task], log: JsonlLog) -> dict[str, Any]:
+    """Per pass: replies, what became of them, and how many were kept in each section."""
+    found: dict[str, Any] = {}
+    for number in (FIRST, SECOND, REWRITE):
+        rows = [(task, log.get(key)) for task in tasks if (key := (task.pair.id, task.order, number)) in log]
+        if rows:
+            outcomes = Counter("told" if row["told"] else row["status"] for _, row in rows)
+            sections: dict[str, list[int]] = {}
+            for task, row in rows:
+                section = sections.setdefault(task.pair.section or "(none)", [0, 0])
+                section[0] += 1
+                section[1] += row["kept"]
+            found[str(number)] = {"replies": len(rows), "kept": sum(row["kept"] for _, row in rows), "outcomes": dict(outcomes),
+                                  "sections": {name: {"replies": n, "kept": k} for name, (n, k) in sections.items()}}  # fmt: skip
+    return found
+
+
+def text(stats: dict[str, Any]) -> str:
+    """The statistics for people."""
+    lines = [f"{stats['kept']} of {stats['wanted']} chains kept, spent {stats['spent']:.2f}"]
+    for number, row in stats["passes"].items():
+        outcomes = ", ".join(f"{name} {n}" for name, n in sorted(row["outcomes"].items()))
+        lines.append(f"  pass {number}: {row['replies']} replies, {row['kept']} kept ({outcomes})")
+        lines += [f"    {name}: {s['kept']} of {s['replies']}" for name, s in row["sections"].items() if len(row["sections"]) > 1]
+    lines += [f"  failed: {reason} {n} (the same command asks again)" for reason, n in stats["failed"].items()]
+    return "\n".join([*lines, f"Chains: {stats['out']}/{CHAINS}"])
