@@ -70,6 +70,7 @@ class GRPOConfig(TrainConfig):
     lr: float = _doc(2e-4, TrainConfig.__dataclass_fields__["lr"].metadata["help"])
     steps: int = _doc(120, "optimizer steps")
     probe_every: int = _doc(30, TrainConfig.__dataclass_fields__["probe_every"].metadata["help"])
+    lr_schedule: Literal["constant", "linear"] = _doc("constant", "after the warm-up: constant as in the paper, or linear to 0")
     screen_pairs: int = _doc(0, "pairs to judge before training, to find those that the judge gets wrong; 0 judges none")
     hard_share: float = _doc(0.75, "share of each step taken from the pairs that it got wrong")
     groups: int = _doc(16, "prompts per step")

@@ -26,6 +26,7 @@ from rmr1_lite.runs import Run, begin
 from rmr1_lite.screening import failed
 from rmr1_lite.types import ORDERS, InputError, Order, Pair, TrainingStopped
 
+SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear"}  # ours -> transformers'
 CARD = """---
 library_name: peft
 ---
@@ -134,7 +135,7 @@ def arguments(config: GRPOConfig) -> dict[str, Any]:
         repetition_penalty=1.0, beta=config.beta, epsilon=config.epsilon, epsilon_high=config.epsilon,
         loss_type=config.loss_type, scale_rewards=config.scale_rewards, mask_truncated_completions=False,
         importance_sampling_level="token", sync_ref_model=False, disable_dropout=False, use_vllm=False,
-        use_liger_kernel=False, log_completions=False, lr_scheduler_type="constant_with_warmup",
+        use_liger_kernel=False, log_completions=False, lr_scheduler_type=SCHEDULES[config.lr_schedule],
         remove_unused_columns=False,
     ) | {"max_steps": config.steps}  # fmt: skip
 

@@ -84,14 +84,14 @@ class App:
                 for progress in service.watch(self.bank, spec, pair):
                     progress.stopped = sign.is_set() and not progress.done
                     message = STOPPED if progress.stopped else LONG
-                    yield "".join([*done, show.judgment(progress, spec)]), message, visitor
+                    yield show.side_by_side([*done, show.judgment(progress, spec)]), message, visitor
                     if progress.stopped:
                         return
                 done.append(show.judgment(progress, spec))
                 self.history(visitor).add(service.as_row(pair, progress))
-            yield "".join(done), "", visitor
+            yield show.side_by_side(done), "", visitor
         except InputError as error:
-            yield "".join(done), show.notice(str(error)), visitor
+            yield show.side_by_side(done), show.notice(str(error)), visitor
 
     def rank(self, request: gr.Request, spec: str, question: str, *responses: str) -> Iterator[tuple[str, str]]:
         """The table after each pair of the round robin."""

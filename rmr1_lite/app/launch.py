@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any, Optional
 
 import typer
@@ -50,10 +52,17 @@ def launch(
     if host not in ("127.0.0.1", "localhost", "::1") and not login:
         print(f"Note: everybody who can reach {host} can use this page. --auth NAME:PASSWORD asks for a password.")
     app = App(Bank(judges, four_bit, style=None if style == "auto" else style), History(None if public else history), public)
+    Thread(target=_warm, args=(app.bank,), daemon=True).start()
     return build(app).launch(
         server_name=host, server_port=port, share=share, auth=login, prevent_thread_lock=not wait, theme=theme(), css_paths=CSS,
         footer_links=["api"], ssr_mode=False, max_file_size="1mb", enable_monitoring=False,
     )  # fmt: skip
+
+
+def _warm(bank: Any) -> None:
+    """Load the first judge while the page opens, so that the first click need not wait. What fails is told at that click."""
+    with suppress(InputError):
+        bank.judge(bank.specs[0])
 
 
 def credentials(auth: str, share: bool) -> tuple[str, str] | None:

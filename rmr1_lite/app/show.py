@@ -64,6 +64,11 @@ def judgment(progress: Progress, head: str = "") -> str:
     return _PAGE.render(looks=looks, summary=_summary(progress), head=head)
 
 
+def side_by_side(judgments: Sequence[str]) -> str:
+    """Several judges' blocks in columns, as many as the page is wide for."""
+    return f'<div class="rm-compare">{"".join(judgments)}</div>'
+
+
 def notice(text: str, kind: str = "bad") -> str:
     """A message to the person: what went wrong, and what to do."""
     return _NOTICE.render(text=text, kind=kind)
@@ -131,7 +136,8 @@ def votes(rows: Sequence[dict[str, Any]]) -> str:
     """How often the person and the judge agreed."""
     counts = agreement(rows)
     decided = counts["agree"] + counts["differ"]
-    share = f"{counts['agree'] / decided:.0%} of the {decided} decided pairs" if decided else "no decided pair yet"
+    pairs = "the one decided pair" if decided == 1 else f"the {decided} decided pairs"
+    share = f"{counts['agree'] / decided:.0%} of {pairs}" if decided else "no decided pair yet"
     return _TABLE.render(caption=f"You and the judge agree on {share}.", head=["", "pairs"],
                          rows=[["agreed", counts["agree"]], ["differed", counts["differ"]], ["you: a tie", counts["tie"]],
                                ["judge: undecided", counts["undecided"]]])  # fmt: skip
