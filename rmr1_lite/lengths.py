@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from rmr1_lite.adapters import is_adapter, is_nano, read_adapter, resolve
 from rmr1_lite.data.chains import Chain
-from rmr1_lite.engines.render import render
+from rmr1_lite.engines.render import render, rendered
 from rmr1_lite.prompts import messages, shown
 from rmr1_lite.types import Pair
 
@@ -25,7 +25,13 @@ def prompt_lengths(spec: str, style: str = "auto") -> Callable[[Sequence[Pair]],
     from rmr1_lite.models import load_tokenizer
 
     tokenizer, style = load_tokenizer(spec), style_for(spec, style)
-    return lambda pairs: [len(render(tokenizer, messages(pair, style))) for pair in pairs]
+
+    def count(pairs: Sequence[Pair]) -> list[int]:
+        texts = [rendered(tokenizer, messages(pair, style)) for pair in pairs]
+        # together: the tokenizer then works on all cores
+        return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+
+    return count
 
 
 def chain_lengths(spec: str, style: str = "auto") -> Callable[[Sequence[Chain]], list[int]]:

@@ -38,6 +38,13 @@ WRONG = [
     (["sft", "--style", "rubric"], "compact", "an unknown style names the choices"),
     (["judge", "--pairs", "x", "--out", "y", "--reading", "loose"], "lenient", "an unknown reading too"),
     (["data", "nanu"], "nano", "and an unknown world"),
+    (["data", "prepare", "none.csv"], "none.csv does not exist", "nothing to prepare"),
+    (["data", "prepare"], "sources", "no file named"),
+    (["data", "prepare", "x.jsonl", "--against", "rmb"], "RMB-Reward-Model-Benchmark", "a benchmark without its files"),
+    (["data", "audit", "none.jsonl"], "none.jsonl does not exist", "nothing to audit"),
+    (["data", "published", "sft"], "distill-sft", "an unknown set names the choices"),
+    (["data", "mixture", "--source", "skywork"], "NAME=PATH", "a source without a place"),
+    (["distill"], "--teacher", "no teacher"),
     (["sft", "--chains", "none.jsonl"], "none.jsonl", "a file that is not there"),
     (["grpo", "--pairs", "none.jsonl"], "none.jsonl", "the same for pairs"),
     (["report", "nowhere"], "does not exist", "a run that is not there"),
@@ -53,6 +60,20 @@ WRONG = [
 def test_errors_are_short_and_say_what_to_do(arguments, said, reason, tmp_path):
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_data_is_prepared_and_audited(tmp_path):
+    row = '{{"id": "{0}", "prompt": "What is {0}+1?", "chosen": "{1}", "rejected": "{0} zebra"}}\n'
+    (tmp_path / "mine.jsonl").write_text("".join(row.format(i, i + 1) for i in range(60)) + "{broken\n")
+    options = ["--out", "made", "--model", "nano", "--max-prompt-tokens", "600", "--near", "0", "--validation", "0.2"]
+    done = command("data", "prepare", "mine.jsonl", *options, "--against", "mine", cwd=tmp_path)
+    assert done.returncode == 2 and "rewardbench" in done.stderr, "not a benchmark"
+    done = command("data", "prepare", "mine.jsonl", *options, cwd=tmp_path)
+    assert done.returncode == 0 and "61 rows read: 60 pairs kept" in done.stdout and "judge prompts in tokens" in done.stdout
+    assert "mine.jsonl, row 61" in done.stdout
+    done = command("data", "audit", "made/train.jsonl", "--out", "audit", "--strict", cwd=tmp_path)
+    assert done.returncode == 1 and "zebra" in done.stdout and "the worse side in 100.0%" in done.stdout
+    assert (tmp_path / "audit" / "audit.html").exists()
 
 
 def test_data_writes_the_nano_world(tmp_path):

@@ -8,6 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from rmr1_lite.data import sources
 from rmr1_lite.data.rows import RowError, pair_from_row
 from rmr1_lite.data.shapes import kit_row
 from rmr1_lite.data.sources import read_rows
@@ -42,6 +43,17 @@ def test_the_same_rows_come_out_of_every_kind_of_file(tmp_path, ending):
     """Texts stay texts: a reader that guesses types would make a number of 007 and nothing of NA and None."""
     raws = list(read_rows(write(tmp_path / f"x{ending}", ROWS)))
     assert [raw.values for raw in raws] == ROWS and [raw.number for raw in raws] == [1, 2]
+
+
+def test_a_hub_repository_is_read_by_datasets(tmp_path):
+    """The call that a hub id takes, on a folder laid out as a repository of the hub."""
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "train-00000-of-00002.parquet", ROWS[:1])
+    write(tmp_path / "data" / "train-00001-of-00002.parquet", ROWS[1:])
+    write(tmp_path / "data" / "test-00000-of-00001.parquet", ROWS[:1])
+    assert [raw.values for raw in sources._hub(str(tmp_path), "train")] == ROWS
+    with pytest.raises(InputError, match="could not be loaded"):
+        list(sources._hub(str(tmp_path), "validation"))
 
 
 def test_a_folder_gives_its_files_in_order_and_names_them(tmp_path):

@@ -187,7 +187,7 @@ def _pair_row(raw: Raw, found: Audit) -> Row | None:
     """A pair in any known shape. Turn counts are looked at even where they make the row unusable: they are a leak."""
     row = shape(raw.values)
     turns = (1, 1)
-    if isinstance(row, dict) and isinstance(row.get("chosen"), list) and isinstance(row.get("rejected"), list):
+    if isinstance(row, dict) and _is_turns(row.get("chosen")) and _is_turns(row.get("rejected")):
         turns = (len(row["chosen"]), len(row["rejected"]))
     try:
         pair = pair_from_row(row)
@@ -200,6 +200,10 @@ def _pair_row(raw: Raw, found: Audit) -> Row | None:
     if pair.label is None:
         return None
     return _row(raw, pair, stored="chosen" not in row, turns=turns)
+
+
+def _is_turns(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(turn, dict) for turn in value)
 
 
 def _last(turns: list[Any]) -> str:

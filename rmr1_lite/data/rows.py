@@ -89,6 +89,8 @@ def _messages(name: str, value: Any) -> list[Message]:
     remedy = 'give a string or a list of {"role": "user", "content": "..."}'
     if not isinstance(value, list) or not value:
         raise RowError(name, f"is {_kind(value)}", remedy)
+    if all(isinstance(turn, str) for turn in value):
+        raise RowError(name, f"is a list of {len(value)} texts", "give one text, or messages; one pair a row")
     for turn in value:
         if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
             raise RowError(name, "holds a turn without a text content", remedy)

@@ -166,6 +166,9 @@ def _tested(counts: Counts, first: str, second: str) -> list[Signal]:
         return []
     n, k = np.array([n for _, n, _ in held]), np.array([k for *_, k in held])
     by_chance = np.array([counts[feature][2] for feature, *_ in held]) / n
+    # what stands with one side nearly always is told even where all of that side's texts are the longer ones
+    sure = np.array([_lower(n_, max(k_, n_ - k_) / n_) >= LEAK for _, n_, k_ in held])
+    by_chance = np.where(sure, 0.5, by_chance)
     p = np.minimum(1, 2 * np.minimum(binom.cdf(k, n, by_chance), binom.sf(k - 1, n, by_chance)))
     words = {what for kind, what in counts if kind.startswith("token")}
     made = []
@@ -214,9 +217,18 @@ def _merged(found: list[Signal]) -> list[Signal]:
     kept: list[tuple[Signal, set[tuple[str, int]]]] = []
     for signal in found:
         places = {(row.file, row.number) for row in signal.rows}
-        twin = next((s for s, seen in kept if s.side == signal.side and len(places & seen) >= 0.9 * len(places | seen)), None)
+        twin = next((s for s, seen in kept if _same(s, signal, seen, places)), None)
         if twin is None:
             kept.append((signal, places))
-        elif signal.what not in twin.also:
-            twin.also.append(signal.what)
+            continue
+        twin.also += [signal.what] if signal.what not in twin.also else []
+        known = {(row.file, row.number) for row in twin.rows}
+        twin.rows += [row for row in signal.rows if (row.file, row.number) not in known]
     return [signal for signal, _ in kept]
+
+
+def _same(one: Signal, other: Signal, seen: set[tuple[str, int]], places: set[tuple[str, int]]) -> bool:
+    """The same rows but for a tenth; the lengths of one side are one finding, whatever the threshold."""
+    if one.side != other.side:
+        return False
+    return one.kind == other.kind == "length" or len(places & seen) >= 0.9 * len(places | seen)

@@ -16,6 +16,11 @@ from rmr1_lite.types import InputError, Message
 
 def render(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     """Token ids of the conversation up to where the model begins to write. Nothing is clipped."""
+    return tokenizer(rendered(tokenizer, messages), add_special_tokens=False)["input_ids"]
+
+
+def rendered(tokenizer: Any, messages: Sequence[Message]) -> str:
+    """The text that `render` turns into ids: the template's control tokens and no others."""
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
@@ -23,11 +28,10 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     extra = control_texts(tokenizer)
     turns = [{"role": m["role"], "content": without_control_tokens(m["content"], extra)} for m in messages]
     try:
-        text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        return tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
     except TemplateError as error:
         remedy = "Choose a prompt style that fits the model (the style `reasoning` has no system turn)."
         raise InputError(f"{tokenizer.name_or_path}: the chat template refuses the prompt: {error}. {remedy}") from None
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def control_texts(tokenizer: Any) -> tuple[str, ...]:
