@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from rmr1_lite import data_commands
-from rmr1_lite.config import GRPOConfig, SFTConfig, StyleName
+from rmr1_lite.config import GRPOConfig, SFTConfig, StyleName, preset_values
 from rmr1_lite.demo import DemoConfig
 from rmr1_lite.distill import DistillConfig
 from rmr1_lite.options import from_config
@@ -39,7 +39,7 @@ app.add_typer(data_commands.app, name="data")
 
 
 @app.command()
-@from_config(SFTConfig)
+@from_config(SFTConfig, presets=lambda name: preset_values("sft", name))
 def sft(config: SFTConfig) -> None:
     """Stage 1: QLoRA SFT on distilled chains. The same command resumes."""
     from rmr1_lite.sft import train_sft
@@ -49,13 +49,30 @@ def sft(config: SFTConfig) -> None:
 
 
 @app.command()
-@from_config(GRPOConfig)
+@from_config(GRPOConfig, presets=lambda name: preset_values("grpo", name))
 def grpo(config: GRPOConfig) -> None:
     """Stage 2: GRPO with the verdict-match reward. The same command resumes."""
     from rmr1_lite.grpo import train_grpo
 
     print(f"Adapter: {train_grpo(config)}")
     _curves(config.out)
+
+
+@app.command()
+def plan(
+    gpu: Annotated[str, typer.Option(help="t4, l4, a10g, rtx3090, rtx4090, a100-40, a100, h100, h200; none: the preset's")] = "",
+    model: Annotated[str, typer.Option(help="hub id, its short name, or a folder; none: the preset's")] = "",
+    preset: Annotated[str, typer.Option(help="t4-16gb, l4-24gb, paper or CARD:MODEL; none: the card's")] = "",
+    chains: Annotated[int, typer.Option(help="rows of the SFT data, where the preset takes all")] = 0,
+) -> None:
+    """What fits on a card and how long it takes, before anything is downloaded."""
+    from rmr1_lite.plan import plan as make
+    from rmr1_lite.plan import text
+
+    made = make(gpu, model, preset, chains)
+    print(text(made))
+    if not made.fits:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from rmr1_lite import presets
 from rmr1_lite.types import InputError
 
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
@@ -58,6 +59,7 @@ class SFTConfig(TrainConfig):
     batch_size: int = _doc(16, "chains per optimizer step")
     micro_batch: int = _doc(16, "chains per forward pass")
     max_length: int = _doc(768, "longest prompt + chain in tokens; longer rows are listed and left out")
+    limit: int = _doc(0, "take so many chains, drawn by the seed; 0 takes all")
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,9 @@ class GRPOConfig(TrainConfig):
 
 CONFIGS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "grpo": GRPOConfig}
 
-# stage -> preset -> what differs from the defaults above
+# stage -> preset -> what differs from the defaults above, which are nano's
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "sft": {"nano": {}},
-    "grpo": {"nano": {}},
+    stage: {"nano": {}, **{name: presets.settings(stage, name) for name in presets.names()}} for stage in CONFIGS
 }
 
 
@@ -102,6 +103,12 @@ def preset(stage: str, name: str, **changes: Any) -> Any:
     if name not in PRESETS[stage]:
         raise InputError(f"preset is {name!r}. Choose one of {', '.join(PRESETS[stage])}.")
     return changed(CONFIGS[stage](**PRESETS[stage][name]), **changes)
+
+
+def preset_values(stage: str, name: str) -> dict[str, Any]:
+    """What the preset sets; unknown names are InputErrors that list the choices."""
+    preset(stage, name)
+    return dict(PRESETS[stage][name])
 
 
 def changed(config: Any, **changes: Any) -> Any:

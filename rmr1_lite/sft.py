@@ -8,6 +8,7 @@ rate that LoRA needs. Rows are made by the same prompts and the same `render` as
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,20 @@ def train_sft(config: SFTConfig) -> Path:
         raise InputError(f"{config.model} is an adapter. SFT starts from a base: nano-base, a folder or a hub id.")
     style = check_style(loaded, config.style)
     with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)
-    rows = fitting(rows_of(read.chains, loaded.tokenizer, style), config.max_length)
+    rows = fitting(rows_of(drawn(read.chains, config), loaded.tokenizer, style), config.max_length)
     show_mask(rows[0], loaded.tokenizer)
     _train(config, run, loaded, style, rows)
     save_adapter(loaded, run.adapter, style, "sft", CARD.format(base=loaded.base, style=style))
     return run.adapter
+
+
+def drawn(chains: Sequence[Chain], config: SFTConfig) -> Sequence[Chain]:
+    """All chains, or `limit` of them drawn by the seed, in their order."""
+    if not config.limit or config.limit >= len(chains):
+        return chains
+    kept = sorted(random.Random(f"chains/{config.seed}").sample(range(len(chains)), config.limit))
+    print(f"{config.limit} of {len(chains)} chains are used (limit), drawn by seed {config.seed}.")
+    return [chains[place] for place in kept]
 
 
 def rows_of(chains: Sequence[Chain], tokenizer: Any, style: str) -> list[dict[str, Any]]:

@@ -12,9 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[1] / "rmr1_lite"
 # A module or package imports from its own floor and from below, inside functions and for type checkers too.
 FLOORS = {
-    0: ("__init__", "types", "config"),
+    0: ("__init__", "types", "config", "presets"),
     1: ("prompts", "verdict"),
-    2: ("data", "rewards", "intervals", "metrics", "calibration", "adapters"),
+    2: ("data", "rewards", "intervals", "metrics", "calibration", "adapters", "memory"),
     3: ("models", "engines", "shared_prefix", "runs", "parallel"),
     4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer", "bank")
     + ("screening", "lengths", "spending"),

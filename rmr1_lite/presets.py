@@ -1,0 +1,80 @@
+"""Settings that fit a card: `t4-16gb` and `l4-24gb` by model, and `paper`, RM-R1's own lengths on one 80 GB card.
+
+Lengths, groups and micro-batches come from the planner's formulas (`python -m rmr1_lite plan`); learning rates are ours, since
+LoRA needs larger ones than the paper's full-parameter training. None of them has run on a GPU yet.
+
+    preset name     t4-16gb, l4-24gb (their smallest model that is worth it), or CARD:MODEL like t4-16gb:qwen2.5-3b
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# short name -> (hub id, prompt style)
+MODELS: dict[str, tuple[str, str]] = {
+    "qwen2.5-1.5b": ("Qwen/Qwen2.5-1.5B-Instruct", "rubrics"),
+    "qwen2.5-3b": ("Qwen/Qwen2.5-3B-Instruct", "rubrics"),
+    "qwen2.5-7b": ("Qwen/Qwen2.5-7B-Instruct", "rubrics"),
+    "r1-distill-1.5b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "reasoning"),
+    "r1-distill-7b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "reasoning"),
+}
+DEFAULT_MODEL = {"t4-16gb": "qwen2.5-1.5b", "l4-24gb": "qwen2.5-3b"}
+CARD_GPU = {"t4-16gb": "t4", "l4-24gb": "l4", "paper": "h100"}
+
+_COMMON = {"gradient_checkpointing": True, "lora_r": 32, "lora_alpha": 64, "weight_decay": 0.0, "probe_pairs": 40}
+_SFT = {**_COMMON, "lr": 1e-4, "epochs": 1.0, "save_every": 25}
+_GRPO = {**_COMMON, "lr": 1e-5, "warmup_steps": 5, "temperature": 1.0, "beta": 0.0, "scale_rewards": "group", "save_every": 10,
+         "probe_every": 50}  # fmt: skip
+# card -> model -> (SFT length, SFT micro-batch, SFT chains, prompt, completion, groups, rollouts, GRPO micro-batch, steps)
+_SIZES: dict[str, dict[str, tuple[int, ...]]] = {
+    "t4-16gb": {
+        "qwen2.5-1.5b": (3072, 2, 4000, 2048, 768, 8, 8, 8, 80),
+        "r1-distill-1.5b": (3072, 2, 4000, 2048, 1024, 8, 8, 8, 60),
+        "qwen2.5-3b": (2560, 1, 2500, 2048, 640, 6, 8, 4, 60),
+        "qwen2.5-7b": (2048, 1, 1200, 1536, 512, 4, 6, 2, 50),
+        "r1-distill-7b": (2048, 1, 1200, 1536, 768, 4, 6, 2, 40),
+    },
+    "l4-24gb": {
+        "qwen2.5-1.5b": (4096, 2, 8700, 3072, 1024, 8, 8, 8, 150),
+        "r1-distill-1.5b": (4096, 2, 8700, 3072, 1536, 8, 8, 8, 100),
+        "qwen2.5-3b": (4096, 2, 5000, 3072, 1024, 6, 8, 8, 100),
+        "qwen2.5-7b": (4096, 1, 2500, 2048, 768, 4, 8, 4, 60),
+        "r1-distill-7b": (4096, 1, 2500, 2048, 1024, 4, 8, 4, 50),
+    },
+}
+
+
+def names() -> list[str]:
+    """Every preset name but nano."""
+    return [*_SIZES, *(f"{card}:{model}" for card, models in _SIZES.items() for model in models), "paper"]
+
+
+def settings(stage: str, name: str) -> dict[str, Any]:
+    """What differs from the config's defaults; KeyError for an unknown name."""
+    if name == "paper":
+        return _paper(stage)
+    card, _, model = name.partition(":")
+    model = model or DEFAULT_MODEL[card]
+    length, micro, chains, prompt, completion, groups, rollouts, grpo_micro, steps = _SIZES[card][model]
+    style = MODELS[model][1]
+    if stage == "sft":
+        return {**_SFT, "model": MODELS[model][0], "style": style, "max_length": length, "micro_batch": micro, "batch_size": 16,
+                "limit": chains, "max_new_tokens": completion}  # fmt: skip
+    # the reasoning family is not distilled first: the paper trains it by RL alone
+    start = {"model": MODELS[model][0]} if style == "reasoning" else {}
+    return {**_GRPO, **start, "style": style, "max_prompt_tokens": prompt, "max_new_tokens": completion, "groups": groups,
+            "rollouts": rollouts, "micro_batch": grpo_micro, "steps": steps}  # fmt: skip
+
+
+def _paper(stage: str) -> dict[str, Any]:
+    """RM-R1's lengths, group, KL, clipping and temperature as published (7B); rank and learning rates are LoRA's, so ours.
+
+    A step holds 1,024 prompts in the paper (8 updates of 128); one card takes 16.
+    """
+    model = MODELS["qwen2.5-7b"][0]
+    if stage == "sft":
+        return {**_SFT, "model": model, "style": "rubrics", "max_length": 12288, "batch_size": 128, "micro_batch": 1,
+                "lora_r": 64, "lora_alpha": 128, "max_new_tokens": 8192}  # fmt: skip
+    return {**_GRPO, "style": "rubrics", "max_prompt_tokens": 4096, "max_new_tokens": 8192, "groups": 16, "rollouts": 7,
+            "micro_batch": 1, "beta": 1e-3, "epsilon": 0.2, "loss_type": "grpo", "lora_r": 64, "lora_alpha": 128,
+            "steps": 500}  # fmt: skip
