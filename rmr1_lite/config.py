@@ -35,6 +35,7 @@ class TrainConfig:
     adam_beta1: float = _doc(0.9, "AdamW beta 1")
     adam_beta2: float = _doc(0.95, "AdamW beta 2")
     max_grad_norm: float = _doc(1.0, "gradient clipping")
+    backend: Literal["auto", "unsloth", "transformers"] = _doc("auto", "auto: Unsloth where there is a card for it")
     four_bit: bool = _doc(True, "base weights in NF4 (QLoRA); off: as stored")
     lora_r: int = _doc(16, "LoRA rank of a new adapter")
     lora_alpha: int = _doc(32, "LoRA alpha of a new adapter")

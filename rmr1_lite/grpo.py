@@ -16,16 +16,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.backend import keep_groups_together, prompts_were_shared, start
 from rmr1_lite.config import GRPOConfig, check
 from rmr1_lite.data.files import read_pairs
 from rmr1_lite.engines.render import control_texts, end_ids, opens_thought, render
-from rmr1_lite.models import Loaded, check_style, load, save_adapter, with_new_lora
+from rmr1_lite.models import Loaded, Training, check_style, load, save_adapter, with_new_lora
 from rmr1_lite.prompts import messages, shown, without_control_tokens
 from rmr1_lite.rollouts import RolloutWatch
 from rmr1_lite.runs import Run, begin
 from rmr1_lite.screening import failed
 from rmr1_lite.types import ORDERS, InputError, Order, Pair, TrainingStopped
 
+KL_AT_START = 1e-3  # what rounding may give
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear"}  # ours -> transformers'
 CARD = """---
 library_name: peft
@@ -47,7 +49,9 @@ def train_grpo(config: GRPOConfig) -> Path:
     if run.finished:
         print(f"{run.adapter} is there already: nothing to do.")
         return run.adapter
-    loaded = load(config.model, config.four_bit, trainable=True)
+    backend = start(config.backend, config.out)
+    training = Training(backend, config.max_prompt_tokens + config.max_new_tokens, config.gradient_checkpointing, config.seed)
+    loaded = load(config.model, config.four_bit, trainable=True, training=training)
     style = check_style(loaded, config.style)
     if loaded.adapter is None:
         print(f"{config.model} is a base: a cold start, with a new adapter.")
@@ -152,27 +156,62 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
     probe = probe_of(loaded, style, probe_pairs(config), config)
     watch = Watch(run, "GRPO", "probe", checked_start(probe, config, run), config.probe_every, seen.figures,
                   [TruncationStop(config.max_truncated)])  # fmt: skip
-    made = trainer_class(config, loaded.model)
+    made = trainer_class(config, loaded)
     trainer = built(lambda: made(
         model=loaded.model, args=trl.GRPOConfig(**arguments(config)), train_dataset=Dataset.from_list(rows),
         reward_funcs=trl_reward(loaded.tokenizer, ends, seen.see), processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],
     ), loaded.model, run)  # fmt: skip
+    watch.stops = [*watch.stops, kl_start(trainer, run)]
     train(trainer, run, watch)
+    if loaded.backend and loaded.backend.unsloth:
+        shared = prompts_were_shared(trainer.accelerator.unwrap_model(trainer.model))
+        print(f"Unsloth's shared prompts: {'were used' if shared else 'were not used'}.")
 
 
-def trainer_class(config: GRPOConfig, model: Any) -> Any:
+def kl_start(trainer: Any, run: Run) -> Any:
+    """After the first step of a fresh run: the KL to the starting policy must be 0 there. If it is not, the reference is
+    another policy than the SFT one, and the run goes on without the KL term, and says so."""
+
+    def look(row: dict[str, Any]) -> None:
+        if row["step"] == 1 and run.step == 0 and trainer.beta > 0 and abs(row.get("kl", 0.0)) > KL_AT_START:
+            print(f"Step 1: the KL to the starting policy is {row['kl']:.4f}, not 0: its reference is another policy. "
+                  "beta is 0 from here on.")  # fmt: skip
+            trainer.beta = 0.0
+
+    return look
+
+
+def trainer_class(config: GRPOConfig, loaded: Loaded) -> Any:
     """The trainer that computes each prompt once per group where that is right for the model, else TRL's, and says so."""
     import trl
 
     from rmr1_lite.group_trainer import shared_prefix_trainer
     from rmr1_lite.shared_prefix import supported
 
+    model = loaded.model
+    if loaded.backend and loaded.backend.unsloth:  # its own kernels share prompts
+        if config.beta > 0:
+            with_reference(model)
+        keep_groups_together()
+        return trl.GRPOTrainer
     if config.shared_prefix and supported(model) and not config.gradient_checkpointing:
         return shared_prefix_trainer()
     if config.shared_prefix:
         print("Prompts are not shared within groups: untested for this architecture, or gradient checkpointing is on.")
     return trl.GRPOTrainer
+
+
+def with_reference(model: Any) -> None:
+    """A frozen copy of the adapter called "ref": the KL is taken to it. TRL makes one by itself; Unsloth leaves that out and
+    would take the base for the reference."""
+    model.add_adapter("ref", model.peft_config["default"])
+    held = dict(model.named_parameters())
+    for name, parameter in held.items():
+        if ".ref." in name:
+            parameter.data.copy_(held[name.replace(".ref.", ".default.")].data)
+            parameter.requires_grad_(False)
+    model.set_adapter("default")
 
 
 class TruncationStop:

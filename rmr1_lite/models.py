@@ -12,34 +12,55 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.adapters import NANO, AdapterInfo, fingerprint, is_adapter, read_adapter, resolve, write_info
+from rmr1_lite.backend import Backend, check_fp16, choose, this_machine
 from rmr1_lite.types import InputError
 
+HALVES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # ours -> torch's
 # every linear layer of the decoder, as QLoRA does; the paper trains all parameters
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass
 class Loaded:
-    """A model with its tokenizer. style: prompt style, None when unknown. adapter: the folder it came from, or None."""
+    """A model with its tokenizer. style: prompt style, None when unknown. adapter: the folder it came from, or None.
+
+    backend: what it was loaded with; its LoRA is made and patched the same way.
+    """
 
     model: Any
     tokenizer: Any
     style: str | None
     base: str
     adapter: Path | None = None
+    backend: Backend | None = None
+    checkpointing: bool = False
 
 
-def load(spec: str, four_bit: bool = True, trainable: bool = False) -> Loaded:
+@dataclass(frozen=True)
+class Training:
+    """What a backend has to know when it loads a model to be trained. length: of the longest row in tokens."""
+
+    backend: Backend
+    length: int
+    checkpointing: bool
+    seed: int
+
+
+def load(spec: str, four_bit: bool = True, trainable: bool = False, training: Training | None = None) -> Loaded:
     """Load what `spec` names: nano, nano-sft, nano-base, a folder (adapter or model) or a hub id.
 
-    trainable: the adapter's tensors get gradients. Raises InputError for what cannot work, before anything slow.
+    trainable: the adapter's tensors get gradients. training: by which backend, and for which lengths; without it
+    transformers + PEFT. Raises InputError for what cannot work, before anything slow.
     """
     folder = resolve(spec)
     if folder is None or not is_adapter(folder):
         tokenizer = _tokenizer(spec if folder is None else str(folder))
-        return Loaded(_base(spec, four_bit), tokenizer, _style_of_base(spec), spec)
-    info = read_adapter(folder)
-    return _with_adapter(folder, info, four_bit, trainable)
+        made = Loaded(_base(spec, four_bit, training), tokenizer, _style_of_base(spec), spec)
+    else:
+        made = _with_adapter(folder, read_adapter(folder), four_bit, trainable, training)
+    if training:
+        made.backend, made.checkpointing = training.backend, training.checkpointing
+    return made
 
 
 def load_tokenizer(spec: str) -> Any:
@@ -53,6 +74,8 @@ def load_tokenizer(spec: str) -> Any:
 
 def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int) -> Loaded:
     """A fresh LoRA on every linear layer; its first output equals the base's (B starts at zero)."""
+    if loaded.backend and loaded.backend.unsloth:
+        return _with_unsloth_lora(loaded, r, alpha, dropout, seed)
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -60,6 +83,17 @@ def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int)
     config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LORA_TARGETS),
                         bias="none", task_type="CAUSAL_LM")  # fmt: skip
     loaded.model = get_peft_model(_for_training(loaded.model), config)
+    return loaded
+
+
+def _with_unsloth_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int) -> Loaded:
+    """The same LoRA, made by Unsloth so that its kernels know it."""
+    from unsloth import FastLanguageModel
+
+    loaded.model = FastLanguageModel.get_peft_model(
+        loaded.model, r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LORA_TARGETS), bias="none",
+        use_gradient_checkpointing="unsloth" if loaded.checkpointing else False, random_state=seed, use_rslora=False,
+    )  # fmt: skip
     return loaded
 
 
@@ -91,22 +125,30 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _with_adapter(folder: Path, info: AdapterInfo, four_bit: bool, trainable: bool) -> Loaded:
+def _with_adapter(folder: Path, info: AdapterInfo, four_bit: bool, trainable: bool, training: Training | None) -> Loaded:
     from peft import PeftModel
 
-    base = _base(info.base, four_bit)
+    base = _base(info.base, four_bit, training)
     model = PeftModel.from_pretrained(_for_training(base) if trainable else base, str(folder), is_trainable=trainable)
+    if training and training.backend.unsloth:
+        from unsloth import FastLanguageModel
+
+        model = FastLanguageModel.patch_peft_model(model, "unsloth" if training.checkpointing else False)
     has_tokenizer = (folder / "tokenizer_config.json").exists()
     tokenizer = _tokenizer(str(folder) if has_tokenizer else str(resolve(info.base) or info.base))
     return Loaded(model, tokenizer, info.style or None, info.base, folder)
 
 
-def _base(spec: str, four_bit: bool) -> Any:
+def _base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+    if training:
+        _check_half(spec, training.backend)
+    if training and training.backend.unsloth:
+        return _unsloth_base(spec, four_bit, training)
     where = device()
-    dtype = torch.float32 if where == "cpu" else torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    dtype = getattr(torch, HALVES[half_type()])
     quantise = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
                                   bnb_4bit_compute_dtype=dtype) if four_bit else None  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(
@@ -118,6 +160,34 @@ def _base(spec: str, four_bit: bool) -> Any:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return model
+
+
+def _unsloth_base(spec: str, four_bit: bool, training: Training) -> Any:
+    """The base as Unsloth loads it: its kernels, its checkpointing. Not yet run on a GPU.
+
+    use_exact_model_name: otherwise a name it knows is replaced by a pre-quantised copy, which is another base.
+    """
+    import torch
+    from unsloth import FastLanguageModel
+
+    model, _ = FastLanguageModel.from_pretrained(
+        model_name=_place(spec), max_seq_length=training.length, dtype=getattr(torch, HALVES[training.backend.half]),
+        load_in_4bit=four_bit, fast_inference=False, use_exact_model_name=True, random_state=training.seed,
+        use_gradient_checkpointing="unsloth" if training.checkpointing else False, trust_remote_code=False,
+    )  # fmt: skip
+    return model
+
+
+def _check_half(spec: str, backend: Backend) -> None:
+    from transformers import AutoConfig
+
+    check_fp16(AutoConfig.from_pretrained(_place(spec), trust_remote_code=False).model_type, backend)
+
+
+def half_type() -> str:
+    """bf16 from the Ampere generation on, fp16 on older cards (torch calls bf16 supported there, but emulates it), fp32
+    without a card."""
+    return choose("transformers", this_machine()).half
 
 
 def _tokenizer(spec: str) -> Any:

@@ -25,21 +25,22 @@ _COMMON = {"gradient_checkpointing": True, "lora_r": 32, "lora_alpha": 64, "weig
 _SFT = {**_COMMON, "lr": 1e-4, "epochs": 1.0, "save_every": 25}
 _GRPO = {**_COMMON, "lr": 1e-5, "warmup_steps": 5, "temperature": 1.0, "beta": 0.0, "scale_rewards": "group",
          "lr_schedule": "constant", "screen_pairs": 0, "save_every": 10, "probe_every": 50}  # fmt: skip
+# A micro-batch of GRPO is one whole group, so that its prompt can be computed once.
 # card -> model -> (SFT length, SFT micro-batch, SFT chains, prompt, completion, groups, rollouts, GRPO micro-batch, steps)
 _SIZES: dict[str, dict[str, tuple[int, ...]]] = {
     "t4-16gb": {
         "qwen2.5-1.5b": (3072, 2, 4000, 2048, 768, 8, 8, 8, 80),
         "r1-distill-1.5b": (3072, 2, 4000, 2048, 1024, 8, 8, 8, 60),
-        "qwen2.5-3b": (2560, 1, 2500, 2048, 640, 6, 8, 4, 60),
-        "qwen2.5-7b": (2048, 1, 1200, 1536, 512, 4, 6, 2, 50),
-        "r1-distill-7b": (2048, 1, 1200, 1536, 768, 4, 6, 2, 40),
+        "qwen2.5-3b": (2560, 1, 2500, 2048, 640, 6, 8, 8, 60),
+        "qwen2.5-7b": (2048, 1, 1200, 1536, 512, 4, 6, 6, 50),
+        "r1-distill-7b": (2048, 1, 1200, 1536, 768, 4, 6, 6, 40),
     },
     "l4-24gb": {
         "qwen2.5-1.5b": (4096, 2, 8700, 3072, 1024, 8, 8, 8, 150),
         "r1-distill-1.5b": (4096, 2, 8700, 3072, 1536, 8, 8, 8, 100),
         "qwen2.5-3b": (4096, 2, 5000, 3072, 1024, 6, 8, 8, 100),
-        "qwen2.5-7b": (4096, 1, 2500, 2048, 768, 4, 8, 4, 60),
-        "r1-distill-7b": (4096, 1, 2500, 2048, 1024, 4, 8, 4, 50),
+        "qwen2.5-7b": (4096, 1, 2500, 2048, 768, 4, 8, 8, 60),
+        "r1-distill-7b": (4096, 1, 2500, 2048, 1024, 4, 8, 8, 50),
     },
 }
 
@@ -76,5 +77,5 @@ def _paper(stage: str) -> dict[str, Any]:
         return {**_SFT, "model": model, "style": "rubrics", "max_length": 12288, "batch_size": 128, "micro_batch": 1,
                 "lora_r": 64, "lora_alpha": 128, "max_new_tokens": 8192}  # fmt: skip
     return {**_GRPO, "style": "rubrics", "max_prompt_tokens": 4096, "max_new_tokens": 8192, "groups": 16, "rollouts": 7,
-            "micro_batch": 1, "beta": 1e-3, "epsilon": 0.2, "loss_type": "grpo", "lora_r": 64, "lora_alpha": 128,
+            "micro_batch": 7, "beta": 1e-3, "epsilon": 0.2, "loss_type": "grpo", "lora_r": 64, "lora_alpha": 128,
             "steps": 500}  # fmt: skip

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.backend import start
 from rmr1_lite.config import SFTConfig, check
 from rmr1_lite.data.chains import Chain, read_chains
 from rmr1_lite.engines.render import render
-from rmr1_lite.models import Loaded, check_style, load, save_adapter, with_new_lora
+from rmr1_lite.models import Loaded, Training, check_style, load, save_adapter, with_new_lora
 from rmr1_lite.prompts import messages, shown
 from rmr1_lite.runs import Run, begin
 from rmr1_lite.types import InputError
@@ -40,7 +41,9 @@ def train_sft(config: SFTConfig) -> Path:
     if run.finished:
         print(f"{run.adapter} is there already: nothing to do.")
         return run.adapter
-    loaded = load(config.model, config.four_bit)
+    backend = start(config.backend, config.out)
+    training = Training(backend, config.max_length, config.gradient_checkpointing, config.seed)
+    loaded = load(config.model, config.four_bit, training=training)
     if loaded.adapter is not None:
         raise InputError(f"{config.model} is an adapter. SFT starts from a base: nano-base, a folder or a hub id.")
     style = check_style(loaded, config.style)
@@ -100,11 +103,13 @@ def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[d
 
     from rmr1_lite.trainers import Watch, built, callback, common_arguments, probe_of, probe_pairs, train
 
+    # Unsloth has its own chunked loss, and TRL's would take the place of its forward pass
+    loss = "nll" if loaded.backend and loaded.backend.unsloth else "chunked_nll"
     arguments = trl.SFTConfig(**common_arguments(
         config, num_train_epochs=config.epochs, per_device_train_batch_size=config.micro_batch,
         gradient_accumulation_steps=config.batch_size // config.micro_batch, lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": 0.1}, max_length=None, packing=False, completion_only_loss=True,
-        assistant_only_loss=False, loss_type="chunked_nll", eos_token=None,
+        assistant_only_loss=False, loss_type=loss, eos_token=None, padding_free=False,
     ))  # fmt: skip
     data = Dataset.from_list([{k: row[k] for k in ("input_ids", "completion_mask")} for row in rows])
     probe = probe_of(loaded, style, probe_pairs(config), config)

@@ -17,7 +17,7 @@ from rmr1_lite.engines.base import Sampling
 from rmr1_lite.engines.local import LocalEngine
 from rmr1_lite.judge import Judge
 from rmr1_lite.metrics import score
-from rmr1_lite.models import Loaded, device
+from rmr1_lite.models import Loaded, device, half_type
 from rmr1_lite.runs import Run, append_row, mark_complete
 from rmr1_lite.types import InputError, Pair, TrainingStopped
 
@@ -27,7 +27,7 @@ PROBE_FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "unparsed")
 def common_arguments(config: TrainConfig, **more: Any) -> dict[str, Any]:
     """Arguments that transformers' Trainer takes for either stage; everything explicit, nothing left to a default."""
     cuda = device() == "cuda"
-    half = _half() if cuda else None
+    half = half_type()
     return {
         "output_dir": config.out, "seed": config.seed, "data_seed": config.seed, "learning_rate": config.lr,
         "warmup_steps": config.warmup_steps, "weight_decay": config.weight_decay, "adam_beta1": config.adam_beta1,
@@ -39,12 +39,6 @@ def common_arguments(config: TrainConfig, **more: Any) -> dict[str, Any]:
         "report_to": [] if config.report_to == "none" else [config.report_to], "dataloader_num_workers": 0,
         "dataloader_pin_memory": cuda, "max_steps": -1, **more,
     }  # fmt: skip
-
-
-def _half() -> str:
-    import torch
-
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
 
 
 @dataclass

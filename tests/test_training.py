@@ -27,7 +27,8 @@ def sft_config(base: Path, data: Path, out: Path, **changes) -> SFTConfig:
 
 def grpo_config(model: Path, data: Path, out: Path, **changes) -> GRPOConfig:
     return GRPOConfig(**{"model": str(model), "pairs": str(data / "train.jsonl"), "out": str(out), "steps": 3, "groups": 4,
-                         "rollouts": 4, "micro_batch": 16, "probe": str(data / "validation.jsonl"), "probe_every": 2,
+                         "screen_pairs": 0, "rollouts": 4, "micro_batch": 16,
+                         "probe": str(data / "validation.jsonl"), "probe_every": 2,
                          "max_truncated": 1.0, **SMALL, **changes})  # fmt: skip
 
 
@@ -164,7 +165,7 @@ def test_the_trainer_shares_prompts_only_where_that_is_right(sft_run, shared, ch
     from rmr1_lite.models import load
 
     config = GRPOConfig(shared_prefix=shared, gradient_checkpointing=checkpointing)
-    assert trainer_class(config, load(str(sft_run / "adapter")).model).__name__ == name
+    assert trainer_class(config, load(str(sft_run / "adapter"))).__name__ == name
     assert ("not shared" in capsys.readouterr().out) == (shared and checkpointing)
 
 

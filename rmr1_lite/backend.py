@@ -1,0 +1,147 @@
+"""Who computes: Unsloth on a GPU that it supports, else transformers + PEFT + bitsandbytes. Chosen before anything is imported.
+
+Unsloth patches transformers, PEFT and TRL when it is imported and needs a GPU for that, so the choice comes first and holds
+for the process. Both backends are told every setting and train the same thing; what they differ in is told here.
+
+    backend = start("auto", folder)      # prints one line: what was chosen and why
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.types import InputError
+
+# what has been run together; others may work
+TESTED = {"transformers": "5.17.0", "trl": "1.14.2", "peft": "0.21.2", "bitsandbytes": "0.50.2", "datasets": "4.8.5",
+          "unsloth": "2026.10.7", "unsloth_zoo": "2026.10.7"}  # fmt: skip
+LEAST_CAPABILITY, BF16_CAPABILITY = (7, 0), (8, 0)
+# model types whose activations leave fp16's range, by Unsloth's own list
+NOT_IN_FP16 = ("gemma3", "gemma3_text", "gemma3n", "gemma4", "gemma4_text", "glm4_moe", "glm4_moe_lite", "gpt_oss", "qwen3_5",
+               "qwen3_moe")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Backend:
+    """name: "unsloth" or "transformers". half: "bf16", "fp16", or "fp32" where there is no GPU."""
+
+    name: str
+    half: str
+    device: str
+    why: str
+
+    @property
+    def unsloth(self) -> bool:
+        return self.name == "unsloth"
+
+    def line(self) -> str:
+        """One line at the start of a run."""
+        return f"Backend: {self.name}, {self.half}, on {self.device} ({self.why})"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the choice depends on. capability: of the CUDA card, None without one."""
+
+    card: str = ""
+    capability: tuple[int, int] | None = None
+    has_unsloth: bool = False
+
+
+def choose(asked: str, machine: Machine) -> Backend:
+    """The backend for `asked` (auto, unsloth, transformers) on a machine. Raises InputError for what cannot work."""
+    if asked not in ("auto", "unsloth", "transformers"):
+        raise InputError(f"backend is {asked!r}. Choose auto, unsloth or transformers.")
+    if machine.capability is None:
+        if asked == "unsloth":
+            raise InputError("Unsloth needs a CUDA card and there is none. Choose --backend transformers, or a GPU runtime.")
+        return Backend("transformers", "fp32", "CPU", "no CUDA card")
+    half = "bf16" if machine.capability >= BF16_CAPABILITY else "fp16"
+    old = machine.capability < LEAST_CAPABILITY
+    if asked == "unsloth" and (old or not machine.has_unsloth):
+        reason = "is too old for it" if old else "has no unsloth installed (see requirements-gpu.txt)"
+        raise InputError(f"Unsloth was asked for, but this machine ({machine.card}) {reason}. Choose --backend transformers.")
+    if asked == "transformers" or old or not machine.has_unsloth:
+        why = "asked for" if asked == "transformers" else "too old for Unsloth" if old else "unsloth is not installed"
+        return Backend("transformers", half, machine.card, why)
+    return Backend("unsloth", half, machine.card, "a CUDA card and unsloth are there")
+
+
+def this_machine() -> Machine:
+    """Looked up without importing anything that Unsloth would have to patch."""
+    import torch
+
+    has_unsloth = find_spec("unsloth") is not None
+    if not torch.cuda.is_available():
+        return Machine(has_unsloth=has_unsloth)
+    return Machine(torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0), has_unsloth)
+
+
+def start(asked: str = "auto", folder: str | Path = ".") -> Backend:
+    """Choose, say so, and import Unsloth first if it is to be used. folder: where its compiled kernels go."""
+    backend = choose(asked, this_machine())
+    print(backend.line())
+    for text in untested(installed()):
+        print(f"Note: {text}")
+    if backend.unsloth:
+        _import_unsloth(Path(folder))
+    return backend
+
+
+def _import_unsloth(folder: Path) -> None:
+    """Its settings are read when it is imported. It sends no statistics from here."""
+    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(folder.resolve() / "unsloth_compiled_cache"))
+    late = [name for name in ("trl", "peft", "transformers") if name in sys.modules]
+    if late and "unsloth" not in sys.modules:
+        print(f"Note: {', '.join(late)} was imported before Unsloth, so some of its kernels stay off. Restart to have them all.")
+    import unsloth  # noqa: F401
+    from trl import GRPOConfig
+
+    if not hasattr(GRPOConfig, "unsloth_num_chunks"):
+        raise InputError("Unsloth could not patch TRL (its warning stands above). Install the versions of requirements-gpu.txt, "
+                         "or choose --backend transformers.")  # fmt: skip
+
+
+def installed() -> dict[str, str]:
+    """Versions of what TESTED names, where it is installed."""
+    found = {}
+    for name in TESTED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def untested(versions: dict[str, str]) -> list[str]:
+    """One line for every package whose version has not been run with the others."""
+    return [f"{name} {now} has not been tested here; {TESTED[name]} has" for name, now in versions.items() if now != TESTED[name]]
+
+
+def check_fp16(model_type: str, backend: Backend) -> None:
+    """Refuse models that overflow in fp16, before they are downloaded as a whole."""
+    if backend.half == "fp16" and model_type in NOT_IN_FP16:
+        raise InputError(f"Models of type {model_type} overflow in fp16, and {backend.device} has no bf16. Choose a Qwen2.5 or "
+                         "Llama model, or a card from the Ampere generation on (A10G, L4, A100, ...).")  # fmt: skip
+
+
+def keep_groups_together() -> None:
+    """Unsloth shares the prompt of consecutive rows; TRL shuffles the scored rows, which would switch that off unseen.
+
+    Advantages are worked out before the shuffle and every row of a step is used, so its order does not matter.
+    """
+    module: Any = sys.modules.get("UnslothGRPOTrainer")
+    if module is not None and hasattr(module, "shuffle_sequence_dict"):
+        module.shuffle_sequence_dict = lambda rows: rows
+
+
+def prompts_were_shared(model: Any) -> bool:
+    """Whether Unsloth verified its shared-prefix pass on this model, and so used it at least once."""
+    return bool(getattr(model, "_unsloth_prefix_grouper_grad_verified", None))

@@ -1,0 +1,105 @@
+"""The choice of the backend by machine, and what makes both of them train the same thing. No GPU is needed to test the choice."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from rmr1_lite.backend import NOT_IN_FP16, TESTED, Backend, Machine, check_fp16, choose, installed, untested
+from rmr1_lite.runs import Run
+from rmr1_lite.types import InputError
+
+T4, L4, P100 = ("Tesla T4", (7, 5)), ("L4", (8, 9)), ("Tesla P100", (6, 0))
+CHOICES = [
+    ("auto", Machine(), "transformers", "fp32", "no card"),
+    ("auto", Machine(has_unsloth=True), "transformers", "fp32", "unsloth without a card does not even import"),
+    ("auto", Machine(*T4, True), "unsloth", "fp16", "a T4 has no bf16"),
+    ("auto", Machine(*L4, True), "unsloth", "bf16", "Ampere or later"),
+    ("auto", Machine(*L4, False), "transformers", "bf16", "unsloth is not installed"),
+    ("auto", Machine(*P100, True), "transformers", "fp16", "too old for Unsloth"),
+    ("transformers", Machine(*L4, True), "transformers", "bf16", "asked for"),
+    ("unsloth", Machine(*L4, True), "unsloth", "bf16", "asked for, and there"),
+]
+
+
+@pytest.mark.parametrize(("asked", "machine", "name", "half", "reason"), CHOICES, ids=[row[-1] for row in CHOICES])
+def test_the_backend_follows_from_the_machine(asked, machine, name, half, reason):
+    made = choose(asked, machine)
+    assert (made.name, made.half) == (name, half) and made.line().count("\n") == 0
+
+
+REFUSED = [
+    ("unsloth", Machine(has_unsloth=True), "needs a CUDA card", "no card"),
+    ("unsloth", Machine(*P100, True), "too old", "too old a card"),
+    ("unsloth", Machine(*L4, False), "requirements-gpu.txt", "not installed"),
+    ("vllm", Machine(), "Choose auto, unsloth or transformers", "unknown"),
+]
+
+
+@pytest.mark.parametrize(("asked", "machine", "said", "reason"), REFUSED, ids=[row[-1] for row in REFUSED])
+def test_what_cannot_work_is_said_before_anything_is_loaded(asked, machine, said, reason):
+    with pytest.raises(InputError, match=said):
+        choose(asked, machine)
+
+
+def test_models_that_overflow_are_refused_in_fp16_alone():
+    fp16, bf16 = Backend("unsloth", "fp16", "Tesla T4", ""), Backend("unsloth", "bf16", "L4", "")
+    with pytest.raises(InputError, match="overflow in fp16"):
+        check_fp16(NOT_IN_FP16[0], fp16)
+    check_fp16(NOT_IN_FP16[0], bf16)
+    check_fp16("qwen2", fp16)
+
+
+def test_versions_are_those_of_the_requirements():
+    """The matrix that is said to be tested is the one that is installed, and the one that the requirements name."""
+    from pathlib import Path
+
+    root = Path(__file__).parents[1]
+    pins = dict(line.split("==") for name in ("requirements.txt", "requirements-gpu.txt")
+                for line in (root / name).read_text().splitlines() if "==" in line)  # fmt: skip
+    assert {name: pins[name] for name in TESTED} == TESTED
+    assert untested(installed()) == [] and untested({"trl": "1.15.0"}) == ["trl 1.15.0 has not been tested here; 1.14.2 has"]
+
+
+KL = [
+    (1, 0, 0.04, 0.2, 0.0, "the reference is another policy: go on without"),
+    (1, 0, 0.04, 0.0, 0.04, "it is the starting policy"),
+    (1, 0, 0.04, 5e-4, 0.04, "rounding"),
+    (2, 0, 0.04, 0.2, 0.04, "later it may well differ"),
+    (1, 50, 0.04, 0.2, 0.04, "a resumed run does not start"),
+    (1, 0, 0.0, 0.2, 0.0, "no KL term anyway"),
+]
+
+
+@pytest.mark.parametrize(("step", "resumed", "beta", "kl", "after", "reason"), KL, ids=[row[-1] for row in KL])
+def test_a_kl_that_does_not_start_at_zero_is_switched_off(tmp_path, capsys, step, resumed, beta, kl, after, reason):
+    from rmr1_lite.grpo import kl_start
+
+    trainer = SimpleNamespace(beta=beta)
+    run = Run(tmp_path, tmp_path / f"checkpoint-{resumed}" if resumed else None, False)
+    kl_start(trainer, run)({"step": step, "kl": kl})
+    assert trainer.beta == after and bool(capsys.readouterr().out) == (after != beta)
+
+
+def test_the_reference_is_the_adapter_as_it_stands_and_stays_so():
+    """For Unsloth, which would take the base: "ref" gives what the policy gave when it was made, whatever is trained after."""
+    import torch
+
+    from rmr1_lite.grpo import with_reference
+    from rmr1_lite.models import load
+
+    model = load("nano", trainable=True).model.eval()
+    ids = torch.arange(40).reshape(2, 20)
+    with torch.no_grad():
+        before = model(ids).logits
+        with_reference(model)
+        assert torch.equal(model(ids).logits, before), "the policy is untouched"
+        for name, parameter in model.named_parameters():
+            if ".default." in name and "lora_B" in name:
+                parameter.add_(0.1)
+        changed = model(ids).logits
+        model.set_adapter("ref")
+        assert torch.equal(model(ids).logits, before) and not torch.equal(changed, before)
+    model.set_adapter("default")
+    assert not any(p.requires_grad for n, p in model.named_parameters() if ".ref." in n)
