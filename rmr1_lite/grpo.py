@@ -155,7 +155,7 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
     seen = RolloutWatch(config.rollouts)
     probe = probe_of(loaded, style, probe_pairs(config), config)
     watch = Watch(run, "GRPO", "probe", checked_start(probe, config, run), config.probe_every, seen.figures,
-                  [TruncationStop(config.max_truncated)])  # fmt: skip
+                  [TruncationStop(config.max_truncated)], config.save_minutes)  # fmt: skip
     made = trainer_class(config, loaded)
     trainer = built(lambda: made(
         model=loaded.model, args=trl.GRPOConfig(**arguments(config)), train_dataset=Dataset.from_list(rows),

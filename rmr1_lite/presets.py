@@ -21,7 +21,8 @@ MODELS: dict[str, tuple[str, str]] = {
 DEFAULT_MODEL = {"t4-16gb": "qwen2.5-1.5b", "l4-24gb": "qwen2.5-3b"}
 CARD_GPU = {"t4-16gb": "t4", "l4-24gb": "l4", "paper": "h100"}
 
-_COMMON = {"gradient_checkpointing": True, "lora_r": 32, "lora_alpha": 64, "weight_decay": 0.0, "probe_pairs": 40}
+_COMMON = {"gradient_checkpointing": True, "lora_r": 32, "lora_alpha": 64, "weight_decay": 0.0, "probe_pairs": 40,
+           "save_minutes": 10.0}  # fmt: skip
 _SFT = {**_COMMON, "lr": 1e-4, "epochs": 1.0, "save_every": 25}
 _GRPO = {**_COMMON, "lr": 1e-5, "warmup_steps": 5, "temperature": 1.0, "beta": 0.0, "scale_rewards": "group",
          "lr_schedule": "constant", "screen_pairs": 0, "save_every": 10, "probe_every": 50}  # fmt: skip

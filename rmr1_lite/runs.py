@@ -25,7 +25,7 @@ from rmr1_lite.types import InputError
 MARK = "complete.json"
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
 # may differ between the first start and a resume: they do not change what is trained
-FREE = ("report_to", "out")
+FREE = ("report_to", "out", "save_minutes")
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,17 @@ def begin(config: TrainConfig, stage: str, data: str) -> Run:
     return run
 
 
-def mark_complete(checkpoint: Path) -> None:
-    """Say that everything of a checkpoint is on disk. Called after the last of its files was written."""
-    write_json(checkpoint / MARK, {"step": _step(checkpoint)})
+def mark_complete(checkpoint: Path, policy: list[float] | None = None) -> None:
+    """Say that everything of a checkpoint is on disk. Called after the last of its files was written.
+
+    policy: what the policy said of a fixed text, to be said again after a resume.
+    """
+    write_json(checkpoint / MARK, {"step": _step(checkpoint), "policy": policy})
+
+
+def marked_policy(checkpoint: Path) -> list[float] | None:
+    """What `mark_complete` was given."""
+    return json.loads((checkpoint / MARK).read_text()).get("policy")
 
 
 def append_row(folder: Path, row: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[d
     ))  # fmt: skip
     data = Dataset.from_list([{k: row[k] for k in ("input_ids", "completion_mask")} for row in rows])
     probe = probe_of(loaded, style, probe_pairs(config), config)
-    watch = Watch(run, "SFT", "eval", probe, config.probe_every)
+    watch = Watch(run, "SFT", "eval", probe, config.probe_every, save_minutes=config.save_minutes)
     trainer = built(lambda: trl.SFTTrainer(
         model=loaded.model, args=arguments, train_dataset=data, processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],

@@ -6,6 +6,7 @@ TRL and transformers print nothing here: one progress bar with loss and ETA, one
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +19,10 @@ from rmr1_lite.engines.local import LocalEngine
 from rmr1_lite.judge import Judge
 from rmr1_lite.metrics import score
 from rmr1_lite.models import Loaded, device, half_type
-from rmr1_lite.runs import Run, append_row, mark_complete
+from rmr1_lite.runs import Run, append_row, mark_complete, marked_policy
 from rmr1_lite.types import InputError, Pair, TrainingStopped
 
+FULL = 1 << 20  # bytes: less than this left is a full disk
 PROBE_FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "unparsed")
 
 
@@ -52,6 +54,7 @@ class Watch:
     probe_every: int
     extra: Callable[[], dict[str, float]] = dict
     stops: Sequence[Callable[[dict[str, Any]], None]] = ()
+    save_minutes: float = 0.0
     begun: float = field(default_factory=time.perf_counter)
 
     def row(self, step: int, logs: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +86,17 @@ def callback(watch: Watch, total: int | None = None) -> Any:
     from transformers import TrainerCallback
 
     class Watching(TrainerCallback):
+        saved, resumed = time.perf_counter(), watch.run.checkpoint
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            if self.resumed:  # not in on_train_begin: others put the weights back there
+                same_policy(self.resumed, fixed_text(model))
+                self.resumed = None
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            minutes = (time.perf_counter() - self.saved) / 60
+            control.should_save |= bool(watch.save_minutes) and minutes >= watch.save_minutes
+
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar = tqdm(total=total or state.max_steps, initial=state.global_step, desc=watch.stage, mininterval=1)
             if state.global_step == 0:
@@ -95,8 +109,9 @@ def callback(watch: Watch, total: int | None = None) -> Any:
             self.bar.set_postfix({k.rpartition("/")[2]: round(row[k], 3) for k in SHOWN if k in row}, refresh=False)
             self.bar.update(state.global_step - self.bar.n)
 
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            mark_complete(watch.run.folder / f"checkpoint-{state.global_step}")
+        def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            mark_complete(watch.run.folder / f"checkpoint-{state.global_step}", fixed_text(model))
+            self.saved = time.perf_counter()
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar.close()
@@ -104,6 +119,30 @@ def callback(watch: Watch, total: int | None = None) -> Any:
     return Watching()
 
 
+def fixed_text(model: Any) -> list[float]:
+    """Log-probabilities that the policy gives to a fixed row of tokens: a cheap mark of which policy it is."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    ids = torch.arange(5, 5 + FIXED_TOKENS, device=next(model.parameters()).device)[None]
+    with torch.no_grad():
+        logps = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[0, :-1].float(), -1)
+    model.train(was_training)
+    return [round(value, 4) for value in logps.gather(-1, ids[0, 1:, None])[:, 0].tolist()]
+
+
+def same_policy(checkpoint: Path, now: list[float]) -> None:
+    """After a resume the policy must say of the fixed text what it said when the checkpoint was made."""
+    then = marked_policy(checkpoint)
+    apart = max((abs(a - b) for a, b in zip(now, then, strict=True)), default=0.0) if then else 0.0
+    if apart > SAME_POLICY:
+        raise TrainingStopped(f"{checkpoint} was made by another policy than the one that came back from it (of a fixed text the "
+                              f"log-probabilities differ by {apart:.2f}). Delete it and resume from the one before.")  # fmt: skip
+
+
+FIXED_TOKENS = 64
+SAME_POLICY = 0.1  # 16-bit rounding on a GPU; on a CPU the two are equal
 SHOWN = ("loss", "verdict/accuracy", "flip_rate")
 # trainer's name -> ours; what is not listed stays out of metrics.jsonl
 NAMES = {"loss": "loss", "learning_rate": "lr", "epoch": "epoch", "grad_norm": "grad_norm", "kl": "kl",
@@ -158,9 +197,25 @@ def train(trainer: Any, run: Run, watch: Watch) -> None:
 
     for silent in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(silent)
-    trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+    _check_room(trainer, run)
+    try:
+        trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
+    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+        if shutil.disk_usage(run.folder).free > FULL:
+            raise
+        raise InputError(f"The disk of {run.folder} is full: the checkpoint of step {trainer.state.global_step} could not be "
+                         "written. The one before it is whole; make room, and the same command goes on from there.") from error
     if trainer.state.global_step % watch.probe_every:
         watch.judge(trainer.state.global_step)
+
+
+def _check_room(trainer: Any, run: Run) -> None:
+    """Room for the adapter and three checkpoints (two are kept while a third is written), before time is spent."""
+    bytes_each = 3 * sum(p.numel() * p.element_size() for p in trainer.model.parameters() if p.requires_grad)
+    free, needed = shutil.disk_usage(run.folder).free, 4 * bytes_each
+    if free < needed:
+        raise InputError(f"{run.folder} has {free / 1e9:.2f} GB left, its checkpoints need about {needed / 1e9:.2f} GB. "
+                         "Make room, or give --out on another disk.")  # fmt: skip
 
 
 def probe_of(loaded: Loaded, style: str, pairs: Sequence[Pair], config: TrainConfig) -> Callable[[], dict[str, float]] | None:
