@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -13,6 +14,12 @@ from rmr1_lite.data.prepare import PrepareConfig
 from rmr1_lite.options import from_config
 from rmr1_lite.types import InputError
 
+
+class BadRow(str, Enum):
+    skip, fail = "skip", "fail"
+
+
+BAD_ROW = "a row that cannot be used: skip or fail"
 app = typer.Typer(no_args_is_help=True, help="Make, fetch, prepare and audit training data.")
 SOURCES = "JSONL, JSON, CSV, TSV or Parquet files, folders of them, or hub ids"
 AGAINST = "BENCHMARK=PATH whose questions must not be trained on; again for more; without a path from the hub"
@@ -79,11 +86,13 @@ def published(
     name: Annotated[str, typer.Argument(help="distill-sft, after-distill-rlvr, reasoning-rlvr or entire-rlvr")],
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/published"),
     source: Annotated[Optional[str], typer.Option(help="a local copy instead of the hub")] = None,  # noqa: UP045
+    on_bad_row: Annotated[BadRow, typer.Option(help=BAD_ROW)] = BadRow.skip,
 ) -> None:
     """One of the four published RM-R1 sets as the kit's own rows."""
     from rmr1_lite.data.published import write_published
 
-    counts = write_published(name, out, source)
+    counts = write_published(name, out, source, on_bad_row=on_bad_row.value)
+    _problems(counts, out)
     labels = f"A {counts['A']}, B {counts['B']}"
     print(f"{counts['kept']} of {counts['rows']} rows kept ({labels}); published: {counts['said_to_have']}")
     print(f"Data: {counts['file']}")
@@ -93,15 +102,24 @@ def published(
 def mixture(
     out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/mixture"),
     source: Annotated[Optional[list[str]], typer.Option(help="NAME=PATH of a local copy of skywork, code or math")] = None,  # noqa: UP045
+    on_bad_row: Annotated[BadRow, typer.Option(help=BAD_ROW)] = BadRow.skip,
 ) -> None:
     """The paper's RL mixture (Table 5) rebuilt from its three sources."""
     from rmr1_lite.data.mixture import write_mixture
 
-    counts = write_mixture(out, dict(map(_named, source or [])))
+    counts = write_mixture(out, dict(map(_named, source or [])), on_bad_row.value)
+    _problems(counts, out)
     for part, n in counts["parts"].items():
         print(f"{part:>22}: {n:>6} (paper: {counts['paper'].get(part, 'not told')})")
     print(f"{counts['pairs']} pairs, left out: {counts['left_out'] or 'none'}")
     print(f"Data: {counts['file']}")
+
+
+def _problems(counts: dict[str, Any], out: Path) -> None:
+    for problem in counts["problems"]:
+        print(f"  {problem}")
+    if counts["problems"]:
+        print(f"  all of them: {out}/problems.jsonl")
 
 
 def benchmark_texts(against: list[str]) -> Iterator[tuple[str, str, str]]:

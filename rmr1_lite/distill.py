@@ -15,30 +15,35 @@ published.jsonl in the schema of the published set, and stats.json.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rmr1_lite.config import StyleName
 from rmr1_lite.data.chains import Chain, write_chains
 from rmr1_lite.data.files import JsonlLog, atomic_write_text, digest, json_line, read_pairs, write_json
-from rmr1_lite.data.told import told
+from rmr1_lite.distilled import CHAINS, FIRST, REWRITE, SECOND, Task, attempt, by_pass, kept, text
 from rmr1_lite.engines import OpenAIEngine, Request, Sampling
 from rmr1_lite.prompts import messages, oracle_messages, shown
 from rmr1_lite.spending import Prices, Purse, tokens_of
 from rmr1_lite.types import ORDERS, Generation, InputError, Order, Pair
-from rmr1_lite.verdict import parse
 
-ATTEMPTS, CHAINS, PUBLISHED, STATS, SETTINGS = (
-    "attempts.jsonl", "chains.jsonl", "published.jsonl", "stats.json", "distill.json")  # fmt: skip
+ATTEMPTS, PUBLISHED, STATS, SETTINGS = "attempts.jsonl", "published.jsonl", "stats.json", "distill.json"
 KEY = ("id", "order", "pass")
 GAVE_AWAY = "Your last try gave away that you knew the verdict, by the words"
-FIRST, SECOND, REWRITE = 1, 2, 3
-HOPELESS = {"APIConnectionError", "AuthenticationError", "PermissionDeniedError", "NotFoundError"}  # the next ones fail too
+# failures of every request in a row after which the next ones will fail too
+HOPELESS = {"APIConnectionError", "AuthenticationError", "PermissionDeniedError", "NotFoundError", "BadRequestError",
+            "UnprocessableEntityError"}  # fmt: skip
 # may be changed between two calls of one run: they decide how fast and how far it goes, not what a reply is worth
-FREE = ("out", "concurrency", "budget", "limit", "yes", "timeout", "max_retries")
+FREE = ("out", "pairs", "concurrency", "budget", "limit", "timeout", "max_retries", "rewrite", "price_in", "price_out",
+        "second_price_in", "second_price_out", "base_url", "second_base_url", "api_key_env", "second_api_key_env")  # fmt: skip
+FILTERED = "content filter"  # how an engine words an answer that was paid for and withheld
 
 
 @dataclass(frozen=True)
@@ -70,21 +75,9 @@ class DistillConfig:
     seed: int = field(default=0, metadata={"help": "seed of the orders and of sampling, where the server honours it"})
 
 
-@dataclass(frozen=True)
-class Task:
-    """One chain to write: a pair in an order."""
-
-    pair: Pair
-    order: Order
-
-    @property
-    def label(self) -> str | None:
-        """The right letter in the order shown."""
-        return shown(self.pair, self.order).label
-
-
 def distill(config: DistillConfig) -> dict[str, Any]:
     """Write or go on writing chains; returns the statistics. Raises InputError before anything is paid for."""
+    _check(config)
     tasks, out = _tasks(config), Path(config.out)
     engines = _engines(config)
     _begin(config, tasks, out / SETTINGS)
@@ -102,9 +95,26 @@ def distill(config: DistillConfig) -> dict[str, Any]:
     return stats
 
 
-def _tasks(config: DistillConfig) -> list[Task]:
+def _check(config: DistillConfig) -> None:
+    """What can be known to be wrong before a file is read or a request is sent."""
     if not config.pairs or not config.teacher:
         raise InputError("pairs and teacher are needed. Give --pairs FILE and --teacher MODEL.")
+    for option, name in (("api_key_env", config.api_key_env), ("second_api_key_env", config.second_api_key_env)):
+        # not repeated in the message: somebody who gives the key itself here must not find it in a log
+        if name and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            raise InputError(f"{option} is no name of an environment variable (capitals, digits, _). Put the key into a variable "
+                             "and give the variable's name.")  # fmt: skip
+        if name not in ("", "OPENAI_API_KEY") and not os.environ.get(name, "").strip():
+            raise InputError(f"{option}: the environment variable {name} is not set. Set it, or leave the option out.")
+    other = config.second_base_url and urlsplit(config.second_base_url).netloc != urlsplit(config.base_url).netloc
+    if other and not config.second_api_key_env:
+        raise InputError("second_base_url is another server: it does not get the first one's key by itself. Give "
+                         "--second-api-key-env with the variable that holds its key.")  # fmt: skip
+    if config.budget and _prices(config, FIRST).free and _prices(config, SECOND).free:
+        raise InputError("budget without prices limits nothing. Give --price-in and --price-out, per million tokens.")
+
+
+def _tasks(config: DistillConfig) -> list[Task]:
     read = read_pairs(config.pairs)
     print(read.summary())
     pairs = [pair for pair in read.pairs if pair.label]
@@ -188,7 +198,7 @@ def _one_pass(
     failed: Counter[str] = Counter()
     sampling = Sampling(config.temperature, config.max_new_tokens, seed=config.seed)
     prices = _prices(config, number)
-    right = 0
+    right, last = 0, ""
     with tqdm(total=len(todo), desc=f"pass {number}", unit="chain") as bar:
         at = 0
         while window := todo[at : at + 4 * config.concurrency]:
@@ -196,25 +206,53 @@ def _one_pass(
             if not window:
                 break
             at, before = at + len(window), failed.copy()
-            for index, generation in engines[number].generate([asked for _, asked in window], sampling):
-                task = window[index][0]
-                if generation.error or generation.too_long:
+            for task, asked, generation in _replies(engines[number], window, sampling):
+                if generation.too_long or generation.error and FILTERED not in generation.error:
                     failed["too long" if generation.too_long else _reason(generation.error or "")] += 1
+                    last = generation.error or last
                 else:
-                    row = _attempt(task, number, window[index][1], generation, prices, config.style)
+                    row = attempt(task, number, asked, generation, prices, config.style)
                     log.append(row)
-                    purse.pay(row)
+                    purse.pay(row, asked.messages)
                     right += row["kept"]
                 bar.update()
                 bar.set_postfix_str(f"kept {right}, failed {failed.total()}, spent {purse.spent:.2f}")
             new = failed - before
             if new.total() == len(window) and new.keys() <= HOPELESS:
-                raise InputError(f"Each of {len(window)} requests in a row failed ({_reasons(new)}). Is the server up, and are "
-                                 "model, address and key right? What is stored stays, the same command goes on.")  # fmt: skip
+                raise InputError(f"Each of {len(window)} requests in a row failed ({_reasons(new)}), the last one with: {last}. "
+                                 "Is the server up, and are model, address and key right? What is stored stays, the same "
+                                 "command goes on.")  # fmt: skip
         if at < len(todo):
             print(f"The budget of {config.budget:g} leaves no room for another reply: pass {number} stops with "
                   f"{len(todo) - at} requests not sent. A larger --budget goes on.")  # fmt: skip
     return failed
+
+
+def _replies(
+    engine: OpenAIEngine, window: Sequence[tuple[Task, Request]], sampling: Sampling
+) -> Iterator[tuple[Task, Request, Generation]]:
+    """Answers as they come. An interruption waits for those in flight: they are being paid for, and are yielded before it
+    goes on."""
+    pool = ThreadPoolExecutor(engine.concurrency)
+    waiting = {pool.submit(engine.one, asked, sampling): (task, asked) for task, asked in window}
+    stopped: BaseException | None = None
+    try:
+        while waiting:
+            try:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt as error:
+                if stopped:
+                    raise
+                print("\nStopping: waiting for the answers that are being written (again to give them up).")
+                stopped = error
+                waiting = {future: of for future, of in waiting.items() if not future.cancel()}
+                continue
+            for future in done:
+                yield *waiting.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    if stopped:
+        raise stopped
 
 
 def _request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> Request | None:
@@ -226,7 +264,7 @@ def _request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> R
     if number == FIRST:
         return Request(task.pair.id, task.order, tuple(messages(pair, config.style)))
     before = log.get((*key, number - 1)) if (*key, number - 1) in log else None
-    if before is None or before["kept"]:
+    if before is None or before["kept"] or not log.get((*key, FIRST))["text"]:
         return None
     failed_chain = log.get((*key, FIRST))["text"]
     asked = oracle_messages(pair, failed_chain, config.style)
@@ -235,28 +273,6 @@ def _request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> R
             return None
         asked[-1]["content"] += f"\n\n{GAVE_AWAY} “{before['told']}”. Leave such words out."
     return Request(task.pair.id, task.order, tuple(asked), vote=number - 1)
-
-
-def _attempt(
-    task: Task, number: int, asked: Request, generation: Generation, prices: Prices, style: str
-) -> dict[str, Any]:  # fmt: skip
-    """One reply, what it is worth and what it cost: the row that is stored. A server that counts no tokens is estimated."""
-    chain = generation.text.strip() if style == "reasoning" else _without_thought(generation.text)
-    sent = generation.prompt_tokens or tokens_of(asked.messages)
-    got = generation.completion_tokens or tokens_of([{"role": "assistant", "content": generation.text}])
-    verdict = parse(chain, finished=generation.finished)
-    said = told(chain) if number > FIRST else None
-    kept = verdict.label is not None and verdict.label == task.label and not said
-    status = verdict.status if verdict.label is None else "right" if verdict.label == task.label else "wrong"
-    return {"id": task.pair.id, "order": task.order, "pass": number, "digest": digest(task.pair), "kept": kept,
-            "status": status, "told": said, "prompt_tokens": sent, "completion_tokens": got,
-            "cost": prices.of(sent, got), "text": chain}  # fmt: skip
-
-
-def _without_thought(text: str) -> str:
-    """The chain of a teacher that thinks first: a closed thought is its own, not the student's."""
-    head, closed, rest = text.partition("</think>")
-    return rest.strip() if closed and head.lstrip().startswith("<think>") else text.strip()
 
 
 def _reason(error: str) -> str:
@@ -272,47 +288,12 @@ def _write(
     config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, purse: Purse, failed: Counter[str], out: Path
 ) -> dict[str, Any]:
     """chains.jsonl, published.jsonl and stats.json from what is stored."""
-    kept = [(task, row) for task in tasks if (row := _kept(task, log))]
-    write_chains(out / CHAINS, [Chain(task.pair, task.order, row["text"]) for task, row in kept])
+    good = [(task, row) for task in tasks if (row := kept(task, log))]
+    write_chains(out / CHAINS, [Chain(task.pair, task.order, row["text"]) for task, row in good])
     rows = ({"context_messages": messages(shown(task.pair, task.order), config.style), "winner": row["text"]}
-            for task, row in kept)  # fmt: skip
+            for task, row in good)  # fmt: skip
     atomic_write_text(out / PUBLISHED, "".join(map(json_line, rows)))
-    stats = {"wanted": len(tasks), "kept": len(kept), "spent": round(purse.spent, 6), "failed": dict(failed),
-             "passes": _by_pass(tasks, log), "out": str(out)}  # fmt: skip
+    stats = {"wanted": len(tasks), "kept": len(good), "spent": round(purse.spent, 6), "failed": dict(failed),
+             "passes": by_pass(tasks, log), "out": str(out)}  # fmt: skip
     write_json(out / STATS, stats)
     return stats
-
-
-def _kept(task: Task, log: JsonlLog) -> dict[str, Any] | None:
-    """The reply that counts for a task."""
-    keys = [(task.pair.id, task.order, number) for number in (FIRST, SECOND, REWRITE)]
-    rows = [log.get(key) for key in keys if key in log]
-    return next((row for row in rows if row["kept"]), None)
-
-
-def _by_pass(tasks: Sequence[Task], log: JsonlLog) -> dict[str, Any]:
-    """Per pass: replies, what became of them, and how many were kept in each section."""
-    found: dict[str, Any] = {}
-    for number in (FIRST, SECOND, REWRITE):
-        rows = [(task, log.get(key)) for task in tasks if (key := (task.pair.id, task.order, number)) in log]
-        if rows:
-            outcomes = Counter("told" if row["told"] else row["status"] for _, row in rows)
-            sections: dict[str, list[int]] = {}
-            for task, row in rows:
-                section = sections.setdefault(task.pair.section or "(none)", [0, 0])
-                section[0] += 1
-                section[1] += row["kept"]
-            found[str(number)] = {"replies": len(rows), "kept": sum(row["kept"] for _, row in rows), "outcomes": dict(outcomes),
-                                  "sections": {name: {"replies": n, "kept": k} for name, (n, k) in sections.items()}}  # fmt: skip
-    return found
-
-
-def text(stats: dict[str, Any]) -> str:
-    """The statistics for people."""
-    lines = [f"{stats['kept']} of {stats['wanted']} chains kept, spent {stats['spent']:.2f}"]
-    for number, row in stats["passes"].items():
-        outcomes = ", ".join(f"{name} {n}" for name, n in sorted(row["outcomes"].items()))
-        lines.append(f"  pass {number}: {row['replies']} replies, {row['kept']} kept ({outcomes})")
-        lines += [f"    {name}: {s['kept']} of {s['replies']}" for name, s in row["sections"].items() if len(row["sections"]) > 1]
-    lines += [f"  failed: {reason} {n} (the same command asks again)" for reason, n in stats["failed"].items()]
-    return "\n".join([*lines, f"Chains: {stats['out']}/{CHAINS}"])

@@ -93,6 +93,18 @@ def test_clean_data_raises_no_alarm(tmp_path):
     assert not found_in(tmp_path, nano).alarm, "the nano world gives nothing away"
 
 
+def test_rows_of_one_question_are_no_independent_evidence(tmp_path):
+    """Both orders of a pair, and one chosen response against ten rejected ones, on labels drawn by a coin."""
+    for seed in range(4):
+        single = rows(300, seed)
+        both = [*single, *({**r, "id": r["id"] + "/ba", "response_a": r["response_b"], "response_b": r["response_a"],
+                            "label": "B" if r["label"] == "A" else "A"} for r in single)]  # fmt: skip
+        assert not found_in(tmp_path, both).alarm
+        many = [{"id": f"{i}-{j}", "prompt": r["prompt"], "chosen": r["response_a"], "rejected": other["response_b"]}
+                for i, r in enumerate(single[:60]) for j, other in enumerate(rows(10, 1000 + 60 * seed + i))]  # fmt: skip
+        assert not found_in(tmp_path, many).alarm
+
+
 def test_published_rows_are_read_as_they_were_released(tmp_path):
     """The leak of the released multi-turn rows is gone once they are taken apart, so the audit looks before that."""
     from test_published import multi, row
@@ -117,14 +129,15 @@ def test_turn_counts_are_seen_even_where_they_make_the_rows_unusable(tmp_path):
     assert len(found.problems) == 50
 
 
-GOOD = "<type>Chat</type><rubric>r<justify>j</justify></rubric><eval>e</eval><answer>[[A]]</answer>"
+GOOD = ("<type>Chat</type><rubric>short and kind<justify>a greeting</justify></rubric><eval>A greets, B does not.</eval>"
+        "<answer>[[A]]</answer>")  # fmt: skip
 CHAINS = [
     (GOOD, "A", [], "a good one"),
     (GOOD, "B", [CONTRADICTS], "the other verdict"),
     (GOOD.replace("[[A]]", "A"), "A", [UNREADABLE], "no verdict"),
-    (GOOD.replace("e</eval>", "</eval>"), "A", [EMPTY], "an empty evaluation"),
+    (GOOD.replace("A greets, B does not.</eval>", "</eval>"), "A", [EMPTY], "an empty evaluation"),
     (GOOD.replace("</eval>", ""), "A", [UNCLOSED], "an evaluation that is never closed"),
-    (GOOD.replace("e</eval>", "As the correct verdict is A, A wins.</eval>"), "A", [TOLD], "it knows"),
+    (GOOD.replace("does not.</eval>", "does not. As the correct verdict is A, A wins.</eval>"), "A", [TOLD], "it knows"),
 ]
 
 
@@ -168,6 +181,14 @@ TALK = [
     ("Upon reconsideration, B is better.", True, "it thinks again about something"),
     ("This matches the ground truth label.", True, "a label"),
     ("Let me re-evaluate my earlier verdict.", True, "it says that there was one"),
+    ("You said B is better, so B.", True, "it quotes the request"),
+    ("Since we know B wins, A must have a flaw.", True, "it knows"),
+    ("Knowing that A should be preferred, I look for its merits.", True, "it knows beforehand"),
+    ("The correct label is A.", True, "a label that is a side"),
+    ("The correct label for this image is cat.", False, "a label in the world"),
+    ("We are given a right triangle.", False, "a problem's own words"),
+    ("B's claim does not hold up.", False, "a claim of the response"),
+    ("A recommends the Oracle database.", False, "a product"),
     ("The correct answer is 42, so A is right.", False, "the client's answer"),
     ("B follows the instructions given by the client.", False, "the client's instructions"),
     ("A is the better response.", False, "a plain judgement"),

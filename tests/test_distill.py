@@ -27,7 +27,8 @@ ORACLE = re.compile(r"sound verdict here is <answer>\[\[([AB])\]\]</answer>")
 
 
 def chain(letter, eval="A is short, B is long"):
-    return f"<type>Chat</type><rubric>r<justify>j</justify></rubric><eval>{eval}</eval><answer>[[{letter}]]</answer>"
+    head = "<type>Chat</type><rubric>brevity<justify>it was asked for</justify></rubric>"
+    return f"{head}<eval>{eval}</eval><answer>[[{letter}]]</answer>"
 
 
 class Teacher:
@@ -36,6 +37,10 @@ class Teacher:
     def __call__(self, body):
         said, first = body["messages"][-1]["content"], body["messages"][1]["content"]
         told = ORACLE.search(said)
+        if "bare" in first:
+            return f"<answer>[[{told[1] if told else 'A'}]]</answer>"
+        if "thinks" in first:
+            return f"let me see\n</think>\n{chain('A')}"
         if "nonsense" in first:
             return "I would rather talk about cheese."
         if not told:
@@ -83,6 +88,22 @@ def test_two_passes_keep_right_chains_only(tmp_path, server, capsys):
     assert not any("cheese" in c.text or "correct verdict" in c.text for c in read.chains)
     said = capsys.readouterr().out
     assert "8 of 16 chains kept" in said and "pass 2: 10 replies, 2 kept" in said
+
+
+def test_a_lucky_letter_is_no_chain(tmp_path, server):
+    stats = run(tmp_path, server, ["bare"])
+    assert stats["kept"] == 0 and stats["passes"]["1"]["outcomes"] == {"bare": 2, "wrong": 2}
+
+
+def test_a_thought_is_cut_off_also_where_the_template_opened_it(tmp_path, server):
+    run(tmp_path, server, ["thinks"])
+    assert all(row["text"].startswith("<type>") for row in attempts(tmp_path))
+
+
+def test_an_answer_that_was_withheld_is_paid_once(tmp_path, server):
+    for _ in range(2):
+        stats = run(tmp_path, server, ["fault:filter"], price_in=1.0, price_out=1.0)
+    assert stats["passes"]["1"]["outcomes"] == {"filtered": 4} and len(server.bodies) == 4 and stats["spent"] > 0
 
 
 def test_a_told_chain_can_be_written_again(tmp_path, server):
@@ -144,13 +165,14 @@ def test_the_key_reaches_no_file_and_no_message(tmp_path, server, capfd):
 
 
 def test_a_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path, server, capsys):
-    """A reply costs 18 units at most here: 100 completion tokens at their longest are what the budget has to hold."""
-    more = {"price_in": 0.0, "price_out": 1e6, "concurrency": 1}
-    stats = run(tmp_path, server, ["plain", "tells"], budget=130, **more)
-    assert 0 < stats["spent"] <= 130 and stats["kept"] < 6 and "leaves no room" in capsys.readouterr().out
+    """The server counts 11 tokens of a prompt and 7 of an answer, so a reply costs 18 here; before it is known, a prompt may be
+    as many tokens as it has bytes, and an answer as long as it is allowed to be."""
+    more = {"price_in": 1e6, "price_out": 1e6, "concurrency": 1}
+    stats = run(tmp_path, server, ["plain", "tells"], budget=1700, **more)
+    assert 0 < stats["spent"] <= 1700 and stats["kept"] < 6 and "leaves no room" in capsys.readouterr().out
     spent = stats["spent"]
-    stats = run(tmp_path, server, ["plain", "tells"], budget=10_000, **more)
-    assert stats["kept"] == 6 and stats["spent"] == 7 * len(attempts(tmp_path)) > spent
+    stats = run(tmp_path, server, ["plain", "tells"], budget=1e6, **more)
+    assert stats["kept"] == 6 and stats["spent"] == 18 * len(attempts(tmp_path)) > spent
 
 
 def test_the_cost_is_estimated_before_anything_is_asked(tmp_path, server, capsys):
@@ -167,6 +189,10 @@ def test_a_second_teacher_takes_the_second_pass(tmp_path, server, monkeypatch):
 
 
 REFUSED = [
+    ({"api_key_env": "sk-proj-THEKEY"}, "no name of an environment variable", "the key itself instead of its variable"),
+    ({"api_key_env": "NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE is not set", "a variable that is not there"),
+    ({"second_base_url": "https://other.example/v1"}, "second-api-key-env", "another server gets no key by itself"),
+    ({"budget": 5.0}, "Give --price-in", "a budget without prices"),
     ({"teacher": ""}, "--teacher", "no teacher"),
     ({"base_url": "localhost:8000"}, "base_url", "no address"),
     ({"pairs": "none.jsonl"}, "none.jsonl", "no pairs"),
@@ -175,9 +201,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("more", "said", "reason"), REFUSED, ids=[row[-1] for row in REFUSED])
 def test_what_cannot_work_is_said_before_anything_is_asked(tmp_path, server, more, said, reason):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as error:
         run(tmp_path, server, ["plain"], **more)
-    assert not server.bodies
+    assert not server.bodies and "THEKEY" not in str(error.value) and not (tmp_path / "out" / "distill.json").exists()
 
 
 def test_runs_are_not_mixed_in_one_folder(tmp_path, server):
@@ -195,6 +221,28 @@ def test_runs_are_not_mixed_in_one_folder(tmp_path, server):
 def test_a_server_that_is_down_stops_the_run_early(tmp_path, server):
     with pytest.raises(InputError, match="Is the server up"):
         run(tmp_path, server, [f"q{i}" for i in range(20)], base_url="http://127.0.0.1:9/v1", max_retries=0, concurrency=2)
+
+
+def test_a_killed_run_pays_for_nothing_twice(tmp_path, server):
+    """SIGKILL in the middle of the first pass: at most what was in flight is asked again."""
+    path, slow = pairs(tmp_path, [f"plain{i}" for i in range(20)]), Teacher()
+
+    def writes(body):
+        time.sleep(0.03)
+        return slow(body)
+
+    server.writes = writes
+    settings = {"pairs": path, "out": tmp_path / "out", "teacher": "m", "base-url": server.url, "concurrency": 2}
+    flags = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "rmr1_lite", "distill", "--both-orders", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "out" / "attempts.jsonl"
+    _until(lambda: log.exists() and log.read_bytes().count(b"\n") >= 10, process)
+    process.kill()
+    process.wait()
+    assert subprocess.run(command, capture_output=True).returncode == 0
+    rows = attempts(tmp_path)
+    assert len(rows) == 80 + 40 and len(server.bodies) <= len(rows) + 2
 
 
 @pytest.mark.long

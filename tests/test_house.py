@@ -18,8 +18,8 @@ FLOORS = {
     3: ("backend", "models", "engines", "shared_prefix", "runs", "parallel"),
     4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer", "bank")
     + ("screening", "lengths", "spending"),
-    5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "distill", "suites")
-    + ("results", "panels", "plots", "confidence"),
+    5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "suites")
+    + ("distill", "distilled", "results", "panels", "plots", "confidence"),
     6: ("report", "tables", "demo", "reproduce", "plan", "export", "options", "app", "data_commands",
         "__main__"),
 }

@@ -35,7 +35,7 @@ def test_every_row_is_kept_left_out_or_bad_and_every_one_is_listed(tmp_path):
     assert [(d["id"], d["why"]) for d in dropped(tmp_path / "out")] == [("8", "duplicate"), ("9", "in a benchmark")]
     problems = [json.loads(line) for line in (tmp_path / "out" / "problems.jsonl").read_text().splitlines()]
     assert [(p["row"], p["field"]) for p in problems] == [(3, "(row)"), (4, "id"), (6, "(row)"), (7, "response_a")]
-    assert all(p["file"] == "rows.jsonl" and p["remedy"] for p in problems)
+    assert all(p["file"].endswith("rows.jsonl") and p["remedy"] for p in problems)
     assert {p.id for p in pairs} == {"1", "2", "5"}
 
 
@@ -119,16 +119,20 @@ def test_long_prompts_are_counted_and_listed_never_clipped(tmp_path):
 
 
 def test_ids_of_two_files_may_be_equal(tmp_path):
+    """Also where the files have the same name, as the kit's own train.jsonl."""
     for name in ("a", "b"):
-        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row(1, f"from {name}")) + "\n")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl").write_text(json.dumps(row(1, f"from {name}")) + "\n")
     config = PrepareConfig(out=str(tmp_path / "out"), near=0.0, validation=0.0)
-    prepare([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], config, progress=False)
-    assert {p.id for p in read_pairs(tmp_path / "out" / "train.jsonl").pairs} == {"1", "b.jsonl:1"}
+    done = prepare([tmp_path / "a" / "train.jsonl", tmp_path / "b" / "train.jsonl"], config, progress=False)
+    kept = {p.id for p in read_pairs(tmp_path / "out" / "train.jsonl").pairs}
+    assert kept == {"1", f"{tmp_path / 'b' / 'train.jsonl'}:1"} and done.bad == 0
 
 
 CLEAN = [
     ("What is the capital of France?", "what is the CAPITAL of france", True, "a short question, as a whole"),
     ("What is the capital of France?", "What is the capital of France and of Spain?", False, "a short question inside another"),
+    ("问题：天空为什么是蓝色的而不是别的颜色呢", "天空为什么是蓝色的而不是别的颜色", True, "a language without spaces"),
     (f"First: {LONG}", f"{LONG}. And then?", True, "a run of 13 words"),
     (" ".join(LONG.split()[:12]) + " a b c", " ".join(LONG.split()[:12]) + " d e f", False, "a run of 12 is not enough"),
 ]

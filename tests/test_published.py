@@ -56,6 +56,15 @@ def test_pairs_come_back_out_of_published_prompts(tmp_path):
     assert [(p["row"], p["field"]) for p in problems] == [(3, "context_messages"), (4, "winner")]
 
 
+def test_rows_of_several_files_keep_ids_of_their_own(tmp_path):
+    for shard in range(2):
+        rows = [row(single(f"q{shard}{i}", "x", "y"), "model_a") for i in range(5)]
+        write(tmp_path / "in" / f"train-0000{shard}-of-00002.parquet", rows)
+    counts = write_published("entire-rlvr", tmp_path / "out", str(tmp_path / "in"))
+    read = read_pairs(tmp_path / "out" / "train.jsonl")
+    assert counts["kept"] == len(read.pairs) == 10 and not read.problems
+
+
 def test_published_chains_are_checked_and_keep_their_order(tmp_path):
     good = "<type>Chat</type><eval>x</eval><answer>[[B]]</answer>"
     write(tmp_path / "in.parquet", [row(single("q", "x", "y"), good), row(single("q2", "x", "y"), "no verdict")])

@@ -56,12 +56,41 @@ def test_a_hub_repository_is_read_by_datasets(tmp_path):
         list(sources._hub(str(tmp_path), "validation"))
 
 
+def test_hub_ids_go_to_the_hub_and_files_that_are_not_there_do_not(monkeypatch):
+    from rmr1_lite.data.mixture import SOURCES
+    from rmr1_lite.data.published import SETS
+
+    monkeypatch.setattr(sources, "_hub", lambda hub_id, split: iter([hub_id]))
+    for hub_id in (*(made.hub_id for made in (*SETS.values(), *SOURCES.values())),):
+        assert list(read_rows(hub_id)) == [hub_id], "a dot in a name is no file ending"
+
+
+def test_test_rows_of_a_folder_are_no_training_rows(tmp_path):
+    """A local copy of a hub repository holds all splits; its own description of itself is no data."""
+    write(tmp_path / "train-00000-of-00001.parquet", ROWS[:1])
+    write(tmp_path / "test-00000-of-00001.parquet", ROWS[1:])
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    assert [raw.values for raw in read_rows(tmp_path)] == ROWS[:1]
+    assert [raw.values for raw in read_rows(tmp_path, "test")] == ROWS[1:]
+    with pytest.raises(InputError, match="files of test, train, none of validation"):
+        list(read_rows(tmp_path, "validation"))
+
+
+def test_values_that_json_does_not_know_become_texts(tmp_path):
+    import datetime
+
+    path = write(tmp_path / "x.parquet", [{**ROWS[0], "made": datetime.datetime(2026, 1, 2)}])
+    (raw,) = read_rows(path)
+    assert raw.values["made"].startswith("2026-01-02") and pair_from_row(kit_row(raw.values)).meta == {"made": raw.values["made"]}
+
+
 def test_a_folder_gives_its_files_in_order_and_names_them(tmp_path):
     (tmp_path / "b").mkdir()
     write(tmp_path / "b" / "2.csv", ROWS[:1])
     write(tmp_path / "a.jsonl", ROWS[1:])
     (tmp_path / "README.md").write_text("no data")
-    assert [(raw.file, raw.number, raw.values["id"]) for raw in read_rows(tmp_path)] == [("a.jsonl", 1, "2"), ("b/2.csv", 1, "1")]
+    found = [(raw.file.removeprefix(f"{tmp_path}/"), raw.number, raw.values["id"]) for raw in read_rows(tmp_path)]
+    assert found == [("a.jsonl", 1, "2"), ("b/2.csv", 1, "1")]
 
 
 def test_messages_in_a_csv_cell_are_messages(tmp_path):
@@ -97,6 +126,7 @@ UNREADABLE = [
     ("x.json", b'{"a": [], "b": []}', "not 2 lists", "which list?"),
     ("x.json", b"3", "not 0 lists", "no list"),
     ("x.csv", b"", "is empty", "no header"),
+    ("x.csv", b"a,b,a\n1,2,3\n", "column 'a' twice", "one of them would be lost"),
     ("x.parquet", b"PAR", "not Parquet", "a broken download"),
     ("folder", None, "holds no data file", "an empty folder"),
 ]

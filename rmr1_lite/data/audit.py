@@ -8,6 +8,7 @@ chains. Rows are never changed. What is found is kept in audit.json with all row
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 from rmr1_lite.data.chains import Chain, chain_from_row
 from rmr1_lite.data.files import Problem, atomic_write_text, write_json
 from rmr1_lite.data.published import WINNERS, chain_of, judged, shape
-from rmr1_lite.data.rows import RowError, pair_from_row
+from rmr1_lite.data.rows import RowError, check_storable, pair_from_row
 from rmr1_lite.data.signals import Row, Signal, signals
 from rmr1_lite.data.sources import Raw, read_rows
 from rmr1_lite.data.told import told
@@ -30,6 +31,8 @@ EXAMPLES = 5  # rows shown of each finding
 SIGNALS = 15  # findings printed; the page shows all
 CONTRADICTS, UNREADABLE = "verdict contradicts the label", "no verdict that can be read"
 TOLD, EMPTY, UNCLOSED, LONG = "says that it was told", "empty section", "section never closed", "longer than the limit"
+BARE = "nothing before the verdict"
+REASONING = 20  # characters that a chain must hold beside its tags and verdict
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,8 @@ def _read(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
 def _own_chain(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
     pair = pair_from_row({name: value for name, value in raw.values.items() if name not in ("chain", "order")})
     text, order = raw.values["chain"], raw.values.get("order")
+    if pair.label is None:
+        raise RowError("label", "is missing", "give A or B: nothing tells whether the chain is right")
     if not isinstance(text, str) or order not in ("ab", "ba"):
         raise RowError("chain" if order in ("ab", "ba") else "order", "is missing or no text", "write the chain again")
     found.faults += _faults(raw, pair.id, text, shown(pair, order).label)
@@ -151,9 +156,10 @@ def _own_chain(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
 
 def _published(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
     """A published row: its whole prompt is looked at as it was released, before anything of it is taken apart."""
+    check_storable(raw.values)
     winner, prompt = raw.values.get("winner"), _whole(raw.values["context_messages"])
     id = f"row {raw.number}"
-    if winner not in WINNERS:
+    if not isinstance(winner, str) or winner not in WINNERS:
         text = winner if isinstance(winner, str) else ""
         found.faults += _faults(raw, id, text, parse(text).label)
         if not parse(text).label:
@@ -230,6 +236,8 @@ def faults(chain: str, label: str | None) -> list[tuple[str, str]]:
         found.append((UNREADABLE, verdict.status))
     elif label and verdict.label != label:
         found.append((CONTRADICTS, f"says {verdict.label}, the label is {label}"))
+    if len(_NO_TEXT.sub("", chain)) < REASONING:
+        found.append((BARE, chain.strip()[:60]))
     if said := told(chain):
         found.append((TOLD, f"“{said}”"))
     for section in verdict.sections:
@@ -238,6 +246,9 @@ def faults(chain: str, label: str | None) -> list[tuple[str, str]]:
         elif not section.text.strip():
             found.append((EMPTY, section.name))
     return found
+
+
+_NO_TEXT = re.compile(r"<answer>.*|</?\w+>|\s", re.DOTALL)
 
 
 def _too_long(chains: Sequence[tuple[Raw, Chain]], longest: int, lengths: Lengths) -> list[Fault]:

@@ -24,6 +24,7 @@ from rmr1_lite.data.store import AtomicLines
 from rmr1_lite.types import InputError
 
 SKIPPED = "magpie_ultra"
+SHOWN = 5  # problems
 CODE_PAIRS, CODE_SEED = 8000, 42
 # what the paper's Table 5 says these parts hold
 PAPER = {"magpie_pro_llama3.1": 29682, "offset_bias": 8504, "helpsteer2": 7221, "wildguard": 6709, "magpie_pro": 2030,
@@ -65,7 +66,7 @@ SOURCES = {
 }
 
 
-def write_mixture(out: str | Path, places: dict[str, str] | None = None) -> dict[str, Any]:
+def write_mixture(out: str | Path, places: dict[str, str] | None = None, on_bad_row: str = "skip") -> dict[str, Any]:
     """Write mixture.jsonl, problems.jsonl and mixture.json; returns the counts by part beside the paper's.
 
     places: source name -> local file or folder in the published layout, instead of the hub. Raises InputError for an
@@ -79,14 +80,20 @@ def write_mixture(out: str | Path, places: dict[str, str] | None = None) -> dict
     data, bad = out / "mixture.jsonl", out / "problems.jsonl"
     parts: Counter[str] = Counter()
     left: Counter[str] = Counter()
+    problems: list[str] = []
     with AtomicLines(data, bad) as files:
         for name, source in SOURCES.items():
-            for raw in tqdm(_rows(name, places.get(name, source.hub_id)), name, unit="row"):
+            rows = tqdm(_rows(name, places.get(name, source.hub_id)), name, unit="row")
+            for number, raw in enumerate(rows, 1):
                 try:
-                    made = _made(raw, name, source, sum(parts.values()))
+                    made = _made(raw, f"{name}-{number}", source, sum(parts.values()))
                 except RowError as error:
+                    problem = Problem(raw.file, raw.number, error.field, error.text, error.remedy)
+                    if on_bad_row == "fail":
+                        raise InputError(str(problem)) from None
                     left["bad rows"] += 1
-                    files.write(bad, asdict(Problem(raw.file, raw.number, error.field, error.text, error.remedy)))
+                    problems += [str(problem)] if left["bad rows"] <= SHOWN else []
+                    files.write(bad, asdict(problem))
                     continue
                 if made is None:
                     left[SKIPPED] += 1
@@ -95,7 +102,8 @@ def write_mixture(out: str | Path, places: dict[str, str] | None = None) -> dict
                 files.write(data, made)
         if not parts:
             raise InputError("None of the sources held a row that could be used. Check the places given.")
-    counts = {"parts": dict(parts), "paper": PAPER, "left_out": dict(left), "pairs": sum(parts.values()), "file": str(data)}
+    counts = {"parts": dict(parts), "paper": PAPER, "left_out": dict(left), "pairs": sum(parts.values()), "file": str(data),
+              "problems": problems}
     write_json(out / "mixture.json", counts)
     return counts
 
@@ -111,7 +119,7 @@ def _rows(name: str, place: str) -> Iterator[Raw]:
     return (held[i] for i in numbers)
 
 
-def _made(raw: Raw, name: str, source: Source, place: int) -> dict[str, Any] | None:
+def _made(raw: Raw, id: str, source: Source, place: int) -> dict[str, Any] | None:
     if raw.error:
         raise raw.error
     if not isinstance(raw.values, dict):
@@ -120,7 +128,7 @@ def _made(raw: Raw, name: str, source: Source, place: int) -> dict[str, Any] | N
     if found is None:
         return None
     part, row = found
-    pair = pair_from_row({**row, "id": f"{name}-{raw.number}"})
+    pair = pair_from_row({**row, "id": id})
     made = row_from_pair(pair)
     # rows.py placed it by a hash; the mixture alternates, so that the labels balance exactly
     if (pair.label == "A") != (place % 2 == 0):

@@ -34,6 +34,7 @@ class Published:
     rows: str
 
 
+SHOWN = 5  # problems
 SETS = {
     "distill-sft": Published("gaotang/RM-R1-Distill-SFT", "chain", "8.75 k"),
     "after-distill-rlvr": Published("gaotang/RM-R1-after-Distill-RLVR", "winner", "64,226"),
@@ -64,7 +65,7 @@ def pair_row(values: Any) -> Any:
     if not isinstance(values, dict) or "context_messages" not in values:
         return values
     winner = values.get("winner")
-    if winner not in WINNERS:
+    if not isinstance(winner, str) or winner not in WINNERS:
         raise RowError("winner", f"is {winner!r:.40}", "give model_a or model_b; a set of chains is read by `data published`")
     prompt, a, b = judged(values["context_messages"])
     others = {name: value for name, value in values.items() if name not in ("context_messages", "winner")}
@@ -119,7 +120,9 @@ def _turns(text: str) -> list[Message]:
     return turns
 
 
-def write_published(name: str, out: str | Path, source: str | None = None, split: str = "train") -> dict[str, Any]:
+def write_published(
+    name: str, out: str | Path, source: str | None = None, split: str = "train", on_bad_row: str = "skip"
+) -> dict[str, Any]:  # fmt: skip
     """Write chains.jsonl or train.jsonl (and problems.jsonl) of one set; returns its counts.
 
     source: a local copy instead of the hub id. Raises InputError for an unknown set, or when no row can be used.
@@ -130,27 +133,31 @@ def write_published(name: str, out: str | Path, source: str | None = None, split
         raise InputError(f"set is {name!r}. Choose one of {', '.join(SETS)}.")
     holds, out = SETS[name].holds, Path(out)
     data, bad = out / ("chains.jsonl" if holds == "chain" else "train.jsonl"), out / "problems.jsonl"
-    counts: dict[str, Any] = {"rows": 0, "kept": 0, "left_out": 0, "A": 0, "B": 0, "said_to_have": SETS[name].rows}
+    counts: dict[str, Any] = {"rows": 0, "kept": 0, "left_out": 0, "A": 0, "B": 0, "said_to_have": SETS[name].rows,
+                              "problems": []}  # fmt: skip
     with AtomicLines(data, bad) as files:
         for raw in tqdm(read_rows(source or SETS[name].hub_id, split), name, unit="row"):
             counts["rows"] += 1
             try:
-                row = _row(raw, name, holds)
+                row = _row(raw, f"{name}-{counts['rows']}", holds)  # numbers begin anew in every file of a set
                 files.write(data, row)
                 counts["kept"] += 1
                 counts[row["label"]] += 1
             except RowError as error:
+                problem = Problem(raw.file, raw.number, error.field, error.text, error.remedy)
+                if on_bad_row == "fail":
+                    raise InputError(str(problem)) from None
                 counts["left_out"] += 1
-                files.write(bad, _problem(raw, error))
+                counts["problems"] += [str(problem)] if counts["left_out"] <= SHOWN else []
+                files.write(bad, asdict(problem))
         if not counts["kept"]:
             raise InputError(f"{source or SETS[name].hub_id}: no row could be used. Check that it is the set {name}.")
     return {**counts, "file": str(data)}
 
 
-def _row(raw: Raw, name: str, holds: str) -> dict[str, Any]:
+def _row(raw: Raw, id: str, holds: str) -> dict[str, Any]:
     if raw.error:
         raise raw.error
-    id = f"{name}-{raw.number}"
     if holds == "chain":
         return chain_row(chain_of(raw.values, id))
     return row_from_pair(pair_from_row({**_need_dict(pair_row(raw.values)), "id": id}))
@@ -160,10 +167,6 @@ def _need_dict(row: Any) -> dict[str, Any]:
     if not isinstance(row, dict) or "context_messages" in row:
         raise RowError("(row)", "is not a row of the published sets", "rows hold context_messages and winner")
     return row
-
-
-def _problem(raw: Raw, error: RowError) -> dict[str, Any]:
-    return asdict(Problem(raw.file, raw.number, error.field, error.text, error.remedy))
 
 
 def shape(values: Any) -> Any:

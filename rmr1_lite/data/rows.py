@@ -34,7 +34,7 @@ def pair_from_row(row: Any, seed: int = 0, max_chars: int = MAX_CHARS) -> Pair:
     """The Pair of one parsed JSON row; raises RowError. Without an id the row gets a hash of its texts as id."""
     if not isinstance(row, dict):
         raise RowError("(row)", f"is {_kind(row)}, not an object", "write one JSON object per line")
-    _check_storable(row)
+    check_storable(row)
     prompt, response_a, response_b = _texts(row)
     _check_sizes(prompt, response_a, response_b, max_chars)
     pair_id = _id(row, prompt, response_a, response_b)
@@ -135,7 +135,8 @@ def _check_sizes(prompt: tuple[Message, ...], response_a: str, response_b: str, 
             raise RowError(name, f"has {len(text):,} characters", remedy)
 
 
-def _check_storable(row: dict[str, Any]) -> None:
+def check_storable(row: dict[str, Any]) -> None:
+    """RowError for what no file of ours could hold."""
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

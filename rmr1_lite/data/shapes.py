@@ -27,7 +27,7 @@ SIDES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
 FIRST, SECOND = ("A", "a", "A>B", "model_a"), ("B", "b", "B>A", "model_b")
 TIES = ("tie", "C", "A=B", "both", "equal", "0.5")
 LABELS = ("label", "winner", "preference", "preferred", "better_response_id")
-IDS = ("id", "pair_uid", "pair_id", "uid", "uuid", "prompt_id")
+IDS = ("id", "pair_uid", "pair_id", "uid", "uuid")
 ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant", "system": "system"}
 
 

@@ -1,7 +1,8 @@
 """What gives a label away: words, template tokens, names, turn counts and lengths that stand with one side only.
 
 Every feature is a yes or no about a text. Where the better and the worse response differ in it, a coin should decide which of
-the two has it; where the whole prompt has it, A and B should win as often as elsewhere. A binomial test with Bonferroni's
+the two has it; where the whole prompt has it, A and B should win as often as elsewhere. Each text counts once: a pair in both
+orders, or one chosen response against ten rejected ones, is no more evidence than one row. A binomial test with Bonferroni's
 correction over all features says when that is not so, which keeps false alarms on clean data below `ALPHA` in all.
 
     leak    the side can be told from it in 9 of 10 rows or more (lower end of the 95 % interval)
@@ -15,6 +16,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 ALPHA = 0.002  # chance of any false alarm on clean data, over all features
 LEAST = 20  # rows with a feature before anything is said of it
@@ -107,7 +109,7 @@ def _between_sides(rows: Sequence[Row]) -> Counts:
     """
     counts: Counts = defaultdict(lambda: [0, 0, 0.0])
     longer = _longer_is_better(rows)
-    for row in rows:
+    for row in _independent(rows):
         a, b = len(row.better), len(row.worse)
         for feature, side in _differing(row):
             counts[feature][0] += 1
@@ -115,6 +117,25 @@ def _between_sides(rows: Sequence[Row]) -> Counts:
             unexplained = a == b or feature[0] == "length"
             counts[feature][2] += 0.5 if unexplained else longer if (a > b) == (side == "better") else 1 - longer
     return counts
+
+
+def _independent(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows that use no text a second time under the same question."""
+    used: set[tuple[str, str]] = set()
+    for row in rows:
+        question = row.prompt or f"{row.file}, row {row.number}"
+        texts = {(question, row.better), (question, row.worse)}
+        if not texts & used:
+            used |= texts
+            yield row
+
+
+def _by_question(rows: Iterable[Row]) -> Iterable[list[Row]]:
+    """Rows that ask the same; a row without a question is one of its own."""
+    groups: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.prompt or (row.file, row.number)].append(row)
+    return groups.values()
 
 
 def _longer_is_better(rows: Iterable[Row]) -> float:
@@ -139,7 +160,7 @@ def _differing(row: Row) -> Iterator[tuple[Feature, str]]:
 
 def _over_labels(rows: Iterable[Row]) -> Counts:
     """By chance A wins as often as in the whole data; the labels as such are tested against one half."""
-    labelled = [row for row in rows if row.label]
+    labelled = [group[0] for group in _by_question(row for row in rows if row.label)]
     share = sum(row.label == "A" for row in labelled) / max(1, len(labelled))
     counts: Counts = defaultdict(lambda: [0, 0, 0.0])
     for row in labelled:

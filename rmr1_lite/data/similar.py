@@ -17,7 +17,9 @@ from rmr1_lite.types import Pair
 SHINGLE = 5  # words
 NGRAM = 13  # words
 PERMUTATIONS = 64
-_WORDS = re.compile(r"\w+")
+_CJK = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"  # written without spaces: each character counts as a word
+_WORDS = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
+_SIGNS = re.compile(rf"{_WORDS.pattern}|[^\w\s]")
 
 
 def words(text: str) -> list[str]:
@@ -72,7 +74,8 @@ class NearDuplicates:
 
 
 def _shingles(pair: Pair) -> set[bytes]:
-    text = words("\n".join([asked(pair), *sorted((pair.response_a, pair.response_b))]))
+    # signs too: "Is 3 > 2?" and "Is 3 < 2?" are two questions
+    text = _SIGNS.findall("\n".join([asked(pair), *sorted((pair.response_a, pair.response_b))]).lower())
     return {" ".join(text[i : i + SHINGLE]).encode() for i in range(max(1, len(text) - SHINGLE + 1))}
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,13 @@ from rmr1_lite.data.files import parse_line, read_lines
 from rmr1_lite.data.rows import MAX_CHARS, RowError
 from rmr1_lite.types import InputError
 
+_SPLIT = re.compile(r"(train|test|validation|valid|val|dev|eval)(?=[-_.])")
 BATCH = 1024  # Parquet rows in memory at a time
 
 
 @dataclass(frozen=True)
 class Raw:
-    """One row as it stands in its file. number: from 1. error: why it could not be read; then values is None."""
+    """One row. file: its path as given. number: from 1. error: why it could not be read; then values is None."""
 
     file: str
     number: int
@@ -41,21 +43,32 @@ def read_rows(source: str | Path, split: str = "train") -> Iterator[Raw]:
     """
     path = Path(source)
     if path.is_file():
-        yield from _file(path, path.name)
+        yield from _file(path, str(source))
     elif path.is_dir():
-        yield from _folder(path)
-    elif path.suffix or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
+        yield from _folder(path, split)
+    elif path.suffix in READERS or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
         raise InputError(f"{source} does not exist. Give a file, a folder, or a hub id like owner/name.")
     else:
         yield from _hub(str(source), split)
 
 
-def _folder(folder: Path) -> Iterator[Raw]:
+def _folder(folder: Path, split: str) -> Iterator[Raw]:
     files = sorted(path for path in folder.rglob("*") if path.suffix in READERS and path.is_file())
+    files = [path for path in files if not path.name.startswith("dataset_info")]  # the hub's own description of a data set
     if not files:
         raise InputError(f"{folder} holds no data file. Give a folder with {', '.join(READERS)}.")
-    for path in files:
-        yield from _file(path, path.relative_to(folder).as_posix())
+    for path in _of_split(files, folder, split):
+        yield from _file(path, f"{folder}/{path.relative_to(folder).as_posix()}")
+
+
+def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
+    """Where files are named by split, as on the hub (train-00000-of-00002.parquet), those of `split`: test rows are no
+    training rows. Files without a split in their name belong to every one."""
+    named = {path: match[1] for path in files if (match := _SPLIT.match(path.name))}
+    kept = [path for path in files if named.get(path, split) == split]
+    if not kept:
+        raise InputError(f"{folder} has files of {', '.join(sorted(set(named.values())))}, none of {split}. Give --split.")
+    return kept
 
 
 def _file(path: Path, name: str) -> Iterator[Raw]:
@@ -88,7 +101,7 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
 def _json(path: Path) -> Iterator[tuple[int, Any]]:
     """A list of rows, an object that holds one list of rows, or JSON lines under a wrong ending."""
     try:
-        held = json.loads(path.read_bytes().decode())
+        held = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         if "Extra data" in str(error):
             yield from _jsonl(path)
@@ -109,6 +122,8 @@ def _delimited(path: Path) -> Iterator[tuple[int, Any]]:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
             if not reader.fieldnames:
                 raise InputError(f"{path} is empty. Begin it with a line of column names.")
+            if twins := sorted({name for name in reader.fieldnames if reader.fieldnames.count(name) > 1}):
+                raise InputError(f"{path} has the column {twins[0]!r} twice: one of them would be lost. Rename one.")
             number = 0
             while True:
                 number += 1
@@ -135,12 +150,15 @@ def _cells(row: dict[str, Any], names: Any) -> Any:
 
 
 def _list_or_text(text: str) -> Any:
-    if text.startswith("[{"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+    """A cell as it is, or the messages that it holds; a list of other objects is an answer's own text."""
+    if not text.startswith("[{"):
+        return text
+    try:
+        held = json.loads(text)
+    except ValueError:
+        return text
+    keys = ({"role", "content"}, {"from", "value"})
+    return held if all(isinstance(turn, dict) and any(k <= turn.keys() for k in keys) for turn in held) else text
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
@@ -149,7 +167,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
 
     try:
         batches = pyarrow.parquet.ParquetFile(path).iter_batches(BATCH)
-        yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+        # times, numbers and bytes that JSON does not know become texts: they end in `meta`
+        rows = (json.loads(json.dumps(row, default=str)) for batch in batches for row in batch.to_pylist())
+        yield from enumerate(rows, 1)
     except pyarrow.ArrowInvalid as error:
         raise InputError(f"{path} is not Parquet ({error}). Write the file again.") from None
 

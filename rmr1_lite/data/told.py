@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import re
 
-_VERDICT = r"(?:verdict|judge?ment|preference|label|winner|ranking|preferred (?:response|reply|answer))"
+_VERDICT = r"(?:verdict|judge?ment|preference|preferred (?:response|reply|answer))"
 _TOLD = r"(?:provided|given|stated|supplied|indicated|specified|instructed|told|informed|requested|mentioned|noted)"
+_SIDE = r"(?:(?:response|chatbot|assistant|reply|answer) )?\[*[AB]\b"
+_BEST = rf"{_SIDE} (?:is|was|wins|should be|must be|has to be)\b"
 PATTERNS = (
-    rf"\b(?:i|we) (?:was|were|am|are|have been|had been|'ve been)\s+(?:\w+\s+)?{_TOLD}\b",
+    r"\bi (?:was|am|have been|had been|'ve been)\s+(?:\w+\s+)?(?:told|informed|instructed|asked)\b",
+    rf"\byou (?:said|told|stated|mentioned|indicated|gave|specified)\b[^.\n]{{0,40}}\b{_SIDE}",
+    rf"\b(?:know|knew|knowing|told|informed)\s+(?:already\s+)?(?:that\s+)?{_BEST}",
+    rf"\b(?:know|knew|knowing|told|informed)\s+(?:already\s+)?(?:that\s+)?{_SIDE} wins\b",
+    rf"\b(?:correct|right|true|expected|gold(?:en)?|target|known)\s+(?:label|winner|ranking)\s+(?:is|was|being|:)\s*{_SIDE}",
     rf"\b(?:as|like)\s+(?:\w+\s+)?(?:{_TOLD})\s+(?:above|earlier|before|by (?:the )?(?:user|instructions?|prompt|system))",
     rf"\b(?:correct|right|true|actual|sound|expected|intended|known|gold(?:en)?|target|reference)\s+(?:{_VERDICT}|decision)\b",
     rf"\b{_TOLD}\s+(?:\w+\s+)?{_VERDICT}\b",
     rf"\b{_VERDICT}\s+(?:that\s+)?(?:was|is|has been|had been|you|i was)\s+(?:\w+\s+)?{_TOLD}\b",
-    r"\b(?:ground[- ]truth|gold label|oracle)\b",
+    r"\b(?:ground[- ]truth|gold|oracle)(?:'s)?\s+(?:label|verdict|judge?ment|preference|answer)\b",
     r"\b(?:my|the|an)\s+(?:earlier|previous|prior|first|initial|original|former|last|failed|old)\s+"
     r"(?:attempt|judge?ment|evaluation|verdict|assessment|analysis|answer was wrong)\b",
     r"\b(?:re-?evaluat|reconsider|re-?assess|re-?judg|revis)\w*\s+(?:my|the|this)\s+(?:\w+\s+)?(?:judge?ment|verdict|evaluation|assessment)\b",
     r"\b(?:i|we)\s+(?:apologi[sz]e|stand corrected|made (?:a|an) (?:mistake|error) (?:before|earlier|in my))\b",
-    r"\bdoes not hold up\b",
+    r"\b(?:my|that|this) (?:verdict|judge?ment) does not hold up\b",
     r"\bupon (?:further |closer )?(?:reflection|reconsideration|re-?evaluation)\b",
 )
 _ANY = re.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS), re.IGNORECASE)

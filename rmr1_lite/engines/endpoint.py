@@ -54,7 +54,7 @@ class OpenAIEngine:
         """Yield results as they come back. Sampled text is reproducible only if the server honours `seed`."""
         pool = ThreadPoolExecutor(self.concurrency)
         try:
-            futures = {pool.submit(self._one, request, sampling): i for i, request in enumerate(requests)}
+            futures = {pool.submit(self.one, request, sampling): i for i, request in enumerate(requests)}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
@@ -77,7 +77,8 @@ class OpenAIEngine:
             return self._failed(error, time.perf_counter() - start, text)
         return Generation(text, reason == "stop", self.thought_open, seconds=time.perf_counter() - start)
 
-    def _one(self, request: Request, sampling: Sampling) -> Generation:
+    def one(self, request: Request, sampling: Sampling) -> Generation:
+        """One answer; what goes wrong is in its `error`. Safe from several threads."""
         from openai import OpenAIError
 
         start = time.perf_counter()
