@@ -37,7 +37,6 @@ class DemoConfig:
     seed: int = field(default=0, metadata={"help": "seed of data, SFT and GRPO"})
     model: str = field(default="nano-base", metadata={"help": "base to start from: nano-base, a folder or a hub id"})
     steps: int = field(default=50, metadata={"help": "GRPO steps"})
-    screen_pairs: int = field(default=400, metadata={"help": "pairs judged before GRPO, to find those that SFT gets wrong"})
     epochs: float = field(default=SFTConfig.epochs, metadata={"help": "SFT epochs"})
     test_pairs: int = field(default=200, metadata={"help": "unseen pairs for the figures"})
     train_pairs: int = field(default=4000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
@@ -74,8 +73,7 @@ def _train(config: DemoConfig, out: Path, data: Path) -> dict[str, str]:
     adapter = train_sft(sft_config(config, out))
     print("\nStage 2 of 3: GRPO with the verdict-match reward")
     grpo = preset("grpo", "nano", model=str(adapter), pairs=str(data / "train.jsonl"), out=str(out / "grpo"),
-                  seed=config.seed, steps=config.steps, screen_pairs=config.screen_pairs,
-                  probe=str(data / "validation.jsonl"))  # fmt: skip
+                  seed=config.seed, steps=config.steps, probe=str(data / "validation.jsonl"))  # fmt: skip
     return {"base": config.model, "sft": str(adapter), "grpo": str(train_grpo(grpo))}
 
 

@@ -106,8 +106,7 @@ def _last_step(log: Path) -> int:
 def _seed(config: ReproduceConfig, seed: int, out: Path) -> dict[str, Any]:
     """One seed's results.json, with ablations and, for the first seed, the longer SFT."""
     demo = DemoConfig(out=str(out / f"seed{seed}"), seed=seed, model=config.model, epochs=config.epochs,
-                      steps=config.steps, screen_pairs=GRPOConfig.screen_pairs, test_pairs=config.test_pairs,
-                      train_pairs=config.train_pairs)  # fmt: skip
+                      steps=config.steps, test_pairs=config.test_pairs, train_pairs=config.train_pairs)  # fmt: skip
     if seed:
         _reuse_base(out / "seed0", Path(demo.out))
     path = run_demo(demo, f"python -m rmr1_lite reproduce (seed {seed})")

@@ -31,12 +31,6 @@ SECTION_TASKS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Of sixteen pairs. What SFT nearly always gets right (letter, consent, danger) stands once, so that most pairs are of the
-# kind that SFT gets right in 60 to 90 of 100: there is little to learn from the others.
-MIX = {"letter": 1, "wish_list": 3, "letter_weighed": 3, "wish_list_weighed": 2, "consent": 1, "danger": 1,
-       "add": 1, "sort": 1, "reverse": 2, "count": 1}  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Case:
     """A pair with the truth behind it: `a` and `b` are the replies under the pair's responses A and B."""
@@ -93,8 +87,8 @@ def pairs(split: str, n: int, seed: int) -> list[Pair]:
 
 
 def _task_cycle() -> tuple[str, ...]:
-    """The sixteen slots of MIX, each task once before any stands twice."""
-    return tuple(task for turn in range(max(MIX.values())) for task, count in MIX.items() if count > turn)
+    """Sixteen slots in which every section stands four times and its tasks as evenly as they can."""
+    return tuple(tasks[turn % len(tasks)] for turn in range(4) for tasks in SECTION_TASKS.values())
 
 
 def _balanced(rng: random.Random, n: int) -> list[tuple[bool, bool]]:
