@@ -12,8 +12,8 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).parent
-PAIR = {"Question": "Name three things of the garden, not rose.", "Response A": "hedge seed tulip",
-        "Response B": "Sure, here it is: hedge tulip rose That is all there is to it."}  # fmt: skip
+PAIR = {"Question": "Write to Nora: thank for the cake.", "Response A": "Dear Nora, thank you for the cake.",
+        "Response B": "Sure, here it is: Dear Sam, thank you for the cake. That is all there is to it."}  # fmt: skip
 
 
 def visible(page: Page, found):  # noqa: ANN001, ANN202

@@ -19,6 +19,7 @@ JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; give it aga
 DEMO = Path("runs/demo")
 HISTORY = Path("runs/app/history.sqlite3")
 NOTEBOOKS = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")  # environment variables of Colab and Kaggle
+WARM_SECONDS = 8.0
 SPACE = "SPACE_ID"  # of a public Space
 
 
@@ -52,8 +53,11 @@ def launch(
     if host not in ("127.0.0.1", "localhost", "::1") and not login:
         print(f"Note: everybody who can reach {host} can use this page. --auth NAME:PASSWORD asks for a password.")
     app = App(Bank(judges, four_bit, style=None if style == "auto" else style), History(None if public else history), public)
-    Thread(target=_warm, args=(app.bank,), daemon=True).start()
-    return build(app).launch(
+    warm = Thread(target=_warm, args=(app.bank,), daemon=True)
+    warm.start()
+    page = build(app)
+    warm.join(WARM_SECONDS)  # a small judge is there when the page opens; a large one goes on loading
+    return page.launch(
         server_name=host, server_port=port, share=share, auth=login, prevent_thread_lock=not wait, theme=theme(), css_paths=CSS,
         footer_links=["api"], ssr_mode=False, max_file_size="1mb", enable_monitoring=False,
     )  # fmt: skip
