@@ -185,23 +185,35 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="rows of each planted set (default %(default)s)")
     parser.add_argument("--clean", type=int, default=2_000, help="rows of each clean set (default %(default)s)")
     parser.add_argument("--sets", type=int, default=100, help="clean sets (default %(default)s)")
+    parser.add_argument("--part", action="append", choices=["prepare", "audit", "clean", "clean_rmb"], help="default: all")
     parser.add_argument("--out", required=True, help="JSON to write")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--in", dest="source", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
         return one_step(args.step, args.source, args.out)
+    parts = {
+        "prepare": lambda folder: measure_prepare(args.pairs, folder),
+        "audit": lambda folder: measure_audit(args.rows, folder),
+        "clean": lambda folder: measure_clean(clean_rows(args.clean), args.sets, "generated"),
+        "clean_rmb": lambda folder: measure_clean(rmb_rows(), args.sets, "RMB, labels drawn anew"),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        result: dict[str, Any] = {"prepare": measure_prepare(args.pairs, Path(folder))}
-        result["audit"] = measure_audit(args.rows, Path(folder))
-    result["clean"] = {"generated": measure_clean(clean_rows(args.clean), args.sets, "generated")}
-    if real := rmb_rows():
-        result["clean"]["RMB, labels drawn anew"] = measure_clean(real, args.sets, "RMB")
-    result |= {"cpu_count": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", ""), "machine": platform.machine(),
-               "versions": versions(), "date": datetime.now(timezone.utc).date().isoformat()}  # fmt: skip
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.out).write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result["clean"]))
+        for name in args.part or parts:
+            if name == "clean_rmb" and not rmb_rows():
+                print("clean_rmb: RMB's files are not there (RMR1_DATA_DIR), nothing measured")
+                continue
+            add(Path(args.out), {name: parts[name](Path(folder))})
+
+
+def add(out: Path, part: dict[str, Any]) -> None:
+    """Write one part beside those that are there: what is measured is kept whatever comes after."""
+    held = json.loads(out.read_text()) if out.exists() else {}
+    held |= part | {"cpu_count": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", ""), "machine": platform.machine(),
+                    "versions": versions(), "date": datetime.now(timezone.utc).date().isoformat()}  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(held, indent=2) + "\n")
+    print(json.dumps(part))
 
 
 if __name__ == "__main__":
