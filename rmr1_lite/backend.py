@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.runs import versions
 from rmr1_lite.types import InputError
 
 # what has been run together; others may work
@@ -87,7 +87,7 @@ def start(asked: str = "auto", folder: str | Path = ".") -> Backend:
     """Choose, say so, and import Unsloth first if it is to be used. folder: where its compiled kernels go."""
     backend = choose(asked, this_machine())
     print(backend.line())
-    for text in untested(installed()):
+    for text in untested(versions(TESTED)):
         print(f"Note: {text}")
     if backend.unsloth:
         _import_unsloth(Path(folder))
@@ -109,20 +109,9 @@ def _import_unsloth(folder: Path) -> None:
                          "or choose --backend transformers.")  # fmt: skip
 
 
-def installed() -> dict[str, str]:
-    """Versions of what TESTED names, where it is installed."""
-    found = {}
-    for name in TESTED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def untested(versions: dict[str, str]) -> list[str]:
+def untested(found: dict[str, str]) -> list[str]:
     """One line for every package whose version has not been run with the others."""
-    return [f"{name} {now} has not been tested here; {TESTED[name]} has" for name, now in versions.items() if now != TESTED[name]]
+    return [f"{name} {now} has not been tested here; {TESTED[name]} has" for name, now in found.items() if now != TESTED[name]]
 
 
 def check_fp16(model_type: str, backend: Backend) -> None:

@@ -14,7 +14,6 @@ published.jsonl in the schema of the published set, and stats.json.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -32,7 +31,8 @@ from rmr1_lite.distilled import CHAINS, FIRST, REWRITE, SECOND, Task, attempt, b
 from rmr1_lite.engines import OpenAIEngine, Request, Sampling
 from rmr1_lite.prompts import messages, oracle_messages, shown
 from rmr1_lite.spending import Prices, Purse, tokens_of
-from rmr1_lite.types import ORDERS, Generation, InputError, Order, Pair
+from rmr1_lite.suites.base import seeded_order
+from rmr1_lite.types import ORDERS, Generation, InputError
 
 ATTEMPTS, PUBLISHED, STATS, SETTINGS = "attempts.jsonl", "published.jsonl", "stats.json", "distill.json"
 KEY = ("id", "order", "pass")
@@ -123,11 +123,7 @@ def _tasks(config: DistillConfig) -> list[Task]:
     if not pairs:
         raise InputError(f"{config.pairs}: no labelled pair. A chain is kept only when its verdict is right.")
     pairs = pairs[: config.limit or None]
-    return [Task(pair, order) for pair in pairs for order in (ORDERS if config.both_orders else (_order(pair, config.seed),))]
-
-
-def _order(pair: Pair, seed: int) -> Order:
-    return ORDERS[hashlib.sha256(f"distill/{seed}/{pair.id}".encode()).digest()[0] % 2]
+    return [Task(pair, order) for pair in pairs for order in (ORDERS if config.both_orders else (seeded_order(pair.id, config.seed),))]
 
 
 def _engines(config: DistillConfig) -> dict[int, OpenAIEngine]:

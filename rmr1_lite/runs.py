@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -82,10 +83,10 @@ def append_row(folder: Path, row: dict[str, Any]) -> None:
         file.write(json_line(row))
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of what trains."""
+def versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Installed versions of what trains, or of `names`."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
