@@ -123,7 +123,9 @@ def _tasks(config: DistillConfig) -> list[Task]:
     if not pairs:
         raise InputError(f"{config.pairs}: no labelled pair. A chain is kept only when its verdict is right.")
     pairs = pairs[: config.limit or None]
-    return [Task(pair, order) for pair in pairs for order in (ORDERS if config.both_orders else (seeded_order(pair.id, config.seed),))]
+    if config.both_orders:
+        return [Task(pair, order) for pair in pairs for order in ORDERS]
+    return [Task(pair, seeded_order(pair.id, config.seed)) for pair in pairs]
 
 
 def _engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
