@@ -135,7 +135,7 @@ def _read(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
             return _published(raw, found)
         return _pair_row(raw, found), None
     except RowError as error:
-        found.problems.append(Problem(raw.file, raw.number, error.field, error.text, error.remedy))
+        found.problems.append(Problem.of(raw.file, raw.number, error))
         return None, None
 
 
@@ -171,7 +171,7 @@ def _published(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
     try:
         _, a, b = judged(raw.values["context_messages"])
     except RowError as error:
-        found.problems.append(Problem(raw.file, raw.number, error.field, error.text, error.remedy))
+        found.problems.append(Problem.of(raw.file, raw.number, error))
         a = b = ""
     better, worse = (a, b) if label == "A" else (b, a)
     return Row(id, raw.file, raw.number, better, worse, _without(prompt, a, b), label), None
@@ -200,7 +200,7 @@ def _pair_row(raw: Raw, found: Audit) -> Row | None:
     except RowError as error:
         if turns == (1, 1):
             raise
-        found.problems.append(Problem(raw.file, raw.number, error.field, error.text, error.remedy))
+        found.problems.append(Problem.of(raw.file, raw.number, error))
         return Row(str(row.get("id", f"row {raw.number}")), raw.file, raw.number, *map(_last, (row["chosen"], row["rejected"])),
                    turns=turns)  # fmt: skip
     if pair.label is None:

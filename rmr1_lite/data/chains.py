@@ -58,7 +58,7 @@ def read_chains(path: str | Path) -> ChainsRead:
             seen.add((chain.pair.id, chain.order))
             read.chains.append(chain)
         except RowError as error:
-            read.problems.append(Problem(read.file, number, error.field, error.text, error.remedy))
+            read.problems.append(Problem.of(read.file, number, error))
     return read
 
 

@@ -37,6 +37,11 @@ class Problem:
     text: str
     remedy: str
 
+    @classmethod
+    def of(cls, file: str, row: int, error: RowError) -> Problem:
+        """What a RowError says, with its place."""
+        return cls(file, row, error.field, error.text, error.remedy)
+
     def __str__(self) -> str:
         return f"{self.file}, row {self.row}, {self.field}: {self.text}. Remedy: {self.remedy}."
 
@@ -80,7 +85,7 @@ def read_pairs(
             _check_new(pair.id, number, rows_by_id)
             read.pairs.append(pair)
         except RowError as error:
-            read.problems.append(Problem(read.file, number, error.field, error.text, error.remedy))
+            read.problems.append(Problem.of(read.file, number, error))
     if read.problems and on_bad_row == "fail":
         raise InputError(read.summary())
     return read

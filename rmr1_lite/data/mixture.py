@@ -88,7 +88,7 @@ def write_mixture(out: str | Path, places: dict[str, str] | None = None, on_bad_
                 try:
                     made = _made(raw, f"{name}-{number}", source, sum(parts.values()))
                 except RowError as error:
-                    problem = Problem(raw.file, raw.number, error.field, error.text, error.remedy)
+                    problem = Problem.of(raw.file, raw.number, error)
                     if on_bad_row == "fail":
                         raise InputError(str(problem)) from None
                     left["bad rows"] += 1

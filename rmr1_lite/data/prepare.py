@@ -174,7 +174,7 @@ def _pairs(
         try:
             yield _From(_named(_pair(raw, config, shape), raw, seen), raw.file, raw.number)
         except RowError as error:
-            problem = Problem(raw.file, raw.number, error.field, error.text, error.remedy)
+            problem = Problem.of(raw.file, raw.number, error)
             if config.on_bad_row == "fail":
                 raise InputError(str(problem)) from None
             done.bad += 1

@@ -144,7 +144,7 @@ def write_published(
                 counts["kept"] += 1
                 counts[row["label"]] += 1
             except RowError as error:
-                problem = Problem(raw.file, raw.number, error.field, error.text, error.remedy)
+                problem = Problem.of(raw.file, raw.number, error)
                 if on_bad_row == "fail":
                     raise InputError(str(problem)) from None
                 counts["left_out"] += 1
