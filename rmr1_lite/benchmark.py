@@ -9,7 +9,6 @@ model is loaded, so another reading of a finished evaluation takes seconds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,9 +16,9 @@ from typing import Any
 
 from rmr1_lite import suites
 from rmr1_lite.calibration import calibration, vote_probabilities
-from rmr1_lite.data.files import JsonlLog, digest, read_pairs, write_json
+from rmr1_lite.data.files import JsonlLog, digest, read_pairs, same_settings, write_json
 from rmr1_lite.engines import Engine, ReplayEngine, Sampling
-from rmr1_lite.judge import LOG_KEY, Judge
+from rmr1_lite.judge import LOG_KEY, Judge, in_order
 from rmr1_lite.metrics import length_bias, score
 from rmr1_lite.results import add_stage, new, save
 from rmr1_lite.suites.base import Figure, Suite, one_item_per_pair
@@ -60,13 +59,13 @@ def evaluate_benchmark(asked: Asked, make_engine: Callable[[], Engine], out: Pat
     check_confidence(asked)
     suite, pairs = pairs_of(asked)
     settings = _settings(asked, pairs)
-    then = _begun(out / SETTINGS, settings)
+    then = same_settings(out / SETTINGS, settings, unset="style")
     with JsonlLog(out / ITEMS, LOG_KEY) as log:
         engine = _finished(log, pairs, asked.votes, then) or make_engine()
         judge = Judge(engine, asked.style or engine.style, asked.reading, asked.sampling)
         write_json(out / SETTINGS, {**settings, "style": judge.style})
         judgments = judge.compare_many(pairs, votes=asked.votes, log=log, progress=progress)
-        _in_order(log, pairs)
+        in_order(log, pairs)
     results = _results(asked, suite, pairs, judgments, command)
     _calibrate(asked, results, pairs, judgments, judge.style or "", out)
     save(results, out / RESULTS)
@@ -120,21 +119,6 @@ def _settings(asked: Asked, pairs: Sequence[Pair]) -> dict[str, Any]:
     return {**kept, "style": asked.style, "pairs": len(pairs), "shown": shown}
 
 
-def _begun(path: Path, now: dict[str, Any]) -> dict[str, Any] | None:
-    """The settings of an evaluation that was begun in this folder, checked against those of now; None for a new one."""
-    if not path.exists():
-        return None
-    try:
-        then = json.loads(path.read_bytes())
-    except ValueError:
-        raise InputError(f"{path} is not JSON. Give another --out, or delete the folder to begin again.") from None
-    other = [f"{name} was {then.get(name)!r}, is {value!r}" for name, value in now.items()
-             if then.get(name) != value and not (name == "style" and value is None)]  # fmt: skip
-    if other:
-        raise InputError(f"{path.parent} holds another evaluation: {'; '.join(other)}. Give another --out.")
-    return then
-
-
 def _finished(log: JsonlLog, pairs: Sequence[Pair], votes: int, then: dict[str, Any] | None) -> Engine | None:
     """A replay of the log when it holds every look, so that no model need be loaded."""
     wanted = {(pair.id, order, vote) for pair in pairs for order in ORDERS for vote in range(votes)}
@@ -142,11 +126,6 @@ def _finished(log: JsonlLog, pairs: Sequence[Pair], votes: int, then: dict[str, 
         return None
     print(f"{log.path} holds all {len(wanted)} looks: nothing to judge.")
     return ReplayEngine(log.path, style=then["style"])
-
-
-def _in_order(log: JsonlLog, pairs: Sequence[Pair]) -> None:
-    places = {pair.id: place for place, pair in enumerate(pairs)}
-    log.rewrite(lambda _: True, lambda row: (places.get(row["id"], len(places)), row["id"], row["order"], row["vote"]))
 
 
 def _results(asked: Asked, suite: Suite, pairs: Sequence[Pair], judgments: list[Judgment], command: str) -> dict[str, Any]:

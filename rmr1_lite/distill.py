@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from rmr1_lite.config import StyleName
 from rmr1_lite.data.chains import Chain, write_chains
-from rmr1_lite.data.files import JsonlLog, atomic_write_text, digest, json_line, read_pairs, write_json
+from rmr1_lite.data.files import JsonlLog, atomic_write_text, digest, json_line, read_pairs, same_settings, write_json
 from rmr1_lite.distilled import CHAINS, FIRST, REWRITE, SECOND, Task, attempt, by_pass, kept, text
 from rmr1_lite.engines import OpenAIEngine, Request, Sampling
 from rmr1_lite.prompts import messages, oracle_messages, shown
@@ -138,15 +138,9 @@ def _engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
 
 def _begin(config: DistillConfig, tasks: Sequence[Task], path: Path) -> None:
     """Refuse to mix two runs in one folder."""
-    import json
-
     # every pair of the file, so that a later call may take more of them with another limit
     now = {name: value for name, value in asdict(config).items() if name not in FREE}
-    if path.exists():
-        then = json.loads(path.read_bytes())
-        other = [f"{name} was {then.get(name)!r}, is {value!r}" for name, value in now.items() if then.get(name) != value]
-        if other:
-            raise InputError(f"{path.parent} holds another run: {'; '.join(other)}. Give another --out.")
+    same_settings(path, now)
     write_json(path, now)
 
 

@@ -29,6 +29,12 @@ LOG_KEY = ("id", "order", "vote")
 Key = tuple[str, str, int]
 
 
+def in_order(log: JsonlLog, pairs: Sequence[Pair]) -> None:
+    """Sort a log of looks by the order of the pairs; rows of pairs that are not among them stay, at the end."""
+    places = {pair.id: place for place, pair in enumerate(pairs)}
+    log.rewrite(lambda _: True, lambda row: (places.get(row["id"], len(places)), row["id"], row["order"], row["vote"]))
+
+
 @dataclass(frozen=True)
 class Judge:
     """engine: who writes. style: the prompt style, by default the one the engine's model was trained on.

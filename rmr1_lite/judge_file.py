@@ -9,15 +9,14 @@ the settings, so that a run with other settings cannot be mixed into the same fi
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rmr1_lite.data.files import MAX_CHARS, JsonlLog, PairsRead, read_pairs, write_json
-from rmr1_lite.judge import LOG_KEY, Judge
+from rmr1_lite.data.files import MAX_CHARS, JsonlLog, PairsRead, read_pairs, same_settings, write_json
+from rmr1_lite.judge import LOG_KEY, Judge, in_order
 from rmr1_lite.types import ORDERS, InputError, Judgment, Order
 
 
@@ -66,7 +65,7 @@ def judge_file(
         _check_settings(judge, log)
         _keep_problems(read, out_path)
         judgments = judge.compare_many(read.pairs, orders, votes, log, progress)
-        _sort(log, read)
+        in_order(log, read.pairs)
     summary = summarise(judgments)
     print(summary.text())
     return summary
@@ -101,14 +100,7 @@ def _check_settings(judge: Judge, log: JsonlLog) -> None:
     path, now = Path(f"{log.path}.run.json"), settings(judge)
     if not len(log) or not path.exists():
         return write_json(path, now)
-    try:
-        then = json.loads(path.read_bytes())
-    except ValueError:
-        raise InputError(f"{path} is not JSON. Delete it if {log.path} was made with the same settings.") from None
-    if then != now:
-        changed = [f"{name} was {then.get(name)!r}, is {now[name]!r}" for name in now if then.get(name) != now[name]]
-        remedy = "Resume with the same settings or choose another output file."
-        raise InputError(f"{log.path} was begun with other settings: {'; '.join(changed)}. {remedy}")
+    same_settings(path, now)
 
 
 def _keep_problems(read: PairsRead, out_path: str | Path) -> None:
@@ -117,13 +109,6 @@ def _keep_problems(read: PairsRead, out_path: str | Path) -> None:
         read.write_problems(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sort(log: JsonlLog, read: PairsRead) -> None:
-    """Rows in the order of the pairs; rows of pairs that have left the file stay, at the end."""
-    places = {pair.id: place for place, pair in enumerate(read.pairs)}
-    last = len(places)
-    log.rewrite(lambda _: True, lambda row: (places.get(row["id"], last), row["id"], row["order"], row["vote"]))
 
 
 def _ids(judgments: Sequence[Judgment], status: str) -> list[str]:

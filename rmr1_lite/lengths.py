@@ -8,16 +8,19 @@ from rmr1_lite.adapters import is_adapter, is_nano, read_adapter, resolve
 from rmr1_lite.data.chains import Chain
 from rmr1_lite.engines.render import render, rendered
 from rmr1_lite.prompts import messages, shown
-from rmr1_lite.types import Pair
+from rmr1_lite.types import InputError, Pair
 
 
 def style_for(spec: str, style: str) -> str:
-    """The style asked for, or the one that a model came with; compact for nano, rubrics for a model that does not say."""
+    """The style asked for, or the one that a model came with. Raises InputError for a model that does not say."""
     if style != "auto":
         return style
     folder = resolve(spec)
     saved = read_adapter(folder).style if folder is not None and is_adapter(folder) else ""
-    return saved or ("compact" if is_nano(spec) else "rubrics")
+    found = saved or ("compact" if is_nano(spec) else "")
+    if not found:
+        raise InputError(f"{spec}: the prompt style is not known. Give --style rubrics, reasoning or compact.")
+    return found
 
 
 def prompt_lengths(spec: str, style: str = "auto") -> Callable[[Sequence[Pair]], list[int]]:

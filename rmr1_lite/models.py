@@ -7,6 +7,8 @@ is found before the base is read (`rmr1_lite.adapters`). Weights come from safet
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,10 +153,11 @@ def _base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
     dtype = getattr(torch, HALVES[half_type()])
     quantise = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
                                   bnb_4bit_compute_dtype=dtype) if four_bit else None  # fmt: skip
-    model = AutoModelForCausalLM.from_pretrained(
-        _place(spec), dtype=dtype, quantization_config=quantise, use_safetensors=True, trust_remote_code=False,
-        attn_implementation="sdpa", device_map={"": where},
-    )  # fmt: skip
+    with told(spec):
+        model = AutoModelForCausalLM.from_pretrained(
+            _place(spec), dtype=dtype, quantization_config=quantise, use_safetensors=True, trust_remote_code=False,
+            attn_implementation="sdpa", device_map={"": where},
+        )  # fmt: skip
     for module in model.modules():
         # on CPUs with AVX512-BF16 a forward pass without gradients repacks the weights and breaks the next training step
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -181,7 +184,9 @@ def _unsloth_base(spec: str, four_bit: bool, training: Training) -> Any:
 def _check_half(spec: str, backend: Backend) -> None:
     from transformers import AutoConfig
 
-    check_fp16(AutoConfig.from_pretrained(_place(spec), trust_remote_code=False).model_type, backend)
+    with told(spec):
+        model_type = AutoConfig.from_pretrained(_place(spec), trust_remote_code=False).model_type
+    check_fp16(model_type, backend)
 
 
 def half_type() -> str:
@@ -193,7 +198,19 @@ def half_type() -> str:
 def _tokenizer(spec: str) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(_place(spec), trust_remote_code=False)
+    with told(spec):
+        return AutoTokenizer.from_pretrained(_place(spec), trust_remote_code=False)
+
+
+@contextmanager
+def told(spec: str) -> Iterator[None]:
+    """What cannot be found or reached becomes an InputError with the first line of what was said."""
+    try:
+        yield
+    except OSError as error:
+        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{spec} could not be loaded: {said.rstrip('.')}. Check the name and the network, or give a folder that "
+                         "holds the model's files (safetensors, config and tokenizer).") from None  # fmt: skip
 
 
 def _place(spec: str) -> str:

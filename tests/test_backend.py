@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from rmr1_lite.backend import NOT_IN_FP16, TESTED, Backend, Machine, check_fp16, choose, untested
+from rmr1_lite.data.nano.dataset import NanoData, make
 from rmr1_lite.runs import Run, versions
 from rmr1_lite.types import InputError
 
@@ -103,3 +107,20 @@ def test_the_reference_is_the_adapter_as_it_stands_and_stays_so():
         assert torch.equal(model(ids).logits, before) and not torch.equal(changed, before)
     model.set_adapter("default")
     assert not any(p.requires_grad for n, p in model.named_parameters() if ".ref." in n)
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (["judge", "--model", "nobody/no-such-model", "--style", "rubrics", "--out", "o.jsonl"], "weights of a judge"),
+        (["sft", "--model", "nobody/no-such-model", "--style", "rubrics", "--out", "sft"], "config of a base to be trained"),
+    ],
+)
+def test_a_model_that_cannot_be_reached_is_one_line(command, why, tmp_path):
+    make(tmp_path, NanoData(train=20, validation=2, test=2))
+    data = ["--pairs", str(tmp_path / "test.jsonl")] if command[0] == "judge" else ["--chains", str(tmp_path / "chains.jsonl")]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-m", "rmr1_lite", *command, *data], cwd=tmp_path, env=offline, text=True,
+                          capture_output=True)  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "nobody/no-such-model could not be loaded" in done.stderr and "Check the name and the network" in done.stderr

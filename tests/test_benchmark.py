@@ -117,7 +117,7 @@ def test_another_evaluation_does_not_go_into_the_same_folder(llmbar, tmp_path, c
     asked, _ = llmbar
     evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
     before = (tmp_path / "out" / "items.jsonl").read_bytes()
-    with pytest.raises(InputError, match="holds another evaluation.*Give another --out") as error:
+    with pytest.raises(InputError, match="tells of other settings.*or another --out") as error:
         evaluate_benchmark(replace(asked, **change), no_engine, tmp_path / "out", "cmd")
     assert said in str(error.value) and (tmp_path / "out" / "items.jsonl").read_bytes() == before
 

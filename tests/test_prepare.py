@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rmr1_lite.data.files import read_pairs
-from rmr1_lite.data.prepare import PrepareConfig, dropped, prepare
+from rmr1_lite.data.prepare import PrepareConfig, prepare
 from rmr1_lite.data.similar import prompt_key
 from rmr1_lite.types import InputError, Pair
 
@@ -25,6 +25,10 @@ def run(tmp_path, rows, lengths=None, benchmarks=(), **settings):
     config = PrepareConfig(out=str(tmp_path / "out"), **{"near": 0.0, "validation": 0.0, **settings})
     done = prepare([path], config, lengths, benchmarks, progress=False)
     return done, [p for name in ("train", "validation") for p in read_pairs(tmp_path / "out" / f"{name}.jsonl").pairs]
+
+
+def dropped(folder):
+    return [json.loads(line) for line in (folder / "dropped.jsonl").read_text().splitlines()]
 
 
 def test_every_row_is_kept_left_out_or_bad_and_every_one_is_listed(tmp_path):
@@ -113,7 +117,7 @@ def test_long_prompts_are_counted_and_listed_never_clipped(tmp_path):
         return [int(p.id) for p in pairs]
 
     done, pairs = run(tmp_path, [row(i) for i in (100, 600, 5000)], lengths, max_prompt_tokens=1024)
-    assert {p.id for p in pairs} == {"100", "600"} and list(dropped(tmp_path / "out"))[0]["detail"] == "5000 tokens"
+    assert {p.id for p in pairs} == {"100", "600"} and dropped(tmp_path / "out")[0]["detail"] == "5000 tokens"
     assert done.lengths["1 to 128"] == [1, 0] and done.lengths["4097 to 8192"] == [0, 1]
     assert any("x" in line for line in done.histogram()[1:])
 

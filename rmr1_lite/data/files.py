@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rmr1_lite.data.rows import MAX_CHARS, RowError, digest, pair_from_row, row_from_pair
-from rmr1_lite.data.store import JsonlLog, atomic_write_text, json_line, write_json
+from rmr1_lite.data.store import AtomicLines, JsonlLog, atomic_write_text, json_line, same_settings, write_json
 from rmr1_lite.types import InputError, Pair
 
 __all__ = [
-    "MAX_CHARS", "JsonlLog", "PairsRead", "Problem", "atomic_write_text", "digest", "json_line", "parse_line",
-    "read_lines", "read_pairs", "write_json", "write_pairs",
+    "MAX_CHARS", "SHOWN", "BadRows", "JsonlLog", "PairsRead", "Problem", "atomic_write_text", "digest", "json_line", "parse_line",
+    "read_lines", "read_pairs", "same_settings", "write_json", "write_pairs",
 ]  # fmt: skip
 
 
@@ -44,6 +44,30 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}, row {self.row}, {self.field}: {self.text}. Remedy: {self.remedy}."
+
+
+SHOWN = 20  # problems that an account prints; all of them stand in its problems.jsonl
+
+
+class BadRows:
+    """What happens to rows that cannot be used: counted and listed in `path`, or the first one stops the work.
+
+    first: the first `SHOWN` of them.
+    """
+
+    def __init__(self, on_bad_row: str, files: AtomicLines, path: Path) -> None:
+        self.on_bad_row, self.files, self.path = on_bad_row, files, path
+        self.count = 0
+        self.first: list[Problem] = []
+
+    def add(self, file: str, row: int, error: RowError) -> None:
+        """Raises InputError with on_bad_row "fail"."""
+        problem = Problem.of(file, row, error)
+        if self.on_bad_row == "fail":
+            raise InputError(str(problem)) from None
+        self.count += 1
+        self.first += [problem] if self.count <= SHOWN else []
+        self.files.write(self.path, asdict(problem))
 
 
 @dataclass(frozen=True)

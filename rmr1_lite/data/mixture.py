@@ -13,18 +13,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.data.files import Problem, write_json
+from rmr1_lite.data.files import BadRows, write_json
 from rmr1_lite.data.rows import RowError, pair_from_row, row_from_pair
 from rmr1_lite.data.sources import Raw, read_rows
 from rmr1_lite.data.store import AtomicLines
 from rmr1_lite.types import InputError
 
 SKIPPED = "magpie_ultra"
-SHOWN = 5  # problems
 CODE_PAIRS, CODE_SEED = 8000, 42
 # what the paper's Table 5 says these parts hold
 PAPER = {"magpie_pro_llama3.1": 29682, "offset_bias": 8504, "helpsteer2": 7221, "wildguard": 6709, "magpie_pro": 2030,
@@ -77,23 +76,18 @@ def write_mixture(out: str | Path, places: dict[str, str] | None = None, on_bad_
     places, out = places or {}, Path(out)
     if unknown := places.keys() - SOURCES.keys():
         raise InputError(f"source is {sorted(unknown)[0]!r}. Choose from {', '.join(SOURCES)}.")
-    data, bad = out / "mixture.jsonl", out / "problems.jsonl"
+    data, faults = out / "mixture.jsonl", out / "problems.jsonl"
     parts: Counter[str] = Counter()
     left: Counter[str] = Counter()
-    problems: list[str] = []
-    with AtomicLines(data, bad) as files:
+    with AtomicLines(data, faults) as files:
+        bad = BadRows(on_bad_row, files, faults)
         for name, source in SOURCES.items():
             rows = tqdm(_rows(name, places.get(name, source.hub_id)), name, unit="row")
             for number, raw in enumerate(rows, 1):
                 try:
                     made = _made(raw, f"{name}-{number}", source, sum(parts.values()))
                 except RowError as error:
-                    problem = Problem.of(raw.file, raw.number, error)
-                    if on_bad_row == "fail":
-                        raise InputError(str(problem)) from None
-                    left["bad rows"] += 1
-                    problems += [str(problem)] if left["bad rows"] <= SHOWN else []
-                    files.write(bad, asdict(problem))
+                    bad.add(raw.file, raw.number, error)
                     continue
                 if made is None:
                     left[SKIPPED] += 1
@@ -102,8 +96,9 @@ def write_mixture(out: str | Path, places: dict[str, str] | None = None, on_bad_
                 files.write(data, made)
         if not parts:
             raise InputError("None of the sources held a row that could be used. Check the places given.")
+    left |= {"bad rows": bad.count} if bad.count else {}
     counts = {"parts": dict(parts), "paper": PAPER, "left_out": dict(left), "pairs": sum(parts.values()), "file": str(data),
-              "problems": problems}
+              "problems": list(map(str, bad.first))}  # fmt: skip
     write_json(out / "mixture.json", counts)
     return counts
 

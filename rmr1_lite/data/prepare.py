@@ -13,7 +13,6 @@ order -> split. Only hashes stay in memory, so a hundred thousand pairs need no 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from rmr1_lite.data.files import Problem, write_json
+from rmr1_lite.data.files import SHOWN, BadRows, Problem, write_json
 from rmr1_lite.data.rows import MAX_CHARS, RowError, pair_from_row, row_from_pair, side
 from rmr1_lite.data.shapes import IDS, kit_row
 from rmr1_lite.data.similar import Benchmarks, NearDuplicates, better, content_key, prompt_key
@@ -35,7 +34,6 @@ Lengths = Callable[[Sequence[Pair]], list[int]]
 Shape = Callable[[Any], Any]
 BINS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)  # tokens
 CHUNK = 256  # pairs that are tokenised together
-SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -113,9 +111,9 @@ def prepare(
     done = Prepared(out)
     paths = {name: out / f"{name}.jsonl" for name in ("train", "validation", "dropped", "problems")}
     with AtomicLines(*paths.values()) as files:
-        drop = _Drop(files, paths["dropped"], done)
+        drop, bad = _Drop(files, paths["dropped"], done), BadRows(config.on_bad_row, files, paths["problems"])
         rows = (raw for source in sources for raw in read_rows(source, config.split))
-        pairs = _pairs(tqdm(rows, "rows", unit="row", disable=not progress), config, shape, files, paths["problems"], done)
+        pairs = _pairs(tqdm(rows, "rows", unit="row", disable=not progress), config, shape, bad, done)
         pairs = _new(pairs, drop)
         pairs = _clean(pairs, Benchmarks(benchmarks), drop)
         pairs = _fitting(pairs, config.max_prompt_tokens, lengths, drop, done)
@@ -164,9 +162,7 @@ class _Drop:
         self.files.write(self.path, {"id": item.pair.id, "file": item.file, "row": item.row, "why": why, "detail": detail})
 
 
-def _pairs(
-    rows: Iterable[Raw], config: PrepareConfig, shape: Shape, files: AtomicLines, path: Path, done: Prepared
-) -> Iterator[_From]:
+def _pairs(rows: Iterable[Raw], config: PrepareConfig, shape: Shape, bad: BadRows, done: Prepared) -> Iterator[_From]:
     """Labelled pairs with ids of their own; every other row becomes a Problem."""
     seen: dict[str, tuple[str, int]] = {}
     for raw in rows:
@@ -174,12 +170,8 @@ def _pairs(
         try:
             yield _From(_named(_pair(raw, config, shape), raw, seen), raw.file, raw.number)
         except RowError as error:
-            problem = Problem.of(raw.file, raw.number, error)
-            if config.on_bad_row == "fail":
-                raise InputError(str(problem)) from None
-            done.bad += 1
-            done.problems += [problem] if len(done.problems) < SHOWN else []
-            files.write(path, asdict(problem))
+            bad.add(raw.file, raw.number, error)
+            done.bad, done.problems = bad.count, bad.first
 
 
 def _pair(raw: Raw, config: PrepareConfig, shape: Shape) -> Pair:
@@ -283,9 +275,3 @@ def _count_longer(pair: Pair, done: Prepared) -> None:
     a, b = len(pair.response_a), len(pair.response_b)
     done.equal_length += a == b
     done.longer_is_better += a != b and (a > b) == (pair.label == "A")
-
-
-def dropped(folder: str | Path) -> Iterator[dict[str, Any]]:
-    """What a preparation left out, from its dropped.jsonl."""
-    with open(Path(folder) / "dropped.jsonl", encoding="utf-8") as file:
-        yield from map(json.loads, file)

@@ -11,12 +11,12 @@ original rows.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rmr1_lite.data.chains import Chain, chain_row
-from rmr1_lite.data.files import Problem
+from rmr1_lite.data.files import BadRows
 from rmr1_lite.data.rows import RowError, pair_from_row, row_from_pair
 from rmr1_lite.data.shapes import kit_row
 from rmr1_lite.data.sources import Raw, read_rows
@@ -34,7 +34,6 @@ class Published:
     rows: str
 
 
-SHOWN = 5  # problems
 SETS = {
     "distill-sft": Published("gaotang/RM-R1-Distill-SFT", "chain", "8.75 k"),
     "after-distill-rlvr": Published("gaotang/RM-R1-after-Distill-RLVR", "winner", "64,226"),
@@ -132,10 +131,10 @@ def write_published(
     if name not in SETS:
         raise InputError(f"set is {name!r}. Choose one of {', '.join(SETS)}.")
     holds, out = SETS[name].holds, Path(out)
-    data, bad = out / ("chains.jsonl" if holds == "chain" else "train.jsonl"), out / "problems.jsonl"
-    counts: dict[str, Any] = {"rows": 0, "kept": 0, "left_out": 0, "A": 0, "B": 0, "said_to_have": SETS[name].rows,
-                              "problems": []}  # fmt: skip
-    with AtomicLines(data, bad) as files:
+    data, faults = out / ("chains.jsonl" if holds == "chain" else "train.jsonl"), out / "problems.jsonl"
+    counts: dict[str, Any] = {"rows": 0, "kept": 0, "A": 0, "B": 0, "said_to_have": SETS[name].rows}
+    with AtomicLines(data, faults) as files:
+        bad = BadRows(on_bad_row, files, faults)
         for raw in tqdm(read_rows(source or SETS[name].hub_id, split), name, unit="row"):
             counts["rows"] += 1
             try:
@@ -144,15 +143,10 @@ def write_published(
                 counts["kept"] += 1
                 counts[row["label"]] += 1
             except RowError as error:
-                problem = Problem.of(raw.file, raw.number, error)
-                if on_bad_row == "fail":
-                    raise InputError(str(problem)) from None
-                counts["left_out"] += 1
-                counts["problems"] += [str(problem)] if counts["left_out"] <= SHOWN else []
-                files.write(bad, asdict(problem))
+                bad.add(raw.file, raw.number, error)
         if not counts["kept"]:
             raise InputError(f"{source or SETS[name].hub_id}: no row could be used. Check that it is the set {name}.")
-    return {**counts, "file": str(data)}
+    return {**counts, "left_out": bad.count, "problems": list(map(str, bad.first)), "file": str(data)}
 
 
 def _row(raw: Raw, id: str, holds: str) -> dict[str, Any]:

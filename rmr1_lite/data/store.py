@@ -65,6 +65,25 @@ def write_json(path: str | Path, value: Any) -> None:
     atomic_write_text(path, _dumps(value, indent=2) + "\n")
 
 
+def same_settings(path: str | Path, now: dict[str, Any], unset: str = "") -> dict[str, Any] | None:
+    """The settings that were written to `path`, None when there are none yet.
+
+    unset: a name that may be None now, whatever it was then. Raises InputError when they differ from `now`.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    try:
+        then = json.loads(path.read_bytes())
+    except ValueError:
+        raise InputError(f"{path} is not JSON. Delete it to go on with the settings given now, or give another --out.") from None
+    other = [f"{name} was {then.get(name)!r}, is {value!r}" for name, value in now.items()
+             if then.get(name) != value and not (name == unset and value is None)]  # fmt: skip
+    if other:
+        raise InputError(f"{path} tells of other settings: {'; '.join(other)}. Give the same ones to resume, or another --out.")
+    return then
+
+
 def json_line(row: dict[str, Any]) -> str:
     """One row as it stands in a JSONL file, line end included."""
     return _dumps(row) + "\n"
