@@ -19,8 +19,8 @@ from rmr1_lite.runs import versions
 from rmr1_lite.types import InputError
 
 # what has been run together; others may work
-TESTED = {"transformers": "5.17.0", "trl": "1.14.2", "peft": "0.21.2", "bitsandbytes": "0.50.2", "datasets": "4.8.5",
-          "unsloth": "2026.10.7", "unsloth_zoo": "2026.10.7"}  # fmt: skip
+TESTED = {"torch": "2.13.0", "transformers": "5.17.0", "trl": "1.14.2", "peft": "0.21.2", "bitsandbytes": "0.50.2",
+          "datasets": "4.8.5", "unsloth": "2026.10.7", "unsloth_zoo": "2026.10.7"}  # fmt: skip
 LEAST_CAPABILITY, BF16_CAPABILITY = (7, 0), (8, 0)
 # model types whose activations leave fp16's range, by Unsloth's own list
 NOT_IN_FP16 = ("gemma3", "gemma3_text", "gemma3n", "gemma4", "gemma4_text", "glm4_moe", "glm4_moe_lite", "gpt_oss", "qwen3_5",
@@ -111,7 +111,8 @@ def _import_unsloth(folder: Path) -> None:
 
 def untested(found: dict[str, str]) -> list[str]:
     """One line for every package whose version has not been run with the others."""
-    return [f"{name} {now} has not been tested here; {TESTED[name]} has" for name, now in found.items() if now != TESTED[name]]
+    return [f"{name} {now} has not been tested here; {TESTED[name]} has" for name, now in found.items()
+            if now.partition("+")[0] != TESTED[name]]  # fmt: skip
 
 
 def check_fp16(model_type: str, backend: Backend) -> None:

@@ -153,15 +153,18 @@ def _calibrate(
     """Reliability by votes where there are several, and by log-probability where it was asked for."""
     found = {}
     if asked.votes > 1:
-        found["votes"] = calibration(pairs, vote_probabilities(judgments), asked.seed)
+        found["votes"] = vote_probabilities(judgments)
     if asked.confidence:
         from rmr1_lite.confidence import letter_probabilities
         from rmr1_lite.models import load
 
-        chances = letter_probabilities(lambda: load(asked.judge), pairs, judgments, style, out)
-        found["log-probability"] = calibration(pairs, chances, asked.seed)
+        found["log-probability"] = letter_probabilities(lambda: load(asked.judge), pairs, judgments, style, out)
+    for source in [source for source, chances in found.items() if not chances]:
+        print(f"No verdict could be read, so there is no confidence by {source}.")
+        del found[source]
     if found:
-        results["stages"][asked.name or asked.judge]["calibration"] = found
+        made = {source: calibration(pairs, chances, asked.seed) for source, chances in found.items()}
+        results["stages"][asked.name or asked.judge]["calibration"] = made
 
 
 def check_confidence(asked: Asked) -> None:

@@ -83,6 +83,13 @@ def plot(results: dict[str, Any], path: Path) -> Path:
     return path
 
 
+def judged_in(folder: Path) -> tuple[list[Pair], list[Judgment]]:
+    """The pairs and judgments of a finished evaluation. Raises InputError when it is none."""
+    results, settings = load(folder / RESULTS), _settings(folder)
+    pairs = pairs_of(_asked(settings, results))[1]
+    return pairs, _judgments(folder, results, pairs, settings["style"])
+
+
 def _name(results: dict[str, Any]) -> str:
     return next(iter(results["stages"]))
 

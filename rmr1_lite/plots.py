@@ -50,27 +50,35 @@ def panels(rows: Rows, stage: str) -> list[Panel]:
 
 def panel_png(panel: Panel, rows: Rows, theme: Theme = LIGHT) -> bytes:
     """One panel as PNG bytes."""
-    figure, grid = _figure(1, 1, theme)
+    figure, grid = new_figure(1, 1, theme)
     _draw(grid[0], panel, rows, theme)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def plot_curves(run_dir: str | os.PathLike[str]) -> Path:
     """Write `run_dir`/curves.png from its metrics.jsonl, or from those of its sft/ and grpo/ folders."""
+    sheet = sheet_png(run_dir)
+    if sheet is None:
+        raise InputError(f"{run_dir} holds no metrics.jsonl with figures. Train first, or give the run's own folder.")
+    path = Path(run_dir) / "curves.png"
+    draft = path.with_name(f".curves.{os.getpid()}.tmp")
+    draft.write_bytes(sheet)
+    os.replace(draft, path)
+    return path
+
+
+def sheet_png(run_dir: str | os.PathLike[str]) -> bytes | None:
+    """All curves of a run on one sheet, None while its log holds no figures."""
     drawn = [(panel, rows) for stage, rows in read_logs(run_dir).items() for panel in panels(rows, stage)]
     if not drawn:
-        raise InputError(f"{run_dir} holds no metrics.jsonl with figures. Train first, or give the run's own folder.")
+        return None
     columns = min(2, len(drawn))
-    figure, grid = _figure(-(-len(drawn) // columns), columns, LIGHT)
+    figure, grid = new_figure(-(-len(drawn) // columns), columns, LIGHT)
     for axes, (panel, rows) in zip(grid, drawn, strict=False):
         _draw(axes, panel, rows, LIGHT)
     for axes in grid[len(drawn) :]:
         axes.set_axis_off()
-    path = Path(run_dir) / "curves.png"
-    draft = path.with_name(f".curves.{os.getpid()}.tmp")
-    draft.write_bytes(_png(figure))
-    os.replace(draft, path)
-    return path
+    return figure_png(figure)
 
 
 def comparison_png(results: dict[str, Any], theme: Theme = LIGHT) -> bytes:
@@ -78,7 +86,7 @@ def comparison_png(results: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     from matplotlib.ticker import PercentFormatter
 
     rows = comparison_rows(results)
-    figure, grid = _figure(1, 1, theme)
+    figure, grid = new_figure(1, 1, theme)
     figure.set_size_inches(7.5, 1.2 + 0.3 * len(rows))
     axes = grid[0]
     for place, (_, share, low, high, measured) in enumerate(rows):
@@ -94,14 +102,14 @@ def comparison_png(results: dict[str, Any], theme: Theme = LIGHT) -> bytes:
     axes.set_axisbelow(True)
     axes.tick_params(colors=theme.muted, labelsize=8, length=0)
     axes.spines[:].set_visible(False)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def reliability_png(bins: list[dict[str, Any]], title: str, theme: Theme = LIGHT) -> bytes:
     """Accuracy against confidence by bins, with how many pairs each bin holds; the diagonal is a calibrated judge."""
     from matplotlib.ticker import PercentFormatter
 
-    figure, grid = _figure(1, 1, theme)
+    figure, grid = new_figure(1, 1, theme)
     figure.set_size_inches(4.4, 3.4)
     axes, held = grid[0], [part for part in bins if part["n"]]
     axes.plot([0.5, 1], [0.5, 1], color=theme.muted, linewidth=1, linestyle="--", label="calibrated")
@@ -122,7 +130,7 @@ def reliability_png(bins: list[dict[str, Any]], title: str, theme: Theme = LIGHT
     axes.tick_params(colors=theme.muted, labelsize=8, length=0)
     axes.spines[:].set_visible(False)
     axes.legend(fontsize=7.5, frameon=False, labelcolor=theme.ink, loc="lower right")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def comparison_rows(results: dict[str, Any]) -> list[tuple[str, float, float | None, float | None, bool]]:
@@ -154,14 +162,16 @@ def _row(line: str, where: str, last: bool) -> dict[str, Any] | None:
     return row
 
 
-def _figure(height: int, width: int, theme: Theme) -> tuple[Any, list[Any]]:
+def new_figure(height: int, width: int, theme: Theme = LIGHT) -> tuple[Any, list[Any]]:
+    """A figure of `height` x `width` panels and its axes, row by row."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4 * width, 2.6 * height), dpi=DPI, facecolor=theme.paper, layout="constrained")
     return figure, list(figure.subplots(height, width, squeeze=False).flat)
 
 
-def _png(figure: Any) -> bytes:
+def figure_png(figure: Any) -> bytes:
+    """The figure as PNG bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()

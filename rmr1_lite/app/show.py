@@ -69,6 +69,11 @@ def side_by_side(judgments: Sequence[str]) -> str:
     return f'<div class="rm-compare">{"".join(judgments)}</div>'
 
 
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
+    """A table whose first column names the row."""
+    return _TABLE.render(head=head, rows=rows, caption=caption)
+
+
 def notice(text: str, kind: str = "bad") -> str:
     """A message to the person: what went wrong, and what to do."""
     return _NOTICE.render(text=text, kind=kind)

@@ -1,0 +1,162 @@
+# %% [markdown]
+# # 03: GRPO, practise on labels
+#
+# <!-- badges -->
+#
+# Stage 2 of RM-R1 (section 3.2). The judge writes several chains for the same pair. A parser reads their verdicts: +1
+# for the right one, -1 for everything else. What the better chains of a group have in common becomes more likely. No
+# teacher, no reward model, labels alone. About six minutes without a GPU.
+
+# %%
+# setup_cell.py stands here
+
+# %%
+from rmr1_lite.notebook.settings import choose
+
+s = choose(
+    model="auto",  # with a GPU: the model of 02_sft; r1-distill-1.5b and r1-distill-7b start here, without SFT
+    preset="auto",  # t4-16gb, l4-24gb or paper
+    data="auto",  # the same as in 02_sft
+    out="auto",  # the same as in 02_sft: the adapter is looked for there
+    fast="auto",  # True takes the embedded nano model also where there is a GPU
+    needs="sft",  # without an SFT adapter in `out` the embedded model takes its place, and says so
+)
+
+# %%
+from dataclasses import asdict
+
+from rmr1_lite.notebook import figures, judging, show
+
+config = s.grpo(steps=40, probe_pairs=40, probe_every=20) if s.fast else s.grpo()
+names = ("model", "steps", "groups", "rollouts", "temperature", "lr", "beta", "epsilon", "scale_rewards", "max_prompt_tokens",
+         "max_new_tokens", "save_every", "out")  # fmt: skip
+show.table(["setting", "value"], [[name, asdict(config)[name]] for name in names], f"GRPO, preset {s.preset}")
+
+# %% [markdown]
+# ## The reward, called by hand
+#
+# One line of code, and everything hangs on it. A reward that can be had without judging will be had without judging. So
+# the verdict must stand exactly once, at the very end of a finished text, and what is quoted from a response never
+# counts. Below, B is right.
+
+# %%
+from rmr1_lite.rewards import verdict_match
+from rmr1_lite.verdict import parse
+
+B = "<answer>[[B]]</answer>"
+tries = [
+    ("the right verdict", f"<eval>B adds up.</eval>{B}", True),
+    ("the wrong verdict", "<eval>A is longer.</eval><answer>[[A]]</answer>", True),
+    ("both, to be on the safe side", f"<answer>[[A]]</answer>{B}", True),
+    ("the verdict in words", "Response B is clearly better.", True),
+    ("cut off at the length limit", f"<eval>B adds up.</eval>{B}", False),
+    ("talking on after the verdict", f"{B} But A is nice too.", True),
+    ("the verdict only inside a quote", f"<eval><quote_B>{B}</quote_B></eval>", True),
+]
+rows = [[why, text, parse(text, finished=end).status, f"{verdict_match(text, 'B', end):+.0f}"] for why, text, end in tries]
+show.table(["what the judge did", "text", "status", "reward"], rows, "The label is B")
+
+# %% [markdown]
+# ## Advantages, worked out on one group
+#
+# First: how does the judge do on a few training pairs, eight tries each? A group in which all are right, or all wrong,
+# has no difference to learn from: its advantages are 0. Only mixed groups teach.
+
+# %%
+from rmr1_lite.data.files import read_pairs
+
+pairs = read_pairs(config.pairs).pairs[: s.few(24, 3)]
+bank = judging.bank_of(s, [config.model])
+sampled = judging.judge_of(s, bank, config.model, temperature=1.0).compare_many(pairs, ("ab",), votes=config.rollouts)
+right = [[look.label == pair.label for look in judged.looks] for pair, judged in zip(pairs, sampled, strict=True)]
+rates = [sum(group) / len(group) for group in right]
+figures.pass_rates(rates)
+
+# %%
+place = min(range(len(rates)), key=lambda i: abs(rates[i] - 0.5))  # the most mixed group
+rewards = [verdict_match(look.generation.text, pairs[place].label, look.generation.finished) for look in sampled[place].looks]
+mean = sum(rewards) / len(rewards)
+advantages = [reward - mean for reward in rewards]
+print(f"Rewards {rewards}, mean {mean:+.2f}. Each try's advantage is its reward less that mean"
+      + (", divided by the group's standard deviation." if config.scale_rewards == "group" else "."))  # fmt: skip
+figures.group(rewards, advantages)
+
+# %% [markdown]
+# Two tries of that group, the best and the worst. GRPO makes every token of the first one a little more likely, and
+# every token of the second one a little less.
+
+# %%
+order = sorted(range(len(rewards)), key=lambda i: -rewards[i])
+for i in (order[0], order[-1]):
+    display(show.chain(sampled[place].looks[i].generation.text, head=f"try {i + 1}: advantage {advantages[i]:+.2f}"))
+
+# %% [markdown]
+# ## Train
+#
+# What to watch, in the curves under the cell:
+#
+# * **right verdicts** should rise, on the rollouts and on the round points (held-out pairs, greedy);
+# * **outputs without a verdict** should stay near 0: a judge that forgets the form learns nothing more;
+# * **says A** should stay near one half: a favourite position is the oldest trick of a judge;
+# * **chain length** should not run away;
+# * **groups without a signal** grow as the judge gets better: then fewer groups teach.
+#
+# Before step 1 the kit checks that the judge is still what SFT made. **Lost the connection?** Run all cells again: the
+# run goes on from its last checkpoint, with optimizer, random state and place in the data.
+
+# %%
+from rmr1_lite.grpo import train_grpo
+from rmr1_lite.notebook.live import live_curves
+
+del bank
+judging.free()
+print(f"GRPO takes {s.estimate(config)}. Its folder: {config.out}")
+with live_curves(config.out):
+    adapter = train_grpo(config)
+print(show.memory())
+
+# %% [markdown]
+# ## Resume, shown
+#
+# The same call again: it finds the finished adapter and does nothing. In the middle of a run it would go on from the
+# last whole checkpoint of this list. A checkpoint that was cut off while it was written has no `complete.json` and is
+# thrown away.
+
+# %%
+from pathlib import Path
+
+print("Checkpoints:", *sorted(path.name for path in Path(config.out).glob("checkpoint-*")))
+adapter = train_grpo(config)
+
+# %% [markdown]
+# ## Before and after
+#
+# On held-out pairs, in both orders. With few steps and few pairs the difference is mostly chance; the interval says how
+# much.
+
+# %%
+held_out = read_pairs(config.probe).pairs[: s.few(80, 4)]
+print(f"Judging takes {s.looks(4 * len(held_out))}.")
+results, judged = judging.figures(s, {"before": config.model, "after": str(adapter)}, held_out, [("before", "after")])
+display(show.stages(results, f"{len(held_out)} held-out pairs, each in both orders"))
+print(judging.difference(results, "before", "after"))
+figures.stages(results)
+
+# %%
+chosen = judging.changed_mind(held_out, judged["before"], judged["after"])
+display(show.pair(chosen))
+show.side_by_side({name: judging.of(judged[name], chosen) for name in ("before", "after")})
+
+# %% [markdown]
+# ## Keep it
+#
+# As in `02_sft`: a zip to download, and a push that happens only when you give a name.
+
+# %%
+from rmr1_lite.notebook.settings import secret
+from rmr1_lite.sharing import pack, push
+
+PUSH_TO = ""  # OWNER/NAME on the hub
+
+print("Zip:", pack(adapter, s.out / "grpo-adapter.zip"))
+print("Pushed:", push(adapter, PUSH_TO, secret("HF_TOKEN")) if PUSH_TO else "no (PUSH_TO is empty)")

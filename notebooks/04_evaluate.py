@@ -1,0 +1,126 @@
+# %% [markdown]
+# # 04: Evaluate, in both orders and with intervals
+#
+# <!-- badges -->
+#
+# How good is the judge, how sure can we be of that, and does it know when it is wrong? This notebook evaluates your
+# adapters on a benchmark, in that benchmark's own convention and in ours (right in both orders), beside the paper's
+# rows. Two to three minutes without a GPU.
+
+# %%
+# setup_cell.py stands here
+
+# %%
+from rmr1_lite.notebook.settings import choose
+
+s = choose(
+    model="auto",  # the model of 02_sft and 03_grpo
+    preset="auto",  # t4-16gb, l4-24gb or paper
+    out="auto",  # the same as in 02_sft and 03_grpo: the adapters are looked for there
+    fast="auto",  # True takes the embedded nano model also where there is a GPU
+    needs="grpo",  # without one in `out` the nano adapters that ship take its place
+)
+BENCHMARK = "nano" if s.fast else "rewardbench"  # or rewardbench2, rm-bench, rmb, judgebench, llmbar
+DATA = None  # a local copy of the benchmark; None takes the hub (and for nano what ships)
+LIMIT = s.few(120, 8)  # questions, the same share of every section; None takes all
+
+# %%
+from rmr1_lite.notebook.settings import base_of
+
+specs = {"base": base_of(s), "grpo": s.adapter("grpo")}
+if not s.cold_start:
+    specs = {"base": base_of(s), "sft": s.adapter("sft"), "grpo": specs["grpo"]}
+
+# %% [markdown]
+# ## Judge
+#
+# Every text is kept. When the session ends in the middle, the same cell goes on; when everything is there, no model is
+# even loaded.
+
+# %%
+from rmr1_lite.notebook import figures, judging, show
+from rmr1_lite.notebook.benchmarks import evaluate_all
+
+print(f"Judging takes {s.looks(2 * len(specs) * (LIMIT or 600))}.")
+folders = evaluate_all(s, specs, BENCHMARK, DATA, LIMIT)
+
+# %% [markdown]
+# ## The judges side by side
+#
+# **Right in both orders** is the figure to look at: a judge with a favourite position cannot have it. The intervals
+# come from resampling questions; with few questions they are wide, and that is the honest answer.
+
+# %%
+from rmr1_lite.comparison import compare_folders
+
+results = compare_folders(list(folders.values()), s.out / "evaluation" / BENCHMARK, "notebooks/04_evaluate")
+display(show.stages(results, f"{results['data']['title']}: {results['data']['pairs']} pairs, each in both orders"))
+figures.stages(results)
+
+# %%
+last = list(specs)[-1]
+for first in list(specs)[:1]:
+    print(judging.difference(results, first, last))
+
+# %% [markdown]
+# ## In the benchmark's own words, beside the paper
+#
+# Benchmarks count in their own way, and published figures are in that way. Rows that are marked as quoted come from the
+# paper and were not measured here.
+
+# %%
+from rmr1_lite.notebook.benchmarks import own_table, paper_table
+
+own_table(results)
+
+# %%
+paper_table()
+
+# %% [markdown]
+# ## Is it the length?
+#
+# Judges like long answers. Accuracy where the better response is the longer one, and where it is the shorter one:
+
+# %%
+from rmr1_lite.report import length_rows
+
+rows = [[row["name"], row["n"], *(f"{cell['strict_accuracy']:.1%}" if cell else "" for cell in row["cells"])]
+        for row in length_rows(results)]  # fmt: skip
+show.table(["the better response ...", "pairs", *results["stages"]], rows, "Right in both orders")
+
+# %% [markdown]
+# ## Does it know when it is wrong?
+#
+# Two sources of confidence: the share of several sampled votes, and the probability of the letter. A calibrated judge
+# lies on the dashed line: of the pairs where it is 80 % sure it gets 80 % right. The error says how far off it is on
+# average.
+
+# %%
+from rmr1_lite.notebook.benchmarks import calibrated
+
+voted = calibrated(s, specs[last], BENCHMARK, DATA, s.few(60, 6), votes=4)
+for source, found in voted.items():
+    interval = f"95 % interval {found['ece_low']:.1%} to {found['ece_high']:.1%}"
+    print(f"{source}: calibration error {found['ece']:.1%} ({interval}), {found['n']} pairs")
+    display(show.reliability(found, source))
+
+# %% [markdown]
+# ## Does the reasoning carry the verdict?
+#
+# A chain could be decoration. So another pair's chain is put in its place: does the verdict follow the chain, or what
+# the judge saw anyway? And with the evaluation left blank, what is left?
+
+# %%
+from rmr1_lite.notebook.benchmarks import carried
+
+print(carried(s, specs[last], folders[last]))
+
+# %% [markdown]
+# ## A report to pass on
+#
+# One page with everything, without scripts or links.
+
+# %%
+from rmr1_lite.report import write_report
+
+print(write_report(s.out / "evaluation" / BENCHMARK))

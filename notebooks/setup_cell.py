@@ -1,0 +1,35 @@
+# The one place that names where the kit comes from. Empty: a checkout, an uploaded zip, or a dataset added on Kaggle.
+REPO_URL = ""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+here, inputs = Path.cwd(), Path("/kaggle/input")
+is_kit = lambda folder: (folder / "rmr1_lite" / "types.py").is_file() and (folder / "requirements-colab.txt").is_file()
+places = lambda: [here, *here.parents, *sorted(here.glob("rmr1_lite*")), *sorted(here.glob("rmr1_lite*/*"))]
+root, how = next(filter(is_kit, places()), None), "a checkout found here"
+if root is None and REPO_URL:
+    done = subprocess.run(["git", "clone", "--depth", "1", REPO_URL, "rmr1_lite_kit"], capture_output=True, text=True)
+    print(f"Cloning {REPO_URL} failed: {done.stderr.strip()[-200:]}" if done.returncode else f"Cloned {REPO_URL}")
+    root, how = next(filter(is_kit, places()), None), f"cloned from {REPO_URL}"
+if root is None:  # no address, or no internet
+    root, how = next(filter(is_kit, sorted(inputs.glob("**/"))), None), "a dataset added on Kaggle"
+for archive in [] if root else [*sorted(here.glob("*.zip")), *sorted(inputs.glob("**/*.zip"))]:
+    with zipfile.ZipFile(archive) as held:
+        if any(name.endswith("rmr1_lite/types.py") for name in held.namelist()):
+            held.extractall(here / "rmr1_lite_kit")
+    root, how = next(filter(is_kit, [here / "rmr1_lite_kit", *places()]), None), f"unpacked from {archive.name}"
+    if root:
+        break
+if root is None:
+    raise RuntimeError(
+        "The kit is not here. Upload its zip into this folder (Colab: the folder icon on the left), add it as a dataset "
+        "(Kaggle: Add Input), or write its address into REPO_URL above; then run this cell again."
+    )
+sys.path.insert(0, str(root))
+
+from rmr1_lite.notebook.setup import ready
+
+ready(root, how)

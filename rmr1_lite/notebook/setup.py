@@ -1,0 +1,151 @@
+"""The notebooks' first cell: install what is missing without touching torch and numpy, say what is there, and what was tested.
+
+On Colab and Kaggle torch is running already; replacing it breaks the session. So packages that are installed are held by a
+constraint file, and only what is missing or of an untested version is added. Elsewhere nothing is installed at all.
+
+    from rmr1_lite.notebook.setup import ready
+    ready(root, "the checkout")
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rmr1_lite.backend import TESTED, this_machine, untested
+from rmr1_lite.runs import versions
+from rmr1_lite.types import InputError
+
+COLAB, KAGGLE, LOCAL = "Colab", "Kaggle", "this machine"
+SIGNS = {"COLAB_RELEASE_TAG": COLAB, "KAGGLE_KERNEL_RUN_TYPE": KAGGLE}  # environment variable -> where it stands
+# what runs before the first cell does: replaced under a running kernel it breaks the session
+HELD = ("torch", "torchvision", "torchaudio", "triton", "numpy", "pillow", "pandas")
+REQUIREMENTS, GPU_REQUIREMENTS = "requirements-colab.txt", "requirements-gpu.txt"
+QUIET = {"TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error",
+         "GRADIO_ANALYTICS_ENABLED": "False", "UNSLOTH_DISABLE_STATISTICS": "1"}  # fmt: skip
+
+
+def ready(root: Path, how: str) -> None:
+    """Make the kit at `root` usable in this kernel and print one line for everything that a reader may have to know.
+
+    how: where it was found. Raises InputError when packages are missing and cannot be installed.
+    """
+    where = platform(os.environ)
+    print(f"Kit: {root} ({how}), on {where}")
+    quiet()
+    one_gpu(where)
+    install(Path(root), where)
+    from rmr1_lite.notebook.settings import card
+
+    print(f"GPU: {card()}")
+    found = {"python": sys.version.split()[0], **versions()}
+    print("Versions: " + ", ".join(f"{name} {number}" for name, number in found.items()))
+    notes = untested(versions(TESTED))
+    print("This combination has been tested." if not notes else "Not tested together: " + "; ".join(notes) + ".")
+
+
+def platform(environment: Mapping[str, str]) -> str:
+    """Colab, Kaggle or this machine, by their environment variables."""
+    return next((name for sign, name in SIGNS.items() if environment.get(sign)), LOCAL)
+
+
+def quiet() -> None:
+    """Leave out what the libraries say to developers; errors and our own notes stay."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def one_gpu(where: str) -> None:
+    """Kaggle gives two T4s; training takes one. It must be chosen before torch looks."""
+    if where == KAGGLE and "CUDA_VISIBLE_DEVICES" not in os.environ and "torch" not in sys.modules:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+        print("Kaggle: the first GPU is used; a second one stays free.")
+
+
+def install(root: Path, where: str) -> None:
+    """Add what is missing on Colab and Kaggle; elsewhere only say what is."""
+    wanted = missing(lines(root / REQUIREMENTS), installed)
+    if where == LOCAL:
+        if wanted:
+            remedy = "`make .venv` or `pip install -r requirements.txt`, and choose that environment as the notebook's kernel"
+            raise InputError(f"Missing here: {', '.join(wanted)}. Install: {remedy}.")
+        return
+    if wanted:
+        loaded = [name for name in map(_name, wanted) if name in sys.modules]
+        _pip([*wanted, *_constraint()], "the packages", where)
+        print(f"Installed: {', '.join(wanted)}")
+        if loaded:
+            print(f"Restart the runtime now: {', '.join(loaded)} was in use while it was replaced.")
+    if this_machine().capability and (kernels := missing(_unsloth_pins(root), installed)):
+        try:
+            _pip(["--no-deps", *kernels], "Unsloth", where)
+        except InputError as error:
+            print(f"Unsloth could not be installed, so the slower transformers backend is used. {error}")
+
+
+def lines(path: Path) -> list[str]:
+    """The requirements of a file, without comments and options."""
+    text = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in text if line and not line.startswith("-")]
+
+
+def missing(requirements: Iterable[str], found: Callable[[str], str | None]) -> list[str]:
+    """Requirements that no installed version satisfies."""
+    from packaging.requirements import Requirement
+
+    parsed = {line: Requirement(line) for line in requirements}
+    have = {line: found(wanted.name) for line, wanted in parsed.items()}
+    return [line for line, wanted in parsed.items()
+            if have[line] is None or not wanted.specifier.contains(have[line], prereleases=True)]  # fmt: skip
+
+
+def installed(name: str) -> str | None:
+    """The installed version of a package, None without one."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _name(requirement: str) -> str:
+    from packaging.requirements import Requirement
+
+    return Requirement(requirement).name
+
+
+def _unsloth_pins(root: Path) -> list[str]:
+    return [line for line in lines(root / GPU_REQUIREMENTS) if line.startswith("unsloth")]
+
+
+def _constraint() -> list[str]:
+    """pip options that hold what must not change."""
+    held = [f"{name}=={number}" for name in HELD if (number := installed(name))]
+    path = Path(tempfile.gettempdir()) / "rmr1_lite_held.txt"
+    path.write_text("\n".join(held) + "\n", encoding="utf-8")
+    return ["--constraint", str(path)]
+
+
+def _pip(arguments: Sequence[str], what: str, where: str) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *_wheels(), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        remedy = ("Turn Internet on in the notebook's settings, or add a dataset with a folder `wheels`."
+                  if where == KAGGLE else "Check the connection and run the cell again.")  # fmt: skip
+        raise InputError(f"pip could not install {what}: {said} {remedy}")
+
+
+def _wheels(inputs: Path = Path("/kaggle/input")) -> list[str]:
+    """pip options for wheels that were added as a dataset, so that a notebook without internet can install."""
+    folders = [folder for folder in inputs.glob("**/wheels") if any(folder.glob("*.whl"))] if inputs.is_dir() else []
+    return [part for folder in folders for part in ("--find-links", str(folder))] + (["--no-index"] if folders else [])

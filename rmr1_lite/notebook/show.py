@@ -1,0 +1,135 @@
+"""Tables, judged pairs, chains and masks as HTML in a notebook. Everything a model or a person wrote is escaped.
+
+The blocks are those of the app, so that a chain looks the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from rmr1_lite.app import show as blocks
+from rmr1_lite.app.service import Progress
+from rmr1_lite.types import Generation, Judgment, Look, Pair
+from rmr1_lite.verdict import parse
+
+CSS = Path(blocks.__file__).with_name("style.css")
+# grey with an alpha is seen on light and on dark pages alike
+FRAME = """<style>{{ css }}
+.rm-book { --border-color-primary: rgba(128, 128, 128, .4); --background-fill-primary: transparent; --rm-muted: #7d8794;
+  --body-text-color: inherit; max-width: 72rem; font-size: 14px; line-height: 1.45; }
+.rm-book table.rm-table { font-size: 13px; margin: 0; } .rm-book .rm-table th:first-child { text-align: left; }
+.rm-book .rm-table tr { background: transparent; } .rm-book .rm-table caption { caption-side: top; white-space: normal; }
+.rm-book h4 { color: var(--rm-muted); }
+.rm-pair { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
+.rm-box { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: .5rem .75rem; }
+.rm-box.rm-wide { grid-column: 1 / -1; } .rm-box.rm-good { border-left: 5px solid #0f9d76; }
+.rm-tokens { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 12.5px; }
+.rm-tokens .rm-off { color: #98a2b3; } .rm-tokens .rm-on { background: rgba(15, 157, 118, .22); }
+</style><div class="rm-book">{{ body }}</div>"""
+PAIR = """<div class="rm-pair"><div class="rm-box rm-wide"><h4>{{ head }}</h4><div class="rm-text">{{ asked }}</div></div>
+{% for letter, text, good in sides %}<div class="rm-box{{ ' rm-good' if good }}"><h4>Response {{ letter }}
+{{ '(better)' if good }}</h4><div class="rm-text">{{ text }}</div></div>{% endfor %}</div>"""
+MASK = """<div class="rm-box"><h4>grey: prompt, no loss ({{ before }} tokens); green: chain, loss ({{ after }} tokens)</h4>
+<div class="rm-tokens"><span class="rm-off">{{ prompt }}</span><span class="rm-on">{{ chain }}</span></div></div>"""
+_ENVIRONMENT = Environment(autoescape=True)
+_PAIR, _MASK = _ENVIRONMENT.from_string(PAIR), _ENVIRONMENT.from_string(MASK)
+_FRAME = Environment(autoescape=False).from_string(FRAME)  # noqa: S701 - takes finished, escaped blocks only
+
+
+def html(body: str) -> Any:
+    """A finished block as a notebook output."""
+    from IPython.display import HTML
+
+    return HTML(_FRAME.render(body=body, css=CSS.read_text(encoding="utf-8")))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> Any:
+    """A table; the first column names the row."""
+    return html(blocks.table(head, rows, caption))
+
+
+def pair(shown: Pair) -> Any:
+    """One question with its two responses; the better one is marked when it is known."""
+    asked = "\n\n".join(_turn(turn) for turn in shown.prompt)
+    sides = [(letter, text, letter == shown.label) for letter, text in (("A", shown.response_a), ("B", shown.response_b))]
+    return html(_PAIR.render(head=shown.section or "Question", asked=asked, sides=sides))
+
+
+def _turn(turn: Any) -> str:
+    return turn["content"] if turn["role"] == "user" else f"({turn['role']}) {turn['content']}"
+
+
+def chain(text: str, head: str = "") -> Any:
+    """One judge's text as readable blocks."""
+    verdict = parse(text)
+    look = Look("ab", Generation(text), verdict)
+    return html(blocks.judgment(Progress("chain", {"ab": text}, {"ab": look}), head))
+
+
+def judgment(judged: Judgment, head: str = "") -> Any:
+    """One judge on one pair, in every order that it was asked."""
+    return html(block(judged, head))
+
+
+def side_by_side(judged: dict[str, Judgment]) -> Any:
+    """Several judges on the same pair, in columns."""
+    return html(blocks.side_by_side([block(each, name) for name, each in judged.items()]))
+
+
+def block(judged: Judgment, head: str = "") -> str:
+    """The app's block of a finished judgment."""
+    looks = {look.order: look for look in judged.looks}
+    texts = {order: look.generation.text for order, look in looks.items()}
+    seconds = sum(look.generation.seconds for look in judged.looks)
+    return blocks.judgment(Progress(head or "judge", texts, looks, seconds=seconds, done=True), head)
+
+
+def mask(row: dict[str, Any], tokenizer: Any) -> Any:
+    """What the SFT loss stands on, as the tokenizer sees the row."""
+    ids, first = row["input_ids"], row["completion_mask"].index(1)
+    return html(_MASK.render(before=first, after=len(ids) - first, prompt=tokenizer.decode(ids[:first]),
+                             chain=tokenizer.decode(ids[first:])))  # fmt: skip
+
+
+def stages(results: dict[str, Any], caption: str = "") -> Any:
+    """Every baseline and stage of a results.json."""
+    rows = []
+    for name, row in [*results["baselines"].items(), *results["stages"].items()]:
+        low, high = row["intervals"]["strict_accuracy"]
+        rows.append([name, f"{row['strict_accuracy']:.1%}", f"{low:.1%} to {high:.1%}", f"{row['accuracy']:.1%}",
+                     f"{row['flip_rate']:.1%}", f"{row['unparsed']:.1%}", f"{row['mean_tokens']:.0f}"])  # fmt: skip
+    return table(["judge", "right in both orders", "95 % interval", "right in one order", "flips when swapped", "no verdict",
+                  "tokens"], rows, caption)  # fmt: skip
+
+
+def image(png: bytes, width: int = 760) -> Any:
+    """A PNG, no wider than a page."""
+    from IPython.display import Image
+
+    return Image(data=png, width=width)
+
+
+def memory() -> str:
+    """What is in use now: of the card where there is one, else of this process."""
+    import torch
+
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        return f"GPU memory: {(total - free) / 2**30:.1f} of {total / 2**30:.1f} GiB in use, peak of this kernel {peak:.1f} GiB"
+    import resource
+    import sys
+
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    return f"Memory: peak of this kernel {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB (no GPU)"
+
+
+def reliability(found: dict[str, Any], source: str) -> Any:
+    """The reliability diagram of a `calibration`."""
+    from rmr1_lite.plots import reliability_png
+
+    return image(reliability_png(found["bins"], f"Confidence by {source}"), 440)
