@@ -89,7 +89,7 @@ some = s.few(500, 50)
 counts = {"judge prompts": prompt_lengths(base_of(s), s.style)(pairs[:some])}
 if chains:
     counts["prompts with their chains"] = chain_lengths(base_of(s), s.style)(chains[:some])
-figures.lengths(counts, f"Tokens of {some} rows", s.grpo().max_prompt_tokens)
+figures.lengths(counts, f"Tokens of {some} rows", s.longest_prompt)
 
 # %% [markdown]
 # ## What gives the label away?
@@ -135,7 +135,8 @@ from rmr1_lite.notebook.settings import found_data
 
 if chains:
     display(show.chain(chains[0].text, head="A chain"))
-print("The teacher's passes:", found_data(s).get("teacher", "not stored with these files"))
+counts = found_data(s).get("teacher") or {}
+show.table(["the teacher's passes", "pairs"], [[name.replace("_", " "), count] for name, count in counts.items()])
 
 # %% [markdown]
 # ### Have a teacher write chains for your pairs
@@ -166,7 +167,7 @@ else:
 from rmr1_lite.data.published import SETS
 
 rows = [[name, one.hub_id, one.holds, one.rows] for name, one in SETS.items()]
-show.table(["set", "on the hub", "holds", "rows (as published)"], rows)
+show.table(["set", "on the hub", "holds", "rows (as published)"], rows, words=True)
 
 # %% [markdown]
 # ## To train on data of your own

@@ -35,7 +35,7 @@ from rmr1_lite.notebook import figures, judging, show
 
 config = s.sft()
 names = ("model", "lora_r", "lora_alpha", "lr", "epochs", "batch_size", "micro_batch", "max_length", "limit", "save_every", "out")
-show.table(["setting", "value"], [[name, asdict(config)[name]] for name in names], f"SFT, preset {s.preset}")
+show.table(["setting", "value"], [[name, asdict(config)[name]] for name in names], f"SFT, preset {s.preset}", words=True)
 
 # %%
 if not s.fast:

@@ -30,7 +30,7 @@ from rmr1_lite.notebook import figures, judging, show
 config = s.grpo(steps=40, probe_pairs=40, probe_every=20) if s.fast else s.grpo()
 names = ("model", "steps", "groups", "rollouts", "temperature", "lr", "beta", "epsilon", "scale_rewards", "max_prompt_tokens",
          "max_new_tokens", "save_every", "out")  # fmt: skip
-show.table(["setting", "value"], [[name, asdict(config)[name]] for name in names], f"GRPO, preset {s.preset}")
+show.table(["setting", "value"], [[name, asdict(config)[name]] for name in names], f"GRPO, preset {s.preset}", words=True)
 
 # %% [markdown]
 # ## The reward, called by hand
@@ -54,7 +54,7 @@ tries = [
     ("the verdict only inside a quote", f"<eval><quote_B>{B}</quote_B></eval>", True),
 ]
 rows = [[why, text, parse(text, finished=end).status, f"{verdict_match(text, 'B', end):+.0f}"] for why, text, end in tries]
-show.table(["what the judge did", "text", "status", "reward"], rows, "The label is B")
+show.table(["what the judge did", "text", "status", "reward"], rows, "The label is B", words=True)
 
 # %% [markdown]
 # ## Advantages, worked out on one group

@@ -69,10 +69,10 @@ show.table(["", "votes"], [["Response A", votes["A"]], ["Response B", votes["B"]
 # %%
 from rmr1_lite.app import show as blocks
 
-responses = list(dict.fromkeys([first, second, examples_for([spec])[1][1], "I do not know."]))
+responses = list(dict.fromkeys([first, second, examples_for([spec])[1][1]]))
 ranking = judge.rank(question, responses)
 games = len(responses) * (len(responses) - 1) // 2
-display(show.table(["", "text"], [[f"Response {i}", text] for i, text in enumerate(responses, 1)]))
+display(show.table(["", "text"], [[f"Response {i}", text] for i, text in enumerate(responses, 1)], words=True))
 show.html(blocks.ranking(ranking, games, games))
 
 # %% [markdown]

@@ -40,8 +40,8 @@ def built(source: Path, setup: str | None = None) -> str:
     address = re.search(r'^REPO_URL = "(.*)"', setup, re.MULTILINE)
     for number, cell in enumerate(notebook.cells):
         cell.id, cell.metadata = f"{source.stem[:2]}-{number:02d}", {}
-        if cell.source.strip() == SETUP_MARK:
-            cell.source = setup.strip()
+        if cell.source.strip() == SETUP_MARK:  # folded on Colab, Kaggle and in JupyterLab
+            cell.source, cell.metadata = setup.strip(), {"cellView": "form", "jupyter": {"source_hidden": True}}
         made = badges(address[1] if address else "", source.stem)
         cell.source = cell.source.replace(f"{BADGES_MARK}\n\n", f"{made}\n\n" if made else "").strip()
     notebook.metadata, notebook.nbformat, notebook.nbformat_minor = METADATA, 4, 5

@@ -1,3 +1,4 @@
+# @title Set-up: finds the kit and installs what is missing
 # The one place that names where the kit comes from. Empty: a checkout, an uploaded zip, or a dataset added on Kaggle.
 REPO_URL = ""
 

@@ -106,7 +106,8 @@ def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str, card: str
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     loaded.model.peft_config["default"].base_model_name_or_path = loaded.base
-    loaded.model.save_pretrained(draft, safe_serialization=True, selected_adapters=["default"])
+    # the vocabulary is never trained; "auto" would look the base up over the network
+    loaded.model.save_pretrained(draft, safe_serialization=True, selected_adapters=["default"], save_embedding_layers=False)
     loaded.tokenizer.save_pretrained(draft)
     (draft / "README.md").write_text(card, encoding="utf-8")
     base = resolve(loaded.base)
@@ -132,6 +133,8 @@ def _with_adapter(folder: Path, info: AdapterInfo, four_bit: bool, trainable: bo
 
     base = _base(info.base, four_bit, training)
     model = PeftModel.from_pretrained(_for_training(base) if trainable else base, str(folder), is_trainable=trainable)
+    # at every checkpoint PEFT looks its base up, over the network unless it is a folder
+    model.peft_config["default"].base_model_name_or_path = _place(info.base)
     if training and training.backend.unsloth:
         from unsloth import FastLanguageModel
 

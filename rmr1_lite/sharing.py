@@ -27,10 +27,11 @@ def pack(adapter: str | Path, out: str | Path) -> Path:
     return out
 
 
-def push(adapter: str | Path, repo: str, token: str, private: bool = True) -> str:
+def push(adapter: str | Path, repo: str, token: str, private: bool = True, endpoint: str | None = None) -> str:
     """Upload adapter, tokenizer and model card to the hub; returns the address. The token is written nowhere.
 
-    Raises InputError for an incomplete adapter, a repository name without an owner, a missing token, or an upload that fails.
+    endpoint: of a hub of your own. Raises InputError for an incomplete adapter, a repository name without an owner, a missing
+    token, or an upload that fails.
     """
     folder = _checked(adapter)
     if repo.count("/") != 1 or not all(repo.split("/")):
@@ -41,7 +42,7 @@ def push(adapter: str | Path, repo: str, token: str, private: bool = True) -> st
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    api = HfApi(token=token)
+    api = HfApi(endpoint, token=token)
     try:
         api.create_repo(repo, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=str(folder), commit_message="LoRA adapter made by rmr1_lite")

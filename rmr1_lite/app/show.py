@@ -10,7 +10,7 @@ from jinja2 import Environment
 from rmr1_lite.app.history import agreement
 from rmr1_lite.app.service import Progress, partial
 from rmr1_lite.ranking import Ranking
-from rmr1_lite.types import OTHER, Look
+from rmr1_lite.types import OTHER, Look, Verdict
 
 TITLES = {"think": "Thinking", "type": "Type of question", "rubric": "Rubric", "justify": "Why these criteria",
           "solution": "Solution", "eval": "Evaluation", "answer": "Verdict"}  # fmt: skip
@@ -62,6 +62,14 @@ def judgment(progress: Progress, head: str = "") -> str:
     """One judge on one pair, as far as it is."""
     looks = [_look(order, progress) for order in progress.texts]
     return _PAGE.render(looks=looks, summary=_summary(progress), head=head)
+
+
+def one_text(text: str, verdict: Verdict, title: str) -> str:
+    """One finished text of a judge, shown without its pair."""
+    letter = f"says {verdict.label}" if verdict.label else verdict.status
+    look = {"title": title, "text": text, "parts": _parts(verdict.sections), "note": "", "verdict": letter,
+            "kind": "good" if verdict.label else "bad"}  # fmt: skip
+    return _PAGE.render(looks=[look], summary=None, head="")
 
 
 def side_by_side(judgments: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def calibrated(s: Settings, spec: str, benchmark: str, data: str | None, limit: 
 
 
 def carried(s: Settings, spec: str, folder: Path) -> str:
-    """In words: what the verdict does with another pair's chain, and with none, on the looks of a finished evaluation."""
+    """In words: what another pair's chain in the place of its own does to an evaluation's verdicts, and what none does."""
     from rmr1_lite.comparison import judged_in
 
     free()

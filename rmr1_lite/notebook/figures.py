@@ -68,6 +68,8 @@ def stages(results: dict[str, Any]) -> Any:
         left.barh(place, row["strict_accuracy"], color=colour, alpha=0.85)
         left.plot([low, high], [place, place], color=LIGHT.ink, linewidth=1.5)
         right.barh(place, row["flip_rate"], color=BAD if name in results["stages"] else LIGHT.muted, alpha=0.85)
+    for axes in (left, right):
+        axes.set_xlim(0, 1.02)
     for axes, title in ((left, "Right in both orders (95 % interval)"), (right, "Flips when the responses are exchanged")):
         axes.set_yticks(range(len(rows)), names if axes is left else [""] * len(rows))
         axes.invert_yaxis()
@@ -135,4 +137,4 @@ def _plain(axes: Any, title: str, below: str) -> None:
 def _percent(axes: Any, side: str) -> None:
     from matplotlib.ticker import PercentFormatter
 
-    (axes.xaxis if side == "x" else axes.yaxis).set_major_formatter(PercentFormatter(1.0))
+    (axes.xaxis if side == "x" else axes.yaxis).set_major_formatter(PercentFormatter(1.0, decimals=0))

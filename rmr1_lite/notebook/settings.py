@@ -30,8 +30,8 @@ WEIGHTS = "adapter_model.safetensors"
 # seconds of one step on two CPU cores: the fast and the slow day of the machine that the README's figures come from
 NANO_SECONDS = {"sft": (0.75, 1.15), "grpo": (3.7, 4.5), "look": (0.05, 0.09)}
 TINY_DATA = {"train": 200, "validation": 20, "test": 24}
-TINY_SFT = {"limit": 32, "epochs": 2.0, "save_every": 1, "probe_pairs": 2}
-TINY_GRPO = {"steps": 3, "groups": 2, "rollouts": 4, "micro_batch": 8, "save_every": 1, "probe_pairs": 2}
+TINY_SFT = {"limit": 32, "epochs": 4.0, "save_every": 1, "probe_pairs": 2}
+TINY_GRPO = {"steps": 4, "groups": 2, "rollouts": 4, "micro_batch": 8, "save_every": 1, "probe_pairs": 2}
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,11 @@ class Settings:
     def room(self) -> int:
         """Tokens that a judge may write."""
         return answer_room("nano") if self.fast else preset("grpo", self.preset).max_new_tokens
+
+    @property
+    def longest_prompt(self) -> int:
+        """Prompt tokens that GRPO takes; longer ones are left out."""
+        return preset("grpo", self.preset).max_prompt_tokens
 
     def few(self, full: int, tiny: int = 6) -> int:
         """A count for this run: `full`, or `tiny` when the tests run the notebook."""
@@ -258,8 +263,7 @@ def _make_published(folder: Path, s: Settings) -> None:
 
     sets = ("reasoning-rlvr",) if s.cold_start else ("distill-sft", "after-distill-rlvr")
     counts = {name: write_published(name, folder / name) for name in sets}
-    longest = preset("grpo", s.preset).max_prompt_tokens
-    config = PrepareConfig(out=str(folder), order="given", validation=0.01, near=0.0, max_prompt_tokens=longest)
+    config = PrepareConfig(out=str(folder), order="given", validation=0.01, near=0.0, max_prompt_tokens=s.longest_prompt)
     done = prepare([counts[sets[-1]]["file"]], config, prompt_lengths(MODELS[s.model][0], s.style))
     print(done.text())
     if "distill-sft" in counts:

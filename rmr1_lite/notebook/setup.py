@@ -62,6 +62,7 @@ def quiet() -> None:
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="IProgress not found")
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 

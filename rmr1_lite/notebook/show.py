@@ -13,23 +13,11 @@ from jinja2 import Environment
 
 from rmr1_lite.app import show as blocks
 from rmr1_lite.app.service import Progress
-from rmr1_lite.types import Generation, Judgment, Look, Pair
+from rmr1_lite.types import Judgment, Pair
 from rmr1_lite.verdict import parse
 
-CSS = Path(blocks.__file__).with_name("style.css")
-# grey with an alpha is seen on light and on dark pages alike
-FRAME = """<style>{{ css }}
-.rm-book { --border-color-primary: rgba(128, 128, 128, .4); --background-fill-primary: transparent; --rm-muted: #7d8794;
-  --body-text-color: inherit; max-width: 72rem; font-size: 14px; line-height: 1.45; }
-.rm-book table.rm-table { font-size: 13px; margin: 0; } .rm-book .rm-table th:first-child { text-align: left; }
-.rm-book .rm-table tr { background: transparent; } .rm-book .rm-table caption { caption-side: top; white-space: normal; }
-.rm-book h4 { color: var(--rm-muted); }
-.rm-pair { display: grid; gap: .6rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
-.rm-box { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: .5rem .75rem; }
-.rm-box.rm-wide { grid-column: 1 / -1; } .rm-box.rm-good { border-left: 5px solid #0f9d76; }
-.rm-tokens { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 12.5px; }
-.rm-tokens .rm-off { color: #98a2b3; } .rm-tokens .rm-on { background: rgba(15, 157, 118, .22); }
-</style><div class="rm-book">{{ body }}</div>"""
+STYLES = (Path(blocks.__file__).with_name("style.css"), Path(__file__).with_name("style.css"))
+FRAME = "<style>{{ css }}</style><div class=\"rm-book\">{{ body }}</div>"
 PAIR = """<div class="rm-pair"><div class="rm-box rm-wide"><h4>{{ head }}</h4><div class="rm-text">{{ asked }}</div></div>
 {% for letter, text, good in sides %}<div class="rm-box{{ ' rm-good' if good }}"><h4>Response {{ letter }}
 {{ '(better)' if good }}</h4><div class="rm-text">{{ text }}</div></div>{% endfor %}</div>"""
@@ -44,12 +32,13 @@ def html(body: str) -> Any:
     """A finished block as a notebook output."""
     from IPython.display import HTML
 
-    return HTML(_FRAME.render(body=body, css=CSS.read_text(encoding="utf-8")))
+    return HTML(_FRAME.render(body=body, css="".join(path.read_text(encoding="utf-8") for path in STYLES)))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> Any:
-    """A table; the first column names the row."""
-    return html(blocks.table(head, rows, caption))
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", words: bool = False) -> Any:
+    """A table; the first column names the row. words: the other columns hold words rather than figures."""
+    made = blocks.table(head, rows, caption)
+    return html(f'<div class="rm-words">{made}</div>' if words else made)
 
 
 def pair(shown: Pair) -> Any:
@@ -65,9 +54,7 @@ def _turn(turn: Any) -> str:
 
 def chain(text: str, head: str = "") -> Any:
     """One judge's text as readable blocks."""
-    verdict = parse(text)
-    look = Look("ab", Generation(text), verdict)
-    return html(blocks.judgment(Progress("chain", {"ab": text}, {"ab": look}), head))
+    return html(blocks.one_text(text, parse(text), head))
 
 
 def judgment(judged: Judgment, head: str = "") -> Any:
