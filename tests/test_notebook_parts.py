@@ -47,7 +47,7 @@ def test_only_what_is_missing_is_installed(wanted, have, said, reason):
 def test_the_colab_list_never_names_what_is_running_there():
     root = NANO["nano"].parents[2]
     names = {line.split("=")[0].split(">")[0] for line in setup.lines(root / setup.REQUIREMENTS)}
-    assert "trl" in names and not names & set(setup.HELD)
+    assert "trl" in names and not names & {*setup.HELD, *setup.RATHER_HELD}
     assert [line.split("==")[0] for line in setup._unsloth_pins(root)] == ["unsloth", "unsloth_zoo"]
 
 
@@ -75,6 +75,23 @@ def test_on_colab_torch_and_numpy_are_held(pip, monkeypatch, tmp_path):
         names = {line.split("==")[0] for line in held}
     assert {"torch", "numpy"} <= names
     assert second[-3:] == ["--no-deps", "unsloth==2026.10.7", "unsloth_zoo==2026.10.7"]
+
+
+def test_pillow_gives_way_where_a_package_cannot_be_had_beside_it(monkeypatch, tmp_path, capsys):
+    (tmp_path / setup.REQUIREMENTS).write_text("gradio==0.0.1\n")
+    monkeypatch.setattr(setup, "this_machine", lambda: Machine())
+    held = []
+
+    def conflict_once(command, **_):
+        with open(command[command.index("--constraint") + 1], encoding="utf-8") as file:
+            held.append({line.split("==")[0] for line in file})
+        conflict = "ERROR: Cannot install gradio==0.0.1 because these package versions have conflicting dependencies."
+        return SimpleNamespace(returncode=int(len(held) == 1), stderr=conflict)
+
+    monkeypatch.setattr(subprocess, "run", conflict_once)
+    setup.install(tmp_path, setup.COLAB)
+    assert "pillow" in held[0] and "pillow" not in held[1] and "torch" in held[1]
+    assert "Installed: gradio==0.0.1" in capsys.readouterr().out
 
 
 def test_without_a_gpu_unsloth_is_not_installed(pip, monkeypatch, tmp_path):

@@ -49,8 +49,8 @@ def carried(s: Settings, spec: str, folder: Path) -> str:
         found = reasoning_carries(load(spec), pairs, judged, s.style)
     except InputError as error:
         return f"It cannot be said. {error}"
-    return (f"The verdict follows another pair's chain in {found.follows:.1%} of {found.n} looks. With the evaluation blanked the "
-            f"judge is right in {found.blank_accuracy:.1%} (a coin: 50 %).")  # fmt: skip
+    follows = f"The verdict follows another pair's chain in {found.follows:.1%} of {found.n} looks."
+    return f"{follows} With the evaluation blanked the judge is right in {found.blank_accuracy:.1%} (a coin: 50 %)."
 
 
 def own_table(results: dict[str, Any]) -> Any:

@@ -26,7 +26,9 @@ from rmr1_lite.types import InputError
 COLAB, KAGGLE, LOCAL = "Colab", "Kaggle", "this machine"
 SIGNS = {"COLAB_RELEASE_TAG": COLAB, "KAGGLE_KERNEL_RUN_TYPE": KAGGLE}  # environment variable -> where it stands
 # what runs before the first cell does: replaced under a running kernel it breaks the session
-HELD = ("torch", "torchvision", "torchaudio", "triton", "numpy", "pillow", "pandas")
+HELD = ("torch", "torchvision", "torchaudio", "triton", "numpy")
+# held too, unless what is needed cannot be had beside them: then the runtime must be restarted
+RATHER_HELD = {"pillow": "PIL", "pandas": "pandas"}  # package -> what it is imported as
 REQUIREMENTS, GPU_REQUIREMENTS = "requirements-colab.txt", "requirements-gpu.txt"
 QUIET = {"TOKENIZERS_PARALLELISM": "false", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error",
          "GRADIO_ANALYTICS_ENABLED": "False", "UNSLOTH_DISABLE_STATISTICS": "1"}  # fmt: skip
@@ -82,16 +84,28 @@ def install(root: Path, where: str) -> None:
             raise InputError(f"Missing here: {', '.join(wanted)}. Install: {remedy}.")
         return
     if wanted:
-        loaded = [name for name in map(_name, wanted) if name in sys.modules]
-        _pip([*wanted, *_constraint()], "the packages", where)
-        print(f"Installed: {', '.join(wanted)}")
-        if loaded:
-            print(f"Restart the runtime now: {', '.join(loaded)} was in use while it was replaced.")
+        _add(wanted, where)
     if this_machine().capability and (kernels := missing(_unsloth_pins(root), installed)):
         try:
             _pip(["--no-deps", *kernels], "Unsloth", where)
         except InputError as error:
             print(f"Unsloth could not be installed, so the slower transformers backend is used. {error}")
+
+
+def _add(wanted: Sequence[str], where: str) -> None:
+    print(f"Installing {len(wanted)} packages, about two minutes ...")
+    before = {name: installed(name) for name in RATHER_HELD}
+    try:
+        _pip([*wanted, *_constraint((*HELD, *RATHER_HELD))], "the packages", where)
+    except InputError as error:
+        if "conflict" not in str(error):
+            raise
+        _pip([*wanted, *_constraint(HELD)], "the packages", where)
+    print(f"Installed: {', '.join(wanted)}")
+    replaced = [name for name in map(_name, wanted) if name in sys.modules]
+    replaced += [name for name, module in RATHER_HELD.items() if installed(name) != before[name] and module in sys.modules]
+    if replaced:
+        print(f"Restart the runtime now, then run this cell again: {', '.join(replaced)} was in use while it was replaced.")
 
 
 def lines(path: Path) -> list[str]:
@@ -128,9 +142,9 @@ def _unsloth_pins(root: Path) -> list[str]:
     return [line for line in lines(root / GPU_REQUIREMENTS) if line.startswith("unsloth")]
 
 
-def _constraint() -> list[str]:
-    """pip options that hold what must not change."""
-    held = [f"{name}=={number}" for name in HELD if (number := installed(name))]
+def _constraint(names: Iterable[str]) -> list[str]:
+    """pip options that hold these packages as they are."""
+    held = [f"{name}=={number}" for name in names if (number := installed(name))]
     path = Path(tempfile.gettempdir()) / "rmr1_lite_held.txt"
     path.write_text("\n".join(held) + "\n", encoding="utf-8")
     return ["--constraint", str(path)]
@@ -140,7 +154,7 @@ def _pip(arguments: Sequence[str], what: str, where: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", *_wheels(), *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        said = " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR")) or "pip said nothing."
         remedy = ("Turn Internet on in the notebook's settings, or add a dataset with a folder `wheels`."
                   if where == KAGGLE else "Check the connection and run the cell again.")  # fmt: skip
         raise InputError(f"pip could not install {what}: {said} {remedy}")
