@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import zipfile
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -243,3 +244,57 @@ def test_a_push_that_cannot_work_is_told_and_never_shows_the_token(repo, token, 
 def test_only_a_whole_adapter_goes_out(tmp_path):
     with pytest.raises(InputError, match="is no finished adapter"):
         pack(tmp_path, tmp_path / "x.zip")
+
+
+def _stand_in(monkeypatch, name, **parts):
+    """A module that only Colab or Kaggle has, with what their documentation says it gives."""
+    module = ModuleType(name)
+    vars(module).update(parts)
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
+
+
+class NotFound(Exception):
+    pass
+
+
+STORES = [
+    ("COLAB_RELEASE_TAG", {"HF_TOKEN": "from-the-store"}, "from-the-store", "Colab's own store"),
+    ("COLAB_RELEASE_TAG", {}, "from-the-environment", "not in Colab's store"),
+    ("KAGGLE_KERNEL_RUN_TYPE", {"HF_TOKEN": "from-the-store"}, "from-the-store", "Kaggle's own store"),
+    ("KAGGLE_KERNEL_RUN_TYPE", {}, "from-the-environment", "not in Kaggle's store"),
+    ("", {}, "from-the-environment", "a machine of one's own"),
+]
+
+
+@pytest.mark.parametrize(("sign", "held", "found", "reason"), STORES, ids=[row[-1] for row in STORES])
+def test_a_secret_comes_from_the_platforms_own_store(sign, held, found, reason, monkeypatch, capsys):
+    def get(*args):
+        if args[-1] not in held:
+            raise NotFound
+        return held[args[-1]]
+
+    userdata = SimpleNamespace(get=get, SecretNotFoundError=NotFound, NotebookAccessError=NotFound)
+    _stand_in(monkeypatch, "google.colab", userdata=userdata)
+    _stand_in(monkeypatch, "kaggle_secrets", BackendError=NotFound, UserSecretsClient=lambda: SimpleNamespace(get_secret=get))
+    for name in setup.SIGNS:
+        monkeypatch.delenv(name, raising=False)
+    if sign:
+        monkeypatch.setenv(sign, "x")
+    monkeypatch.setenv("HF_TOKEN", "from-the-environment")
+    assert settings.secret("HF_TOKEN") == found
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+def test_on_colab_runs_go_to_the_drive_and_without_one_it_is_said(mounted, monkeypatch, capsys):
+    def mount(_):
+        if not mounted:
+            raise ValueError("mount failed")
+
+    _stand_in(monkeypatch, "google.colab", drive=SimpleNamespace(mount=mount))
+    monkeypatch.delenv(settings.OUT, raising=False)
+    folder = settings._out("auto", setup.COLAB)
+    assert str(folder) == ("/content/drive/MyDrive/rmr1_lite" if mounted else "/content/rmr1_lite")
+    assert ("is lost when the runtime ends" in capsys.readouterr().out) != mounted
+    assert str(settings._out("auto", setup.KAGGLE)) == "/kaggle/working/rmr1_lite"

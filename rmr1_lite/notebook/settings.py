@@ -170,22 +170,26 @@ def card() -> str:
 
 def secret(name: str) -> str:
     """A secret from the platform's own store, or from the environment; "" where there is none. Never printed."""
-    where = platform(os.environ)
-    if where == COLAB:
-        from google.colab import userdata
+    store = {COLAB: _colab_secret, KAGGLE: _kaggle_secret}.get(platform(os.environ), lambda name: "")
+    return store(name) or os.environ.get(name, "").strip()
 
-        try:
-            return userdata.get(name) or ""
-        except (userdata.SecretNotFoundError, userdata.NotebookAccessError):
-            return ""
-    if where == KAGGLE:
-        from kaggle_secrets import BackendError, UserSecretsClient
 
-        try:
-            return UserSecretsClient().get_secret(name) or ""
-        except BackendError:
-            return ""
-    return os.environ.get(name, "").strip()
+def _colab_secret(name: str) -> str:
+    from google.colab import userdata
+
+    try:
+        return userdata.get(name) or ""
+    except (userdata.SecretNotFoundError, userdata.NotebookAccessError):
+        return ""
+
+
+def _kaggle_secret(name: str) -> str:
+    from kaggle_secrets import BackendError, UserSecretsClient
+
+    try:
+        return UserSecretsClient().get_secret(name) or ""
+    except BackendError:
+        return ""
 
 
 def _on_gpu(model: str, name: str, data: str, folder: Path, memory: float) -> Settings:
@@ -218,11 +222,11 @@ def _out(asked: str, where: str) -> Path:
 
 def _drive() -> Path:
     """The person's Drive, which outlives the runtime; without it the runtime's own disk, and that is said."""
-    from google.colab import drive
-
     try:
+        from google.colab import drive
+
         drive.mount(str(DRIVE))
-    except (ValueError, RuntimeError) as error:
+    except (ImportError, ValueError, RuntimeError, AttributeError) as error:  # also when it is asked for and declined
         print(f"Drive is not mounted ({error}). What is made here is lost when the runtime ends.")
         return Path("/content")
     return DRIVE / "MyDrive"
