@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo reproduce app test test-all lint clean
+.PHONY: help .venv demo reproduce app notebooks test test-all lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ reproduce: $(STAMP)  ## the README's nano table: three seeds, about an hour on t
 
 app: $(STAMP)  ## the judge app on http://127.0.0.1:7860
 	OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python app.py $(ARGS)
+
+notebooks: $(STAMP)  ## build notebooks/*.ipynb from their sources; with ARGS="--run all" also run them and write HTML
+	OMP_NUM_THREADS=2 $(BIN)/python notebooks/build.py $(ARGS)
 
 test: $(STAMP)  ## the tests that need neither a browser nor patience (ten minutes at most)
 	$(PYTEST) -m "not long and not browser" $(ARGS)

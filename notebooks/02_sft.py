@@ -85,10 +85,12 @@ show.judgment(before, head="base")
 
 # %%
 from rmr1_lite.notebook.live import live_curves
+from rmr1_lite.preflight import settled
 from rmr1_lite.sft import train_sft
 
 del bank
 judging.free()
+config = settled("sft", config)  # on a GPU: the longest items first, and smaller settings when they do not fit
 print(f"SFT takes {s.estimate(config)}. Its folder: {config.out}")
 with live_curves(config.out):
     adapter = train_sft(config)

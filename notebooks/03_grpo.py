@@ -107,9 +107,11 @@ for i in (order[0], order[-1]):
 # %%
 from rmr1_lite.grpo import train_grpo
 from rmr1_lite.notebook.live import live_curves
+from rmr1_lite.preflight import settled
 
 del bank
 judging.free()
+config = settled("grpo", config)  # on a GPU: the longest items first, and smaller settings when they do not fit
 print(f"GRPO takes {s.estimate(config)}. Its folder: {config.out}")
 with live_curves(config.out):
     adapter = train_grpo(config)

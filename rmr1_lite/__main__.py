@@ -42,9 +42,10 @@ app.add_typer(data_commands.app, name="data")
 @from_config(SFTConfig, presets=lambda name: preset_values("sft", name))
 def sft(config: SFTConfig) -> None:
     """Stage 1: QLoRA SFT on distilled chains. The same command resumes."""
+    from rmr1_lite.preflight import settled
     from rmr1_lite.sft import train_sft
 
-    print(f"Adapter: {train_sft(config)}")
+    print(f"Adapter: {train_sft(settled('sft', config))}")
     _curves(config.out)
 
 
@@ -53,8 +54,9 @@ def sft(config: SFTConfig) -> None:
 def grpo(config: GRPOConfig) -> None:
     """Stage 2: GRPO with the verdict-match reward. The same command resumes."""
     from rmr1_lite.grpo import train_grpo
+    from rmr1_lite.preflight import settled
 
-    print(f"Adapter: {train_grpo(config)}")
+    print(f"Adapter: {train_grpo(settled('grpo', config))}")
     _curves(config.out)
 
 
@@ -73,6 +75,20 @@ def plan(
     print(text(made))
     if not made.fits:
         raise typer.Exit(1)
+
+
+@app.command()
+def push(
+    adapter: Annotated[Path, typer.Argument(help="adapter folder of a finished run")],
+    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub, made when it is not there")],
+    public: Annotated[bool, typer.Option(help="for everybody to see, if it is made now")] = False,
+) -> None:
+    """Put an adapter and its model card on the hub; the token is read from HF_TOKEN."""
+    import os
+
+    from rmr1_lite.sharing import push as put
+
+    print(put(adapter, repo, os.environ.get("HF_TOKEN", ""), private=not public))
 
 
 @app.command()

@@ -48,6 +48,7 @@ class TrainConfig:
     save_every: int = _doc(50, "steps between checkpoints; 0 saves none")
     save_minutes: float = _doc(0.0, "also save when so many minutes have passed since the last checkpoint; 0: by steps alone")
     report_to: str = _doc("none", "none, tensorboard, wandb or trackio")
+    preflight: Literal["auto", "on", "off"] = _doc("auto", "try the longest items first, and smaller settings; auto: on a GPU")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class GRPOConfig(TrainConfig):
     scale_rewards: Literal["group", "batch", "none"] = _doc("none", "what the advantage is divided by")
     max_prompt_tokens: int = _doc(600, "longer prompts are listed and left out, never clipped")
     max_truncated: float = _doc(0.3, "stop when this share of cut-off rollouts is exceeded 5 steps in a row")
+    worst_case: bool = _doc(False, "rollouts to full length, every other one rewarded: what the preflight runs; learns nothing")
     shared_prefix: bool = _doc(True, "compute each prompt once per group (CPU and plain torch; Unsloth has its own)")
 
 

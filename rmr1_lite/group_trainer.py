@@ -29,7 +29,8 @@ def shared_prefix_trainer() -> type:
         ) -> tuple[list[list[int]], None]:
             model = self._merged()
             generator = torch.Generator(model.device).manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
-            ends = end_ids(model, self.processing_class)
+            # the preflight's worst case: nothing ends a rollout before its full length
+            ends = () if self.args.generation_kwargs else end_ids(model, self.processing_class)
             groups = rollout(model, prompt_ids[::n], n, self.max_completion_length, self.temperature, ends, generator)
             return [row for group in groups for row in group], None
 

@@ -140,7 +140,7 @@ def arguments(config: GRPOConfig) -> dict[str, Any]:
         loss_type=config.loss_type, scale_rewards=config.scale_rewards, mask_truncated_completions=False,
         importance_sampling_level="token", sync_ref_model=False, disable_dropout=False, use_vllm=False,
         use_liger_kernel=False, log_completions=False, lr_scheduler_type=SCHEDULES[config.lr_schedule],
-        remove_unused_columns=False,
+        remove_unused_columns=False, generation_kwargs={"min_new_tokens": config.max_new_tokens} if config.worst_case else None,
     ) | {"max_steps": config.steps}  # fmt: skip
 
 
@@ -148,18 +148,19 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
     import trl
     from datasets import Dataset
 
-    from rmr1_lite.rewards import trl_reward
+    from rmr1_lite.rewards import every_other, trl_reward
     from rmr1_lite.trainers import Watch, built, callback, probe_of, probe_pairs, train
 
     ends = end_ids(loaded.model, loaded.tokenizer)
     seen = RolloutWatch(config.rollouts)
+    reward = trl_reward(loaded.tokenizer, ends, seen.see)
     probe = probe_of(loaded, style, probe_pairs(config), config)
     watch = Watch(run, "GRPO", "probe", checked_start(probe, config, run), config.probe_every, seen.figures,
                   [TruncationStop(config.max_truncated)], config.save_minutes)  # fmt: skip
     made = trainer_class(config, loaded)
     trainer = built(lambda: made(
         model=loaded.model, args=trl.GRPOConfig(**arguments(config)), train_dataset=Dataset.from_list(rows),
-        reward_funcs=trl_reward(loaded.tokenizer, ends, seen.see), processing_class=loaded.tokenizer,
+        reward_funcs=every_other(reward) if config.worst_case else reward, processing_class=loaded.tokenizer,
         callbacks=[callback(watch)],
     ), loaded.model, run)  # fmt: skip
     watch.stops = [*watch.stops, kl_start(trainer, run)]

@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from rmr1_lite.types import InputError
 MARK = "complete.json"
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
 # may differ between the first start and a resume: they do not change what is trained
-FREE = ("report_to", "out", "save_minutes")
+FREE = ("report_to", "out", "save_minutes", "preflight")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,10 @@ def begin(config: TrainConfig, stage: str, data: str) -> Run:
     wanted = {"stage": stage, "settings": as_json(config), "data": {"path": data, "sha256": file_hash(data)}}
     path = folder / "config.json"
     if path.exists():
-        _same(json.loads(path.read_text()), wanted, folder)
+        then = json.loads(path.read_text())
+        # a setting that did not exist when the run was begun had its default
+        then["settings"] = {**{f.name: f.default for f in fields(config)}, **then["settings"]}
+        _same(then, wanted, folder)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {**wanted, "versions": versions()})

@@ -1,0 +1,209 @@
+"""Before a long run: its longest items through one full step, in a process of their own, and down the ladder if they do not fit.
+
+Running out of memory after an hour is the commonest end of a run on a small card. So the longest rows of the data are trained on
+for one optimizer step first, at full length (GRPO: every rollout written to the end, half of them rewarded, so that nothing is
+skipped). A process that dies, for whatever reason, leaves this one alive: the next smaller settings of `plan.ladder` are tried,
+and what was changed is said and kept in `preflight.json`, so that the same command resumes with the same settings.
+
+    config = settled("sft", config)      # the settings that fit; prints what it did
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.backend import this_machine
+from rmr1_lite.config import CONFIGS, as_json, check
+from rmr1_lite.data.chains import read_chains, write_chains
+from rmr1_lite.data.files import read_pairs, write_json, write_pairs
+from rmr1_lite.plan import ladder
+from rmr1_lite.types import InputError
+
+FILE = "preflight.json"
+LIMIT = "RMR1_PREFLIGHT_GIB"  # GiB that the trial step may take; for tests, and to try a smaller card than the one at hand
+NO_ROOM, REFUSED = 77, 2  # exit statuses of a trial: out of memory, and input that no smaller setting would mend
+MOST_RUNGS = 8
+CANDIDATES = 64  # longest rows by characters, of which the longest by tokens are taken
+TAIL = 12  # lines of a crashed trial that are shown
+
+
+def settled(stage: str, config: Any, progress: bool = True) -> Any:
+    """`config`, or the next smaller settings with which the longest items go through one step of "sft" or "grpo".
+
+    Does nothing with preflight "off", and with "auto" on a machine without a GPU, where memory is not what runs out. Raises
+    InputError when nothing on the ladder fits, with the last words of the trial.
+    """
+    wanted = config.preflight == "on" or config.preflight == "auto" and this_machine().capability is not None
+    check(config)
+    kept = _kept(stage, config)  # first of all: a run that was begun with smaller settings goes on with them
+    if kept is not None:
+        return kept
+    if not wanted or (Path(config.out) / "adapter").exists():
+        return config
+    asked, changes = config, []
+    print(f"Preflight: one {stage.upper()} step with the longest items, before the run starts.")
+    for _ in range(MOST_RUNGS):
+        status, said = _trial(stage, config)
+        if status == 0:
+            return _keep(asked, config, changes, json.loads(said))
+        if status == REFUSED:
+            raise InputError(said.strip().removeprefix("Error: "))
+        reason = "it ran out of memory" if status == NO_ROOM else f"it ended with status {status}"
+        rung = next(ladder(config), None)
+        if rung is None:
+            break
+        config, change = rung
+        changes.append(change)
+        print(f"  {reason}; next: {change}")
+    tail = "\n".join(said.strip().splitlines()[-TAIL:])
+    tried = ", ".join(changes) or "nothing that could be made smaller"
+    raise InputError(f"The longest items do not go through one {stage.upper()} step ({reason}), not even after: {tried}. "
+                     f"Take a smaller model or shorter lengths. Its last words:\n{tail}")  # fmt: skip
+
+
+def _kept(stage: str, asked: Any) -> Any:
+    """What an earlier start of the same run settled on, None when there was none."""
+    path = Path(asked.out) / FILE
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found["asked"] != as_json(asked):
+        return None
+    if found["changes"]:
+        print(f"Preflight: as at the first start, {', '.join(found['changes'])}.")
+    return CONFIGS[stage](**found["settled"])
+
+
+def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float]) -> Any:
+    write_json(Path(asked.out) / FILE, {"asked": as_json(asked), "settled": as_json(config), "changes": changes, "trial": trial})
+    memory = f", peak memory {trial['peak_gib']:.1f} GiB" if trial["peak_gib"] else ""
+    print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, longer than most will.")
+    if changes:
+        print(f"  The run takes smaller settings than asked for: {', '.join(changes)}.")
+    return config
+
+
+def _trial(stage: str, config: Any) -> tuple[int, str]:
+    """(exit status, what it said) of one step in a process of its own; on success the step's figures as JSON."""
+    with tempfile.TemporaryDirectory(prefix="rmr1_preflight_") as folder:
+        path = Path(folder) / "trial.json"
+        write_json(path, {"stage": stage, "config": as_json(config), "folder": folder})
+        done = subprocess.run([sys.executable, "-m", "rmr1_lite.preflight", str(path)], capture_output=True, text=True)
+        result = Path(folder) / "result.json"
+        return done.returncode, result.read_text() if done.returncode == 0 else done.stderr
+
+
+def trial_config(stage: str, config: Any, folder: Path) -> Any:
+    """One step on the longest items: the same settings, but nothing saved, probed or screened."""
+    config = replace(config, out=str(folder / "run"), probe="", save_every=0, save_minutes=0.0, report_to="none", preflight="off")
+    if stage == "sft":
+        config = replace(config, chains=str(_longest_chains(config, folder)), epochs=1.0, limit=0)
+    else:
+        config = replace(config, pairs=str(_longest_pairs(config, folder)), steps=1, worst_case=True, screen_pairs=0)
+    return config
+
+
+def _longest_chains(config: Any, folder: Path) -> Path:
+    """A file with as many of the longest chains as one step takes; none of those that would be left out as too long."""
+    from rmr1_lite.models import load_tokenizer
+    from rmr1_lite.sft import rows_of
+
+    chains = sorted(read_chains(config.chains).chains, key=lambda chain: -_characters(chain.pair) - len(chain.text))
+    tokenizer, style = load_tokenizer(config.model), _style(config)
+    for start in range(0, len(chains), CANDIDATES):  # the longest may all be too long
+        some = chains[start : start + CANDIDATES]
+        counts = [len(row["input_ids"]) for row in rows_of(some, tokenizer, style)]
+        fitting = [(count, place) for place, count in enumerate(counts) if count <= config.max_length]
+        if fitting:
+            longest = some[max(fitting)[1]]
+            break
+    else:
+        raise InputError(f"No chain fits into max_length {config.max_length}. Raise it, or give shorter chains.")
+    made = [replace(longest, pair=replace(longest.pair, id=f"longest-{i}")) for i in range(config.batch_size)]
+    write_chains(folder / "longest.jsonl", made)
+    return folder / "longest.jsonl"
+
+
+def _longest_pairs(config: Any, folder: Path) -> Path:
+    """The same for GRPO: the pair with the longest prompt that is not left out, as often as one step takes pairs."""
+    from rmr1_lite.grpo import row_of
+    from rmr1_lite.models import load_tokenizer
+
+    pairs = sorted((pair for pair in read_pairs(config.pairs).pairs if pair.label), key=lambda pair: -_characters(pair))
+    tokenizer, style = load_tokenizer(config.model), _style(config)
+    for pair in pairs:
+        if row_of(pair, "ab", tokenizer, style)["prompt_tokens"] <= config.max_prompt_tokens:
+            break
+    else:
+        raise InputError(f"No labelled pair fits into {config.max_prompt_tokens} prompt tokens. Give labels or raise the limit.")
+    write_pairs(folder / "longest.jsonl", [replace(pair, id=f"longest-{i}") for i in range(max(1, config.groups // 2))])
+    return folder / "longest.jsonl"
+
+
+def _characters(pair: Any) -> int:
+    return sum(len(turn["content"]) for turn in pair.prompt) + len(pair.response_a) + len(pair.response_b)
+
+
+def _style(config: Any) -> str:
+    from rmr1_lite.lengths import style_for
+
+    return style_for(config.model, config.style)
+
+
+def _cap(gib: float) -> None:
+    """Let this process have so much memory and no more: of the card where there is one, else of the machine."""
+    import torch
+
+    if torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * 2**30 / total))
+    else:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30),) * 2)
+
+
+def _run(path: Path) -> None:
+    """The trial itself, in the process made for it."""
+    asked = json.loads(path.read_text(encoding="utf-8"))
+    stage, folder = asked["stage"], Path(asked["folder"])
+    config = trial_config(stage, CONFIGS[stage](**asked["config"]), folder)
+    if os.environ.get(LIMIT):
+        _cap(float(os.environ[LIMIT]))
+    from rmr1_lite.grpo import train_grpo
+    from rmr1_lite.sft import train_sft
+
+    started = time.perf_counter()
+    {"sft": train_sft, "grpo": train_grpo}[stage](config)
+    rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    import torch
+
+    peak = torch.cuda.max_memory_reserved() / 2**30 if torch.cuda.is_available() else 0.0
+    spent = {"seconds": rows[0].get("seconds", 0.0), "whole_seconds": time.perf_counter() - started, "peak_gib": peak}
+    write_json(folder / "result.json", spent)
+
+
+def main(path: Path) -> None:
+    """Exit with 0, NO_ROOM or REFUSED; anything else is a crash."""
+    try:
+        _run(path)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(REFUSED)
+    except (MemoryError, RuntimeError) as error:  # torch tells a CPU without memory as a RuntimeError, a GPU as a kind of it
+        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+            raise
+        print(f"Out of memory: {error}", file=sys.stderr)
+        sys.exit(NO_ROOM)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
