@@ -122,6 +122,14 @@ def check_fp16(model_type: str, backend: Backend) -> None:
                          "Llama model, or a card from the Ampere generation on (A10G, L4, A100, ...).")  # fmt: skip
 
 
+def check_vllm(backend: Backend) -> None:
+    """Refuse rollouts by vLLM where it cannot be had, before anything is loaded."""
+    if not backend.unsloth or find_spec("vllm") is None:
+        missing = "vllm is not installed" if backend.unsloth else f"the backend is {backend.name}"
+        raise InputError(f'rollout is "vllm", which needs a GPU, Unsloth and vllm, and {missing}. Choose --rollout model.')
+    print("Note: rollouts by vLLM have never been run with this kit. If they fail, choose --rollout model.")
+
+
 def keep_groups_together() -> None:
     """Unsloth shares the prompt of consecutive rows; TRL shuffles the scored rows, which would switch that off unseen.
 

@@ -88,6 +88,7 @@ class GRPOConfig(TrainConfig):
     scale_rewards: Literal["group", "batch", "none"] = _doc("none", "what the advantage is divided by")
     max_prompt_tokens: int = _doc(600, "longer prompts are listed and left out, never clipped")
     max_truncated: float = _doc(0.3, "stop when this share of cut-off rollouts is exceeded 5 steps in a row")
+    rollout: Literal["model", "vllm"] = _doc("model", "who writes the rollouts; vllm (with Unsloth) has never been run here")
     worst_case: bool = _doc(False, "rollouts to full length, every other one rewarded: what the preflight runs; learns nothing")
     shared_prefix: bool = _doc(True, "compute each prompt once per group (CPU and plain torch; Unsloth has its own)")
 

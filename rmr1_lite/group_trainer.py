@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from rmr1_lite.engines.render import end_ids
-from rmr1_lite.models import MergedCopy
+from rmr1_lite.merged import MergedCopy
 from rmr1_lite.shared_prefix import rollout, token_logps
 
 
@@ -32,7 +32,16 @@ def shared_prefix_trainer() -> type:
             # the preflight's worst case: nothing ends a rollout before its full length
             ends = () if self.args.generation_kwargs else end_ids(model, self.processing_class)
             groups = rollout(model, prompt_ids[::n], n, self.max_completion_length, self.temperature, ends, generator)
+            self._metrics["train"]["logp_gap"].append(self._gap(model, prompt_ids[:1], groups[:1]))
             return [row for group in groups for row in group], None
+
+        def _gap(self, model: Any, prompts: list[list[int]], groups: list[list[list[int]]]) -> float:
+            """Largest difference of a token's log-probability between the copy that wrote it and the policy that is trained, over
+            the first group: the copy is the adapter added into dequantised weights, so it stays at rounding."""
+            policy = self.accelerator.unwrap_model(self.model)
+            with torch.no_grad():
+                said, trained = (token_logps(each, prompts, groups, self.temperature)[0] for each in (model, policy))
+            return float((said - trained).abs().max())
 
         def _merged(self) -> Any:
             """The policy as it stands, in dequantised weights."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.backend import keep_groups_together, prompts_were_shared, start
+from rmr1_lite.backend import check_vllm, keep_groups_together, prompts_were_shared, start
 from rmr1_lite.config import GRPOConfig, check
 from rmr1_lite.data.files import read_pairs
 from rmr1_lite.engines.render import control_texts, end_ids, opens_thought, render
@@ -50,7 +50,10 @@ def train_grpo(config: GRPOConfig) -> Path:
         print(f"{run.adapter} is there already: nothing to do.")
         return run.adapter
     backend = start(config.backend, config.out)
-    training = Training(backend, config.max_prompt_tokens + config.max_new_tokens, config.gradient_checkpointing, config.seed)
+    if config.rollout == "vllm":
+        check_vllm(backend)
+    training = Training(backend, config.max_prompt_tokens + config.max_new_tokens, config.gradient_checkpointing, config.seed,
+                        config.lora_r if config.rollout == "vllm" else 0)  # fmt: skip
     loaded = load(config.model, config.four_bit, trainable=True, training=training)
     style = check_style(loaded, config.style)
     if loaded.adapter is None:
@@ -138,8 +141,8 @@ def arguments(config: GRPOConfig) -> dict[str, Any]:
         max_completion_length=config.max_new_tokens, temperature=config.temperature, top_p=1.0, top_k=0, min_p=None,
         repetition_penalty=1.0, beta=config.beta, epsilon=config.epsilon, epsilon_high=config.epsilon,
         loss_type=config.loss_type, scale_rewards=config.scale_rewards, mask_truncated_completions=False,
-        importance_sampling_level="token", sync_ref_model=False, disable_dropout=False, use_vllm=False,
-        use_liger_kernel=False, log_completions=False, lr_scheduler_type=SCHEDULES[config.lr_schedule],
+        importance_sampling_level="token", sync_ref_model=False, disable_dropout=False, use_vllm=config.rollout == "vllm",
+        vllm_mode="colocate", use_liger_kernel=False, log_completions=False, lr_scheduler_type=SCHEDULES[config.lr_schedule],
         remove_unused_columns=False, generation_kwargs={"min_new_tokens": config.max_new_tokens} if config.worst_case else None,
     ) | {"max_steps": config.steps}  # fmt: skip
 

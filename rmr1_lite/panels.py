@@ -164,6 +164,7 @@ GRPO_PANELS = (
     Panel("GRPO: groups without a signal", ("zero_variance",), _zero_variance),
     _one("GRPO: KL from the start", "kl", 3),
     _one("GRPO: entropy of the policy, nats", "entropy", 1),
+    _one("GRPO: rollouts and training apart, log-prob.", "logp_gap", 3),
     _one("GRPO: tokens per second", "tokens_per_second", 5),
     _one("GRPO: peak memory, GB", "peak_memory_gb", 5),
 )

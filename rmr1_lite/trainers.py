@@ -146,7 +146,8 @@ SAME_POLICY = 0.1  # 16-bit rounding on a GPU; on a CPU the two are equal
 SHOWN = ("loss", "verdict/accuracy", "flip_rate")
 # trainer's name -> ours; what is not listed stays out of metrics.jsonl
 NAMES = {"loss": "loss", "learning_rate": "lr", "epoch": "epoch", "grad_norm": "grad_norm", "kl": "kl",
-         "entropy": "entropy", "clip_ratio/region_mean": "clip_ratio", "mean_token_accuracy": "token_accuracy"}  # fmt: skip
+         "entropy": "entropy", "clip_ratio/region_mean": "clip_ratio", "mean_token_accuracy": "token_accuracy",
+         "logp_gap": "logp_gap"}  # fmt: skip
 
 
 def renamed(logs: dict[str, float]) -> dict[str, float]:

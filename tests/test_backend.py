@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rmr1_lite.backend import NOT_IN_FP16, TESTED, Backend, Machine, check_fp16, choose, untested
+from rmr1_lite.backend import NOT_IN_FP16, TESTED, Backend, Machine, check_fp16, check_vllm, choose, untested
 from rmr1_lite.data.nano.dataset import NanoData, make
 from rmr1_lite.runs import Run, versions
 from rmr1_lite.types import InputError
@@ -124,3 +124,15 @@ def test_a_model_that_cannot_be_reached_is_one_line(command, why, tmp_path):
                           capture_output=True)  # fmt: skip
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert "nobody/no-such-model could not be loaded" in done.stderr and "Check the name and the network" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        (Backend("transformers", "fp32", "CPU", ""), "the backend is transformers"),
+        (Backend("unsloth", "bf16", "L4", ""), "vllm is not installed"),
+    ],
+)
+def test_rollouts_by_vllm_are_refused_where_it_cannot_be_had(backend, said):
+    with pytest.raises(InputError, match=f"needs a GPU, Unsloth and vllm, and {said}. Choose --rollout model"):
+        check_vllm(backend)

@@ -15,7 +15,7 @@ FLOORS = {
     0: ("__init__", "types", "config", "presets"),
     1: ("prompts", "verdict"),
     2: ("data", "rewards", "intervals", "metrics", "calibration", "adapters", "memory"),
-    3: ("backend", "models", "engines", "shared_prefix", "runs", "parallel"),
+    3: ("backend", "models", "merged", "engines", "shared_prefix", "runs", "parallel"),
     4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer", "bank")
     + ("screening", "lengths", "spending"),
     5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "suites")

@@ -95,7 +95,8 @@ def test_the_merged_copy_writes_what_the_adapter_writes(sft_run):
     """Also after the adapter has changed, and the 4-bit base stays as it was."""
     import torch
 
-    from rmr1_lite.models import MergedCopy, load
+    from rmr1_lite.merged import MergedCopy
+    from rmr1_lite.models import load
 
     model = load(str(sft_run / "adapter"), trainable=True).model
     ids, copy = torch.arange(5, 25)[None], MergedCopy(model)

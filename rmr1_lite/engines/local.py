@@ -21,7 +21,8 @@ from typing import Any
 
 from rmr1_lite.engines.base import Request, Sampling, request_seed
 from rmr1_lite.engines.render import end_ids, opens_thought, render
-from rmr1_lite.models import MergedCopy, is_quantised
+from rmr1_lite.merged import MergedCopy
+from rmr1_lite.models import is_quantised
 from rmr1_lite.shared_prefix import draw, rollout, supported
 from rmr1_lite.types import Generation, InputError
 
