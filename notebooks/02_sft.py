@@ -69,9 +69,7 @@ show.chain(chains[0].text, head="The same chain, as a person reads it")
 # The base has never judged. This is what it writes when it is asked to.
 
 # %%
-from rmr1_lite.data.files import read_pairs
-
-pairs = read_pairs(config.probe).pairs[: s.few(80, 4)]
+pairs = s.held_out(80)
 bank = judging.bank_of(s, [base_of(s)])
 before = judging.judge_of(s, bank, base_of(s)).compare(pairs[0])
 show.judgment(before, head="base")
@@ -92,6 +90,7 @@ del bank
 judging.free()
 config = settled("sft", config)  # on a GPU: the longest items first, and smaller settings when they do not fit
 print(f"SFT takes {s.estimate(config)}. Its folder: {config.out}")
+print(show.memory())
 with live_curves(config.out):
     adapter = train_sft(config)
 print(show.memory())

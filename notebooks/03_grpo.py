@@ -113,6 +113,7 @@ del bank
 judging.free()
 config = settled("grpo", config)  # on a GPU: the longest items first, and smaller settings when they do not fit
 print(f"GRPO takes {s.estimate(config)}. Its folder: {config.out}")
+print(show.memory())
 with live_curves(config.out):
     adapter = train_grpo(config)
 print(show.memory())
@@ -137,7 +138,7 @@ adapter = train_grpo(config)
 # much.
 
 # %%
-held_out = read_pairs(config.probe).pairs[: s.few(80, 4)]
+held_out = s.held_out(80)
 print(f"Judging takes {s.looks(4 * len(held_out))}.")
 results, judged = judging.figures(s, {"before": config.model, "after": str(adapter)}, held_out, [("before", "after")])
 display(show.stages(results, f"{len(held_out)} held-out pairs, each in both orders"))

@@ -171,6 +171,16 @@ def test_an_adapter_of_ones_own_goes_before_the_shipped_one(monkeypatch, tmp_pat
     assert s.adapter("sft") == str(own) and "made here" in capsys.readouterr().out
 
 
+def test_without_validation_pairs_it_is_said_what_is_judged_instead(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(settings, "gigabytes", lambda: 0)
+    monkeypatch.setenv(settings.SHORT, "1")
+    s = choose(out=str(tmp_path))
+    assert len(s.held_out(80)) == 4 and "flatter" not in capsys.readouterr().out
+    (s.files() / "validation.jsonl").unlink()
+    assert len(s.held_out(80)) == 4 and "no validation.jsonl" in capsys.readouterr().out
+    assert s.sft().probe == ""
+
+
 def test_estimates_are_said_for_what_they_are(monkeypatch, tmp_path):
     monkeypatch.setattr(settings, "gigabytes", lambda: 0)
     s = choose(out=str(tmp_path))

@@ -18,10 +18,11 @@ from typing import Any
 from rmr1_lite.adapters import answer_room
 from rmr1_lite.backend import this_machine
 from rmr1_lite.config import GRPOConfig, SFTConfig, changed, preset
+from rmr1_lite.data.files import read_pairs
 from rmr1_lite.notebook.setup import COLAB, KAGGLE, platform
 from rmr1_lite.plan import plan
 from rmr1_lite.presets import DEFAULT_MODEL, MODELS
-from rmr1_lite.types import InputError
+from rmr1_lite.types import InputError, Pair
 
 SHORT, OUT = "RMR1_NOTEBOOK_SHORT", "RMR1_NOTEBOOK_OUT"  # the tests' switches: tiny sizes, and another output folder
 DRIVE = Path("/content/drive")
@@ -82,6 +83,14 @@ class Settings:
     def few(self, full: int, tiny: int = 6) -> int:
         """A count for this run: `full`, or `tiny` when the tests run the notebook."""
         return tiny if self.short else full
+
+    def held_out(self, full: int, tiny: int = 4) -> list[Pair]:
+        """Labelled pairs for before and after: of validation.jsonl, or of train.jsonl where there is none, and that is said."""
+        files = self.files()
+        path = _probe(files)
+        if not path:
+            print(f"{files} has no validation.jsonl: pairs of train.jsonl are judged. GRPO trains on them, so they flatter it.")
+        return [pair for pair in read_pairs(path or files / "train.jsonl").pairs if pair.label][: self.few(full, tiny)]
 
     def adapter(self, stage: str) -> str:
         """The adapter of "sft" or "grpo" that was made in `out`, else the nano one that ships; prints which."""
