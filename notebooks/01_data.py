@@ -5,7 +5,7 @@
 #
 # A judge is trained on two kinds of rows. **Pairs** hold a question, two responses and which one is better. **Chains**
 # hold a pair and a text that reasons its way to the right verdict. This notebook shows both, checks data of your own
-# for what gives the label away, reads the paper's published sets, and has a teacher write chains. About two minutes
+# for what gives the label away, reads the paper's published sets, and has a teacher write chains. Less than a minute
 # without a GPU.
 
 # %%

@@ -6,7 +6,7 @@
 # Stage 1 of RM-R1 (section 3.1): the model learns chains that a teacher wrote, with the loss on the chain alone. The
 # paper trains all parameters of a 7B on eight GPUs; here the model's own weights stay frozen in 4 bits and a LoRA
 # adapter learns (QLoRA). At the end you have an adapter that writes judgments, which `03_grpo` takes further. Six to
-# eight minutes without a GPU.
+# seven minutes without a GPU.
 
 # %%
 # setup_cell.py stands here

@@ -5,7 +5,7 @@
 #
 # Stage 2 of RM-R1 (section 3.2). The judge writes several chains for the same pair. A parser reads their verdicts: +1
 # for the right one, -1 for everything else. What the better chains of a group have in common becomes more likely. No
-# teacher, no reward model, labels alone. About six minutes without a GPU.
+# teacher, no reward model, labels alone. About five minutes without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -64,6 +64,7 @@ show.table(["what the judge did", "text", "status", "reward"], rows, "The label 
 
 # %%
 from rmr1_lite.data.files import read_pairs
+from rmr1_lite.rewards import advantages
 
 pairs = read_pairs(config.pairs).pairs[: s.few(24, 3)]
 bank = judging.bank_of(s, [config.model])
@@ -75,11 +76,10 @@ figures.pass_rates(rates)
 # %%
 place = min(range(len(rates)), key=lambda i: abs(rates[i] - 0.5))  # the most mixed group
 rewards = [verdict_match(look.generation.text, pairs[place].label, look.generation.finished) for look in sampled[place].looks]
-mean = sum(rewards) / len(rewards)
-advantages = [reward - mean for reward in rewards]
-print(f"Rewards {rewards}, mean {mean:+.2f}. Each try's advantage is its reward less that mean"
-      + (", divided by the group's standard deviation." if config.scale_rewards == "group" else "."))  # fmt: skip
-figures.group(rewards, advantages)
+made = advantages(rewards, config.scale_rewards)
+by = ", divided by the group's standard deviation" if config.scale_rewards == "group" else ""
+print(f"Rewards {rewards}, mean {sum(rewards) / len(rewards):+.2f}. An advantage is the reward less that mean{by}.")
+figures.group(rewards, made)
 
 # %% [markdown]
 # Two tries of that group, the best and the worst. GRPO makes every token of the first one a little more likely, and
@@ -88,7 +88,7 @@ figures.group(rewards, advantages)
 # %%
 order = sorted(range(len(rewards)), key=lambda i: -rewards[i])
 for i in (order[0], order[-1]):
-    display(show.chain(sampled[place].looks[i].generation.text, head=f"try {i + 1}: advantage {advantages[i]:+.2f}"))
+    display(show.chain(sampled[place].looks[i].generation.text, head=f"try {i + 1}: advantage {made[i]:+.2f}"))
 
 # %% [markdown]
 # ## Train

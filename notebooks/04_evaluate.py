@@ -5,7 +5,7 @@
 #
 # How good is the judge, how sure can we be of that, and does it know when it is wrong? This notebook evaluates your
 # adapters on a benchmark, in that benchmark's own convention and in ours (right in both orders), beside the paper's
-# rows. Two to three minutes without a GPU.
+# rows. About a minute without a GPU.
 
 # %%
 # setup_cell.py stands here

@@ -3,7 +3,7 @@
 #
 # <!-- badges -->
 #
-# Use the judge: on a pair, on several responses, on a file, and in the app. One to two minutes without a GPU.
+# Use the judge: on a pair, on several responses, on a file, and in the app. Less than a minute without a GPU.
 
 # %%
 # setup_cell.py stands here

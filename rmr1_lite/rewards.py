@@ -49,6 +49,16 @@ def trl_reward(
     return verdict_match_reward
 
 
+def advantages(rewards: Sequence[float], scale_rewards: str) -> list[float]:
+    """What GRPO makes of one group's rewards: each less the mean, and with "group" divided by their standard deviation
+    (the paper's (r - mean) / (std + 1e-6), section 3.2; TRL adds 1e-4 instead). All 0 where the rewards are equal."""
+    from statistics import fmean, stdev
+
+    mean = fmean(rewards)
+    spread = stdev(rewards) + 1e-4 if scale_rewards == "group" and len(rewards) > 1 else 1.0
+    return [(reward - mean) / spread for reward in rewards]
+
+
 def every_other(reward: Callable[..., list[float]]) -> Callable[..., list[float]]:
     """`reward` for its watching alone: every other rollout is rewarded, so that every group has something to be trained on."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rmr1_lite.rewards import trl_reward, verdict_match
+from rmr1_lite.rewards import advantages, trl_reward, verdict_match
 
 A, B = "<answer>[[A]]</answer>", "<answer>[[B]]</answer>"
 ROWS = [
@@ -47,3 +47,18 @@ def test_trl_adapter_decodes_ids_and_sees_the_end_token():
 def test_trl_adapter_takes_the_open_thought_from_its_column():
     reward = trl_reward(Letters(), (0,))
     assert reward(completion_ids=[[*map(ord, A), 0]], label=["A"], thought_open=[True]) == [-1.0]
+
+
+ADVANTAGES = [
+    ([1.0, -1.0], "none", [1.0, -1.0], "less the mean"),
+    ([1.0, 1.0, 1.0, -1.0], "none", [0.5, 0.5, 0.5, -1.5], "the odd one out weighs most"),
+    ([1.0, 1.0, 1.0, -1.0], "group", [0.5, 0.5, 0.5, -1.5], "divided by the standard deviation, which is 1 here"),
+    ([1.0, -1.0], "group", [0.7071, -0.7071], "divided by 1.4142"),
+    ([-1.0] * 4, "group", [0.0] * 4, "all wrong: nothing to learn, and nothing divided by 0"),
+    ([1.0] * 4, "none", [0.0] * 4, "all right"),
+]
+
+
+@pytest.mark.parametrize(("rewards", "scale", "made", "reason"), ADVANTAGES, ids=[row[-1] for row in ADVANTAGES])
+def test_advantages_of_one_group(rewards, scale, made, reason):
+    assert advantages(rewards, scale) == pytest.approx(made, abs=1e-3)

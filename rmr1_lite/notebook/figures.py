@@ -35,7 +35,7 @@ def idea() -> Any:
 def group(rewards: Sequence[float], advantages: Sequence[float]) -> Any:
     """Rewards and advantages of one group of rollouts."""
     figure, (left, right) = new_figure(1, 2)
-    parts = ((left, rewards, "Reward of each rollout"), (right, advantages, "Advantage: reward less the mean"))
+    parts = ((left, rewards, "Reward of each rollout"), (right, advantages, "Advantage of each rollout"))
     for axes, values, title in parts:
         axes.bar(range(1, len(values) + 1), values, color=[GOOD if value > 0 else BAD for value in values])
         axes.axhline(0, color=LIGHT.muted, linewidth=0.8)
