@@ -25,6 +25,7 @@ from rmr1_lite.config import CONFIGS, as_json, check
 from rmr1_lite.data.chains import read_chains, write_chains
 from rmr1_lite.data.files import read_pairs, write_json, write_pairs
 from rmr1_lite.plan import ladder
+from rmr1_lite.runs import steps_of
 from rmr1_lite.types import InputError
 
 FILE = "preflight.json"
@@ -85,7 +86,9 @@ def _kept(stage: str, asked: Any) -> Any:
 def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float]) -> Any:
     write_json(Path(asked.out) / FILE, {"asked": as_json(asked), "settled": as_json(config), "changes": changes, "trial": trial})
     memory = f", peak memory {trial['peak_gib']:.1f} GiB" if trial["peak_gib"] else ""
-    print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, longer than most will.")
+    hours = trial["seconds"] * (steps := steps_of(config)) / 3600
+    most = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, so the run's {steps} steps take {most} at most (measured).")
     if changes:
         print(f"  The run takes smaller settings than asked for: {', '.join(changes)}.")
     return config

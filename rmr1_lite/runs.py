@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -19,7 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.config import TrainConfig, as_json
+from rmr1_lite.config import GRPOConfig, TrainConfig, as_json
 from rmr1_lite.data.files import atomic_write_text, json_line, write_json
 from rmr1_lite.types import InputError
 
@@ -65,6 +66,15 @@ def begin(config: TrainConfig, stage: str, data: str) -> Run:
     if not run.finished:
         _trim(folder / "metrics.jsonl", run.step)
     return run
+
+
+def steps_of(config: TrainConfig) -> int:
+    """Optimizer steps of a training, from its settings and the rows of its data (of which too long ones are left out later)."""
+    if isinstance(config, GRPOConfig):
+        return config.steps
+    with open(config.chains, "rb") as file:
+        rows = sum(bool(line.strip()) for line in file)
+    return math.ceil(min(rows, config.limit or rows) / config.batch_size * config.epochs)
 
 
 def mark_complete(checkpoint: Path, policy: list[float] | None = None) -> None:

@@ -41,16 +41,19 @@ def trials(monkeypatch):
     return told
 
 
-def test_what_fits_stays_as_it_is(trials, tmp_path, capsys):
+def test_what_fits_stays_as_it_is_and_its_time_is_said(trials, tmp_path, data, capsys):
     trials(0)
-    config = preset("sft", "nano", out=str(tmp_path), preflight="on")
+    config = preset("grpo", "nano", out=str(tmp_path / "grpo"), preflight="on", steps=120)
+    assert settled("grpo", config) == config
+    assert "fits, peak memory 2.5 GiB; the step took 1.0 s, so the run's 120 steps take 2 minutes" in capsys.readouterr().out
+    config = preset("sft", "nano", chains=str(data / "chains.jsonl"), out=str(tmp_path / "sft"), preflight="on", epochs=5)
     assert settled("sft", config) == config
-    assert "fits, peak memory 2.5 GiB" in capsys.readouterr().out
+    assert "the run's 8 steps" in capsys.readouterr().out, "24 chains, 5 times, 16 a step"
 
 
-def test_what_does_not_fit_is_made_smaller_and_every_change_is_said_and_kept(trials, tmp_path, capsys):
+def test_what_does_not_fit_is_made_smaller_and_every_change_is_said_and_kept(trials, data, tmp_path, capsys):
     asked = trials(NO_ROOM, -9, 1, 0)
-    config = preset("sft", "nano", out=str(tmp_path), preflight="on")
+    config = preset("sft", "nano", chains=str(data / "chains.jsonl"), out=str(tmp_path), preflight="on")
     made = settled("sft", config)
     assert [c.micro_batch for c in asked] == [16, 8, 4, 2] and made == replace(config, micro_batch=2)
     said = capsys.readouterr().out

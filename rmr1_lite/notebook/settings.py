@@ -22,6 +22,7 @@ from rmr1_lite.data.files import read_pairs
 from rmr1_lite.notebook.setup import COLAB, KAGGLE, platform
 from rmr1_lite.plan import plan
 from rmr1_lite.presets import DEFAULT_MODEL, MODELS
+from rmr1_lite.runs import steps_of
 from rmr1_lite.types import InputError, Pair
 
 SHORT, OUT = "RMR1_NOTEBOOK_SHORT", "RMR1_NOTEBOOK_OUT"  # the tests' switches: tiny sizes, and another output folder
@@ -116,7 +117,7 @@ class Settings:
         """How long a training will take, in words: by the planner on a GPU, by what was measured for the nano model."""
         stage = "sft" if isinstance(config, SFTConfig) else "grpo"
         if self.fast:
-            return _minutes(stage, _steps(config), "measured on two CPU cores")
+            return _minutes(stage, steps_of(config), "measured on two CPU cores")
         hours = plan(model=self.model, preset_name=self.preset, chains=_count(config.chains) if stage == "sft" else 0)
         found = next(part.hours for part in hours.stages if part.name.lower() == stage)
         return f"about {60 * (found or 0):.0f} minutes (planner estimate, not yet measured on a GPU)"
@@ -282,14 +283,6 @@ def _make_published(folder: Path, s: Settings) -> None:
     if "distill-sft" in counts:
         os.replace(counts["distill-sft"]["file"], folder / "chains.jsonl")
     write_json(folder / "data.json", {"published": list(sets)})
-
-
-def _steps(config: Any) -> int:
-    """Optimizer steps of a training."""
-    if isinstance(config, GRPOConfig):
-        return config.steps
-    rows = _count(config.chains)
-    return round(min(rows, config.limit or rows) * config.epochs / config.batch_size)
 
 
 def _count(path: str) -> int:
