@@ -70,12 +70,12 @@ show.chain(chains[0].text, head=f"{len(chains)} chains; this is the first")
 
 # %%
 from rmr1_lite.notebook.live import live_curves
-from rmr1_lite.sft import train_sft
+from rmr1_lite.notebook.training import train
 
 config = s.sft(epochs=2.0, probe_pairs=30)
 print(f"SFT takes {s.estimate(config)}.")
 with live_curves(config.out):
-    sft = train_sft(config)
+    sft = train("sft", config)
 
 # %% [markdown]
 # ## Stage 2: GRPO, practise on labels
@@ -84,12 +84,10 @@ with live_curves(config.out):
 # needed. Twenty steps are few: expect curves that begin to move, no proof. The README's table has the long runs.
 
 # %%
-from rmr1_lite.grpo import train_grpo
-
 config = s.grpo(steps=20, probe_pairs=30, probe_every=10)
 print(f"GRPO takes {s.estimate(config)}.")
 with live_curves(config.out):
-    grpo = train_grpo(config)
+    grpo = train("grpo", config)
 
 # %% [markdown]
 # ## Did it learn?

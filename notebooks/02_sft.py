@@ -18,7 +18,7 @@ s = choose(
     model="auto",  # with a GPU: qwen2.5-1.5b, qwen2.5-3b or qwen2.5-7b
     preset="auto",  # t4-16gb, l4-24gb or paper
     data="auto",  # with a GPU: the paper's published sets from the hub, or a folder of your own (see 01_data)
-    out="auto",  # the Drive on Colab, the working folder on Kaggle: what outlives the session
+    out="auto",  # the Drive on Colab; the working folder on Kaggle, which outlives the session with Persistence "Files"
     fast="auto",  # True takes the embedded nano model also where there is a GPU
 )
 
@@ -83,16 +83,16 @@ show.judgment(before, head="base")
 
 # %%
 from rmr1_lite.notebook.live import live_curves
+from rmr1_lite.notebook.training import train
 from rmr1_lite.preflight import settled
-from rmr1_lite.sft import train_sft
 
-del bank
+bank = None
 judging.free()
 config = settled("sft", config)  # on a GPU: the longest items first, and smaller settings when they do not fit
 print(f"SFT takes {s.estimate(config)}. Its folder: {config.out}")
 print(show.memory())
 with live_curves(config.out):
-    adapter = train_sft(config)
+    adapter = train("sft", config)
 print(show.memory())
 
 # %% [markdown]
@@ -134,7 +134,7 @@ if wrong:
 # when you give a name.
 
 # %%
-from rmr1_lite.notebook.settings import secret
+from rmr1_lite.notebook.places import secret
 from rmr1_lite.sharing import pack, push
 
 PUSH_TO = ""  # OWNER/NAME on the hub

@@ -17,7 +17,7 @@ s = choose(
     model="auto",  # with a GPU: the model of 02_sft; r1-distill-1.5b and r1-distill-7b start here, without SFT
     preset="auto",  # t4-16gb, l4-24gb or paper
     data="auto",  # the same as in 02_sft
-    out="auto",  # the same as in 02_sft: the adapter is looked for there
+    out="auto",  # the same as in 02_sft: the adapter is looked for there (Kaggle: add 02's saved output as input)
     fast="auto",  # True takes the embedded nano model also where there is a GPU
     needs="sft",  # without an SFT adapter in `out` the embedded model takes its place, and says so
 )
@@ -75,7 +75,8 @@ figures.pass_rates(rates)
 
 # %%
 place = min(range(len(rates)), key=lambda i: abs(rates[i] - 0.5))  # the most mixed group
-rewards = [verdict_match(look.generation.text, pairs[place].label, look.generation.finished) for look in sampled[place].looks]
+texts = [look.generation for look in sampled[place].looks]
+rewards = [verdict_match(text.text, pairs[place].label, text.finished, text.thought_open) for text in texts]
 made = advantages(rewards, config.scale_rewards)
 by = ", divided by the group's standard deviation" if config.scale_rewards == "group" else ""
 print(f"Rewards {rewards}, mean {sum(rewards) / len(rewards):+.2f}. An advantage is the reward less that mean{by}.")
@@ -105,17 +106,17 @@ for i in (order[0], order[-1]):
 # run goes on from its last checkpoint, with optimizer, random state and place in the data.
 
 # %%
-from rmr1_lite.grpo import train_grpo
 from rmr1_lite.notebook.live import live_curves
+from rmr1_lite.notebook.training import train
 from rmr1_lite.preflight import settled
 
-del bank
+bank = None
 judging.free()
 config = settled("grpo", config)  # on a GPU: the longest items first, and smaller settings when they do not fit
 print(f"GRPO takes {s.estimate(config)}. Its folder: {config.out}")
 print(show.memory())
 with live_curves(config.out):
-    adapter = train_grpo(config)
+    adapter = train("grpo", config)
 print(show.memory())
 
 # %% [markdown]
@@ -129,7 +130,7 @@ print(show.memory())
 from pathlib import Path
 
 print("Checkpoints:", *sorted(path.name for path in Path(config.out).glob("checkpoint-*")))
-adapter = train_grpo(config)
+adapter = train("grpo", config)
 
 # %% [markdown]
 # ## Before and after
@@ -156,7 +157,7 @@ show.side_by_side({name: judging.of(judged[name], chosen) for name in ("before",
 # As in `02_sft`: a zip to download, and a push that happens only when you give a name.
 
 # %%
-from rmr1_lite.notebook.settings import secret
+from rmr1_lite.notebook.places import secret
 from rmr1_lite.sharing import pack, push
 
 PUSH_TO = ""  # OWNER/NAME on the hub

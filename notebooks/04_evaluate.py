@@ -16,7 +16,7 @@ from rmr1_lite.notebook.settings import choose
 s = choose(
     model="auto",  # the model of 02_sft and 03_grpo
     preset="auto",  # t4-16gb, l4-24gb or paper
-    out="auto",  # the same as in 02_sft and 03_grpo: the adapters are looked for there
+    out="auto",  # as in 02_sft and 03_grpo: the adapters are looked for there (Kaggle: add their saved outputs as input)
     fast="auto",  # True takes the embedded nano model also where there is a GPU
     needs="grpo",  # without one in `out` the nano adapters that ship take its place
 )

@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rmr1_lite.letters import BLANK, OPENING, forced_letters, judge_by_letter
+from rmr1_lite.letters import BLANK, forced_letters, judge_by_letter
 from rmr1_lite.metrics import score
 from rmr1_lite.models import Loaded
 from rmr1_lite.types import InputError, Judgment, Pair
+
+_OPENED = re.compile(r"<answer>\s*\[\[\s*(?=[AB])")  # white space as the strict reading allows it
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ def reasoning_carries(loaded: Loaded, pairs: Sequence[Pair], judgments: Sequence
         raise InputError("Fewer than two pairs have a readable chain: there is none to swap in.")
     random.Random(seed).shuffle(chains)
     donors = {(pair_id, order): donor for (pair_id, order, _, _), donor in zip(chains, _turned(chains), strict=True)}
-    given = {key: text[: text.rindex(OPENING) + len(OPENING)] for key, (_, _, text, _) in donors.items()}
+    given = {key: text[: list(_OPENED.finditer(text))[-1].end()] for key, (_, _, text, _) in donors.items()}
     letters = forced_letters(loaded, pairs, style, given)
     follows = sum(letters[key] == donors[key][3] for key in letters) / len(letters)
     blank = score("blank", pairs, judge_by_letter(loaded, pairs, style, BLANK), 0.0)

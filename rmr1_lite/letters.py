@@ -16,6 +16,7 @@ from rmr1_lite.prompts import messages, shown
 from rmr1_lite.types import ORDERS, Generation, InputError, Judgment, Label, Look, Pair, Verdict
 
 OPENING = "<answer>[["
+TOKENS_AT_ONCE = 16_384  # of one forward pass: long prompts of real benchmarks must fit beside the model on a 16 GB card
 BLANK = f"<eval></eval>\n{OPENING}"
 
 
@@ -45,6 +46,7 @@ def letter_shares(
         begin, letters = _split(tokenizer, text)
         rows.append(((pair_id, order), prompt + begin, letters))
     rows.sort(key=lambda row: -len(row[1]))
+    batch = max(1, min(batch, TOKENS_AT_ONCE // max(1, len(rows[0][1]) if rows else 1)))
     found: dict[tuple[str, str], float] = {}
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]

@@ -31,6 +31,9 @@ class MergedCopy:
                 if ".lora_" not in name and not (name.endswith("weight") and _owner(name) in names)
                 and not _quantisation_state(name)}  # fmt: skip
         self.model.load_state_dict(rest, strict=False)
+        buffers = dict(causal.named_buffers())  # those that are not saved (rotary frequencies) were rounded by the move above
+        for name, buffer in self.model.named_buffers():
+            buffer.data = buffers[name].clone() if name in buffers else buffer.data
         self.model.generation_config = model.generation_config
         self.refresh()
 

@@ -95,6 +95,13 @@ def plan(gpu: str = "", model: str = "", preset_name: str = "", chains: int = 0)
     return Plan(spec, shape, card, stages)
 
 
+def hours(config: SFTConfig | GRPOConfig, model: str, gpu: str, chains: int = 0) -> float | None:
+    """The planner's hours for a training with these settings; None where the number of SFT rows is not known."""
+    shape = shape_of(_hub_id(model), _folder(model))
+    stage = _sft if isinstance(config, SFTConfig) else _grpo
+    return stage(config, shape, GPUS[gpu], chains).hours
+
+
 def _hub_id(model: str) -> str:
     return MODELS[model][0] if model in MODELS else model
 
@@ -146,7 +153,7 @@ def _less(config: Any, name: str, value: int) -> tuple[Any, str]:
 
 def _sft(config: SFTConfig, shape: Shape, gpu: GPU, chains: int) -> Stage:
     need = sft_need(shape, config.lora_r, config.micro_batch, config.max_length, config.gradient_checkpointing)
-    rows = config.limit or chains
+    rows = min(config.limit or chains, chains or config.limit)
     tokens = rows * config.epochs * config.max_length * TYPICAL
     hours = _training_seconds(shape, gpu, tokens, config.gradient_checkpointing) / 3600 if rows else None
     return Stage("SFT", config, {"training": need}, hours)

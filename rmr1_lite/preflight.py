@@ -16,17 +16,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.backend import this_machine
+from rmr1_lite.backend import start, this_machine
 from rmr1_lite.config import CONFIGS, as_json, check
 from rmr1_lite.data.chains import read_chains, write_chains
 from rmr1_lite.data.files import read_pairs, write_json, write_pairs
 from rmr1_lite.plan import ladder
-from rmr1_lite.runs import steps_of
-from rmr1_lite.types import InputError
+from rmr1_lite.runs import FREE, steps_of
+from rmr1_lite.types import ORDERS, InputError
 
 FILE = "preflight.json"
 LIMIT = "RMR1_PREFLIGHT_GIB"  # GiB that the trial step may take; for tests, and to try a smaller card than the one at hand
@@ -57,30 +58,42 @@ def settled(stage: str, config: Any, progress: bool = True) -> Any:
             return _keep(asked, config, changes, json.loads(said))
         if status == REFUSED:
             raise InputError(said.strip().removeprefix("Error: "))
-        reason = "it ran out of memory" if status == NO_ROOM else f"it ended with status {status}"
+        if status != NO_ROOM and status > 0:  # no smaller setting mends a fault
+            raise InputError(f"The preflight failed (--preflight off leaves it out). Its last words:\n{_last_words(said)}")
+        reason = "it ran out of memory" if status == NO_ROOM else f"it was killed (signal {-status})"
         rung = next(ladder(config), None)
         if rung is None:
             break
         config, change = rung
         changes.append(change)
         print(f"  {reason}; next: {change}")
-    tail = "\n".join(said.strip().splitlines()[-TAIL:])
     tried = ", ".join(changes) or "nothing that could be made smaller"
     raise InputError(f"The longest items do not go through one {stage.upper()} step ({reason}), not even after: {tried}. "
-                     f"Take a smaller model or shorter lengths. Its last words:\n{tail}")  # fmt: skip
+                     f"Take a smaller model or shorter lengths. Its last words:\n{_last_words(said)}")  # fmt: skip
+
+
+def _last_words(said: str) -> str:
+    return "\n".join(said.strip().splitlines()[-TAIL:])
 
 
 def _kept(stage: str, asked: Any) -> Any:
-    """What an earlier start of the same run settled on, None when there was none."""
+    """What an earlier start of the same run settled on, None when there was none. `asked` may be what was settled then."""
     path = Path(asked.out) / FILE
     if not path.exists():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if found["asked"] != as_json(asked):
+    found, now = json.loads(path.read_text(encoding="utf-8")), _fixed(as_json(asked))
+    if now == _fixed(found["settled"]):
+        return asked
+    if now != _fixed(found["asked"]):
         return None
     if found["changes"]:
         print(f"Preflight: as at the first start, {', '.join(found['changes'])}.")
     return CONFIGS[stage](**found["settled"])
+
+
+def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that a resume may not change."""
+    return {name: value for name, value in settings.items() if name not in FREE}
 
 
 def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float]) -> Any:
@@ -88,7 +101,7 @@ def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float]) 
     memory = f", peak memory {trial['peak_gib']:.1f} GiB" if trial["peak_gib"] else ""
     hours = trial["seconds"] * (steps := steps_of(config)) / 3600
     most = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
-    print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, so the run's {steps} steps take {most} at most (measured).")
+    print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, so its {steps} steps take {most} at most, without probes.")
     if changes:
         print(f"  The run takes smaller settings than asked for: {', '.join(changes)}.")
     return config
@@ -99,9 +112,16 @@ def _trial(stage: str, config: Any) -> tuple[int, str]:
     with tempfile.TemporaryDirectory(prefix="rmr1_preflight_") as folder:
         path = Path(folder) / "trial.json"
         write_json(path, {"stage": stage, "config": as_json(config), "folder": folder})
-        done = subprocess.run([sys.executable, "-m", "rmr1_lite.preflight", str(path)], capture_output=True, text=True)
+        command = [sys.executable, "-m", "rmr1_lite.preflight", str(path)]
+        done = subprocess.run(command, env=with_kit(os.environ), capture_output=True, text=True)
         result = Path(folder) / "result.json"
         return done.returncode, result.read_text() if done.returncode == 0 else done.stderr
+
+
+def with_kit(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which a process finds the package that runs here, also where it was not installed (notebooks)."""
+    place = str(Path(__file__).parents[1])
+    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, (place, environment.get("PYTHONPATH", ""))))}
 
 
 def trial_config(stage: str, config: Any, folder: Path) -> Any:
@@ -121,8 +141,8 @@ def _longest_chains(config: Any, folder: Path) -> Path:
 
     chains = sorted(read_chains(config.chains).chains, key=lambda chain: -_characters(chain.pair) - len(chain.text))
     tokenizer, style = load_tokenizer(config.model), _style(config)
-    for start in range(0, len(chains), CANDIDATES):  # the longest may all be too long
-        some = chains[start : start + CANDIDATES]
+    for first in range(0, len(chains), CANDIDATES):  # the longest may all be too long
+        some = chains[first : first + CANDIDATES]
         counts = [len(row["input_ids"]) for row in rows_of(some, tokenizer, style)]
         fitting = [(count, place) for place, count in enumerate(counts) if count <= config.max_length]
         if fitting:
@@ -142,8 +162,12 @@ def _longest_pairs(config: Any, folder: Path) -> Path:
 
     pairs = sorted((pair for pair in read_pairs(config.pairs).pairs if pair.label), key=lambda pair: -_characters(pair))
     tokenizer, style = load_tokenizer(config.model), _style(config)
-    for pair in pairs:
-        if row_of(pair, "ab", tokenizer, style)["prompt_tokens"] <= config.max_prompt_tokens:
+    for first in range(0, len(pairs), CANDIDATES):
+        some = pairs[first : first + CANDIDATES]
+        counts = [max(row_of(pair, order, tokenizer, style)["prompt_tokens"] for order in ORDERS) for pair in some]
+        fitting = [(count, place) for place, count in enumerate(counts) if count <= config.max_prompt_tokens]
+        if fitting:
+            pair = some[max(fitting)[1]]
             break
     else:
         raise InputError(f"No labelled pair fits into {config.max_prompt_tokens} prompt tokens. Give labels or raise the limit.")
@@ -178,6 +202,7 @@ def _run(path: Path) -> None:
     """The trial itself, in the process made for it."""
     asked = json.loads(path.read_text(encoding="utf-8"))
     stage, folder = asked["stage"], Path(asked["folder"])
+    start(asked["config"]["backend"], folder)  # Unsloth comes before transformers, which the tokenizer below brings
     config = trial_config(stage, CONFIGS[stage](**asked["config"]), folder)
     if os.environ.get(LIMIT):
         _cap(float(os.environ[LIMIT]))
@@ -202,7 +227,8 @@ def main(path: Path) -> None:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(REFUSED)
     except (MemoryError, RuntimeError) as error:  # torch tells a CPU without memory as a RuntimeError, a GPU as a kind of it
-        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+        said = str(error).lower()
+        if not isinstance(error, MemoryError) and "memory" not in said and "alloc_failed" not in said:
             raise
         print(f"Out of memory: {error}", file=sys.stderr)
         sys.exit(NO_ROOM)

@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.adapters import fingerprint, resolve
 from rmr1_lite.config import GRPOConfig, TrainConfig, as_json
 from rmr1_lite.data.files import atomic_write_text, json_line, write_json
 from rmr1_lite.types import InputError
@@ -51,7 +52,8 @@ class Run:
 def begin(config: TrainConfig, stage: str, data: str) -> Run:
     """Open or create the run folder. Raises InputError when it belongs to other settings or other data."""
     folder = Path(config.out)
-    wanted = {"stage": stage, "settings": as_json(config), "data": {"path": data, "sha256": file_hash(data)}}
+    wanted = {"stage": stage, "settings": as_json(config), "data": {"path": data, "sha256": file_hash(data)},
+              "model": _weights(config.model)}  # fmt: skip
     path = folder / "config.json"
     if path.exists():
         then = json.loads(path.read_text())
@@ -115,6 +117,13 @@ def file_hash(path: str | Path) -> str:
         raise InputError(f"{path}: {error.strerror}. Give a JSONL file; `data nano` makes the nano world's.") from None
 
 
+def _weights(model: str) -> str:
+    """Fingerprint of the weights that the training starts from, "" for a hub id: another adapter in the same place is another
+    start."""
+    folder = resolve(model)
+    return fingerprint(folder) if folder else ""
+
+
 def _latest(folder: Path) -> Path | None:
     """The newest whole checkpoint; what was killed while it was saved is removed."""
     whole = []
@@ -148,6 +157,8 @@ def _trim(path: Path, step: int) -> None:
 def _same(then: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     before, after = {**then["settings"], "data": then["data"]}, {**now["settings"], "data": now["data"]}
     changed = [f"{k}: {before.get(k)!r} then, {after[k]!r} now" for k in after if k not in FREE and before.get(k) != after[k]]
+    if then.get("model", now["model"]) != now["model"]:
+        changed.append(f"the weights in {now['settings']['model']} are others than then")
     if changed or then["stage"] != now["stage"]:
-        remedy = "Use the same settings to resume, or another --out."
+        remedy = f"Use the same settings to resume; give another --out, or delete {folder}, to train anew."
         raise InputError(f"{folder} holds a {then['stage']} run with other settings: {'; '.join(changed)}. {remedy}")

@@ -11,9 +11,11 @@ import pytest
 
 from rmr1_lite.adapters import NANO
 from rmr1_lite.backend import Machine
+from rmr1_lite.config import preset
 from rmr1_lite.models import load
-from rmr1_lite.notebook import judging, settings, setup, show
+from rmr1_lite.notebook import judging, places, settings, setup, show
 from rmr1_lite.notebook.settings import choose
+from rmr1_lite.notebook.training import train
 from rmr1_lite.sharing import pack, push
 from rmr1_lite.types import Generation, InputError, Judgment, Look, Pair, Verdict
 
@@ -142,7 +144,7 @@ CHOICES = [
 @pytest.mark.parametrize(("memory", "asked", "made", "reason"), CHOICES, ids=[row[-1] for row in CHOICES])
 def test_settings_follow_the_machine_and_say_so(memory, asked, made, reason, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(settings, "gigabytes", lambda: memory)
-    monkeypatch.delenv(settings.OUT, raising=False)
+    monkeypatch.delenv(places.OUT, raising=False)
     s = choose(out=str(tmp_path), **asked)
     assert (s.fast, s.model, s.preset) == made
     assert s.out == tmp_path / made[1] and s.out.is_dir()
@@ -150,6 +152,54 @@ def test_settings_follow_the_machine_and_say_so(memory, asked, made, reason, mon
     assert "Settings: " in said and ("embedded nano model" in said) == made[0]
     if "needs" in asked and made[0]:
         assert "No sft adapter of qwen2.5-1.5b" in said
+
+
+MISFITS = [
+    ({"model": "r1-distill-7b", "preset": "paper"}, "paper is made for Qwen/Qwen2.5-7B-Instruct, not for r1-distill-7b"),
+    ({"model": "qwen2.5-1.5b", "preset": "t4-16gb:qwen2.5-3b"}, "made for Qwen/Qwen2.5-3B-Instruct"),
+]
+
+
+@pytest.mark.parametrize(("asked", "said"), MISFITS)
+def test_a_preset_for_another_model_is_refused(asked, said, monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "gigabytes", lambda: 79.0)
+    with pytest.raises(InputError, match=said):
+        choose(out=str(tmp_path), **asked)
+
+
+def test_what_the_nano_model_cannot_use_is_said(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(settings, "gigabytes", lambda: 0)
+    choose(out=str(tmp_path), data="/my/pairs", model="qwen2.5-3b")
+    assert "so model='qwen2.5-3b', data='/my/pairs' is not used" in capsys.readouterr().out
+    choose(out=str(tmp_path))
+    assert "is not used" not in capsys.readouterr().out
+    with pytest.raises(InputError, match="Choose one of"):
+        choose(out=str(tmp_path), model="gpt-4")
+
+
+def test_the_reasoning_family_needs_no_chains_but_its_judge_needs_a_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "gigabytes", lambda: 14.6)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "train.jsonl").touch()
+    s = choose(out=str(tmp_path), model="r1-distill-1.5b", data=str(own))
+    assert s.cold_start and s.files() == own
+    assert choose(out=str(tmp_path), model="r1-distill-1.5b", needs="grpo").fast
+
+
+def test_on_kaggle_the_output_of_another_notebook_is_taken(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(settings, "gigabytes", lambda: 14.6)
+    s = choose(out=str(tmp_path / "working"))
+    theirs = tmp_path / "input" / "notebook-02" / "rmr1_lite" / "qwen2.5-1.5b" / "sft" / "adapter"
+    theirs.mkdir(parents=True)
+    (theirs / places.WEIGHTS).write_bytes(b"weights")
+    places.bring(s.out, s.model, tmp_path / "input")
+    assert s.adapter("sft") == str(s.out / "sft" / "adapter")
+    said = capsys.readouterr().out
+    assert "sft: taken from" in said and "grpo: none here" in said and "Persistence" in said
+    (s.out / "sft" / "adapter" / places.WEIGHTS).write_bytes(b"own")
+    places.bring(s.out, s.model, tmp_path / "input")
+    assert (s.out / "sft" / "adapter" / places.WEIGHTS).read_bytes() == b"own", "a run of one's own is never replaced"
 
 
 def test_names_that_do_not_exist_name_the_choices(monkeypatch, tmp_path):
@@ -188,6 +238,9 @@ def test_estimates_are_said_for_what_they_are(monkeypatch, tmp_path):
     monkeypatch.setattr(settings, "gigabytes", lambda: 14.6)
     real = choose(out=str(tmp_path), data=str(s.files()))
     assert "planner estimate, not yet measured on a GPU" in real.estimate(real.sft())
+    configs = [preset("grpo", real.preset, steps=steps) for steps in (40, 80)]
+    minutes = [float(real.estimate(config).split()[1]) for config in configs]
+    assert minutes[1] == pytest.approx(2 * minutes[0], abs=1), "the settings given, not the preset's"
 
 
 ATTACK = '<script>alert(1)</script><img src=x onerror=alert(2)>'
@@ -292,7 +345,7 @@ def test_a_secret_comes_from_the_platforms_own_store(sign, held, found, reason, 
     if sign:
         monkeypatch.setenv(sign, "x")
     monkeypatch.setenv("HF_TOKEN", "from-the-environment")
-    assert settings.secret("HF_TOKEN") == found
+    assert places.secret("HF_TOKEN") == found
     assert capsys.readouterr().out == ""
 
 
@@ -303,8 +356,24 @@ def test_on_colab_runs_go_to_the_drive_and_without_one_it_is_said(mounted, monke
             raise ValueError("mount failed")
 
     _stand_in(monkeypatch, "google.colab", drive=SimpleNamespace(mount=mount))
-    monkeypatch.delenv(settings.OUT, raising=False)
-    folder = settings._out("auto", setup.COLAB)
+    monkeypatch.delenv(places.OUT, raising=False)
+    folder = places.output_folder("auto", setup.COLAB)
     assert str(folder) == ("/content/drive/MyDrive/rmr1_lite" if mounted else "/content/rmr1_lite")
     assert ("is lost when the runtime ends" in capsys.readouterr().out) != mounted
-    assert str(settings._out("auto", setup.KAGGLE)) == "/kaggle/working/rmr1_lite"
+    assert str(places.output_folder("auto", setup.KAGGLE)) == "/kaggle/working/rmr1_lite"
+
+
+@pytest.mark.long
+def test_a_training_apart_gives_the_same_adapter_and_its_errors_are_the_same(monkeypatch, tmp_path, capsys):
+    """How Unsloth trains from a notebook; here with the other backend, since there is no card."""
+    monkeypatch.setattr(settings, "gigabytes", lambda: 0)
+    monkeypatch.setenv(settings.SHORT, "1")
+    s = choose(out=str(tmp_path))
+    weights = []
+    for apart in (True, False):
+        config = s.sft(out=str(tmp_path / f"sft-{apart}"))
+        weights.append((train("sft", config, apart) / places.WEIGHTS).read_bytes())
+        assert "Loss on the chain" in capsys.readouterr().out
+    assert weights[0] == weights[1]
+    with pytest.raises(InputError, match="no-such-file"):
+        train("sft", s.sft(out=str(tmp_path / "x"), chains="no-such-file.jsonl"), apart=True)

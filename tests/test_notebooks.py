@@ -110,7 +110,7 @@ def kit(tmp_path_factory):
 def test_set_up_in_a_checkout(tmp_path):
     done = set_up(NOTEBOOKS)
     assert done.returncode == 0, done.stderr
-    assert f"Kit: {ROOT} (a checkout found here), on this machine" in done.stdout
+    assert f"Kit: {ROOT} (found here), on this machine" in done.stdout
     assert "Versions: python 3." in done.stdout and "GPU: " in done.stdout
     assert "tested" in done.stdout.splitlines()[-1]
 
@@ -121,7 +121,11 @@ def test_set_up_on_colab_from_an_uploaded_zip(kit, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "(unpacked from kit.zip), on Colab" in done.stdout and f"used {tmp_path}/rmr1_lite_kit" in done.stdout
     again = set_up(tmp_path, COLAB_RELEASE_TAG="release")
-    assert again.returncode == 0 and "a checkout found here" in again.stdout, "a second run finds what the first unpacked"
+    assert again.returncode == 0 and "(found here)" in again.stdout, "a second run finds what the first unpacked"
+    time.sleep(0.01)
+    shutil.make_archive(str(tmp_path / "newer"), "zip", kit.parent, kit.name)
+    third = set_up(tmp_path, COLAB_RELEASE_TAG="release")
+    assert "(unpacked from " in third.stdout, "a zip that was uploaded later goes before the one that was unpacked"
 
 
 def test_set_up_on_kaggle_from_a_dataset(kit, tmp_path):
@@ -146,6 +150,8 @@ def test_set_up_from_an_address_and_without_one_that_answers(kit, tmp_path):
     failed = set_up(tmp_path / "other", address=f"file://{tmp_path}/gone")
     assert failed.returncode == 1 and "Cloning file://" in failed.stdout
     assert "RuntimeError: The kit is not here. Upload its zip" in failed.stderr
+    secret = set_up(tmp_path / "other", address="https://secret-token@127.0.0.1:9/kit.git")
+    assert "secret-token" not in secret.stdout
 
 
 # --- run from top to bottom, shortened ---

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from rmr1_lite.config import SFTConfig, preset
 from rmr1_lite.data.chains import Chain, read_chains, write_chains
 from rmr1_lite.data.files import read_pairs, write_pairs
 from rmr1_lite.data.nano.dataset import NanoData, make
-from rmr1_lite.preflight import LIMIT, NO_ROOM, REFUSED, settled, trial_config
+from rmr1_lite.preflight import LIMIT, NO_ROOM, REFUSED, settled, trial_config, with_kit
 from rmr1_lite.runs import begin
 from rmr1_lite.types import InputError, Pair
 
@@ -45,21 +47,22 @@ def test_what_fits_stays_as_it_is_and_its_time_is_said(trials, tmp_path, data, c
     trials(0)
     config = preset("grpo", "nano", out=str(tmp_path / "grpo"), preflight="on", steps=120)
     assert settled("grpo", config) == config
-    assert "fits, peak memory 2.5 GiB; the step took 1.0 s, so the run's 120 steps take 2 minutes" in capsys.readouterr().out
+    assert "fits, peak memory 2.5 GiB; the step took 1.0 s, so its 120 steps take 2 minutes" in capsys.readouterr().out
     config = preset("sft", "nano", chains=str(data / "chains.jsonl"), out=str(tmp_path / "sft"), preflight="on", epochs=5)
     assert settled("sft", config) == config
-    assert "the run's 8 steps" in capsys.readouterr().out, "24 chains, 5 times, 16 a step"
+    assert "its 8 steps" in capsys.readouterr().out, "24 chains, 5 times, 16 a step"
 
 
 def test_what_does_not_fit_is_made_smaller_and_every_change_is_said_and_kept(trials, data, tmp_path, capsys):
-    asked = trials(NO_ROOM, -9, 1, 0)
+    asked = trials(NO_ROOM, -9, -6, 0)
     config = preset("sft", "nano", chains=str(data / "chains.jsonl"), out=str(tmp_path), preflight="on")
     made = settled("sft", config)
     assert [c.micro_batch for c in asked] == [16, 8, 4, 2] and made == replace(config, micro_batch=2)
     said = capsys.readouterr().out
-    assert "ran out of memory; next: micro_batch 16 -> 8" in said and "ended with status -9; next: micro_batch 8 -> 4" in said
+    assert "ran out of memory; next: micro_batch 16 -> 8" in said and "was killed (signal 9); next: micro_batch 8 -> 4" in said
     assert "smaller settings than asked for: micro_batch 16 -> 8, micro_batch 8 -> 4, micro_batch 4 -> 2" in said
     again = trials(1)
+    assert settled("sft", made) == made, "a notebook's cell that is run again gives what was settled"
     assert settled("sft", config) == made and again == [], "the same command takes the same settings, without a trial"
     assert "as at the first start" in capsys.readouterr().out
     (tmp_path / "adapter").mkdir()
@@ -87,6 +90,23 @@ def test_wrong_input_is_told_at_once(trials, tmp_path):
     with pytest.raises(InputError, match="^last words$"):
         settled("sft", preset("sft", "nano", out=str(tmp_path), preflight="on"))
     assert len(asked) == 1
+
+
+def test_a_fault_that_no_smaller_setting_mends_is_shown_at_once(trials, tmp_path):
+    asked = trials(1)
+    with pytest.raises(InputError, match="preflight failed.*--preflight off.*last words"):
+        settled("sft", preset("sft", "nano", out=str(tmp_path), preflight="on"))
+    assert len(asked) == 1
+
+
+def test_the_trial_finds_the_kit_where_it_was_not_installed(data, tmp_path, monkeypatch):
+    """As on Colab: the package lies in a folder that only the running kernel knows, and the working folder is another."""
+    monkeypatch.chdir(tmp_path)
+    code = "import rmr1_lite, sys; print(rmr1_lite.__file__)"
+    bare = [sys.executable, "-S", "-c", code]  # -S: no site-packages, so no editable installation
+    assert subprocess.run(bare, capture_output=True, env={}).returncode != 0
+    done = subprocess.run(bare, capture_output=True, text=True, env=with_kit({"PYTHONPATH": "elsewhere"}))
+    assert done.stdout.strip() == str(Path(preflight.__file__).with_name("__init__.py"))
 
 
 @pytest.mark.parametrize("asked", ["auto", "off"])

@@ -84,3 +84,27 @@ def test_missing_data_is_named(config):
 def test_settings_that_cannot_work_are_named(stage, name, changes, said):
     with pytest.raises(InputError, match=said):
         preset(stage, name, **changes)
+
+
+def test_other_weights_in_the_same_place_are_another_run(config, tmp_path):
+    """SFT trained anew must not be followed by the GRPO of the SFT before."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "adapter_model.safetensors").write_bytes(b"first")
+    config = changed(config, model=str(tmp_path / "model"))
+    begin(config, "sft", config.chains)
+    begin(config, "sft", config.chains)
+    (tmp_path / "model" / "adapter_model.safetensors").write_bytes(b"other")
+    with pytest.raises(InputError, match="the weights in .*model are others than then.*delete .*run, to train anew"):
+        begin(config, "sft", config.chains)
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(config):
+    run = begin(config, "sft", config.chains)
+    then = json.loads((run.folder / "config.json").read_text())
+    for name in ("preflight", "limit"):
+        del then["settings"][name]
+    del then["model"]
+    (run.folder / "config.json").write_text(json.dumps(then))
+    begin(config, "sft", config.chains)
+    with pytest.raises(InputError, match="limit: 0 then, 9 now"):
+        begin(changed(config, limit=9), "sft", config.chains)

@@ -60,7 +60,7 @@ def own_table(results: dict[str, Any]) -> Any:
     rows = []
     for figure in next(iter(stages.values()))["figures"]:
         mine = [_measured(own["figures"][figure]) for own in stages.values()]
-        rows.append([figure, *mine, *(f"{results['quoted'][name].get(figure, 0):.1%}" for name in shown)])
+        rows.append([figure, *mine, *(_quoted(results["quoted"][name].get(figure)) for name in shown)])
     rule = next(iter(stages.values()))["rule"]
     return table(["figure", *stages, *(f"{name} (quoted)" for name in shown)], rows, f"{results['data']['title']}: {rule}")
 
@@ -70,6 +70,10 @@ def paper_table() -> Any:
     rows = [[judge, *(f"{suite[judge]['overall']:.1%}" for suite in PAPER.values())] for judge in PAPER["RewardBench"]]
     caption = f"Quoted from the {quoted.SOURCE}. Nano figures cannot stand beside them: nano knows its toy world alone."
     return table(["judge", *PAPER], rows, caption)
+
+
+def _quoted(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 def _measured(row: dict[str, Any]) -> str:

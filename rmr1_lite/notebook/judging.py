@@ -51,7 +51,7 @@ def figures(
     """
     bank, results, judged = bank_of(s, list(specs.values())), new(0, "a notebook", {"world": "nano"} if s.fast else {}), {}
     for name, spec in specs.items():
-        result, judged[name] = evaluate(name, judge_of(s, bank, spec), pairs, s.out / "judged" / _mark(spec))
+        result, judged[name] = evaluate(name, judge_of(s, bank, spec), pairs, s.out / "judged" / _mark(s, spec))
         add_stage(results, result, length_bias=length_bias(pairs, judged[name]))
     for name, rule in RULES.items() if rules else ():
         add_stage(results, score(name, pairs, by_rule(pairs, rule), 0.0), baseline=True)
@@ -83,7 +83,7 @@ def _right(judgment: Judgment, pair: Pair) -> bool:
     return all(look.label == pair.label for look in judgment.looks)
 
 
-def _mark(spec: str) -> str:
-    """A folder name for the weights that a spec stands for now."""
+def _mark(s: Settings, spec: str) -> str:
+    """A folder name for the weights that a spec stands for now, and for how they are asked."""
     folder = resolve(spec)
-    return fingerprint(folder)[:12] if folder else Path(spec).name
+    return f"{fingerprint(folder)[:12] if folder else Path(spec).name}-{s.style}-{s.room}"

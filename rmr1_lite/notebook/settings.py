@@ -19,16 +19,15 @@ from rmr1_lite.adapters import answer_room
 from rmr1_lite.backend import this_machine
 from rmr1_lite.config import GRPOConfig, SFTConfig, changed, preset
 from rmr1_lite.data.files import read_pairs
-from rmr1_lite.notebook.setup import COLAB, KAGGLE, platform
-from rmr1_lite.plan import plan
-from rmr1_lite.presets import DEFAULT_MODEL, MODELS
+from rmr1_lite.notebook.places import WEIGHTS, bring, output_folder
+from rmr1_lite.notebook.setup import KAGGLE, platform
+from rmr1_lite.plan import hours
+from rmr1_lite.presets import CARD_GPU, DEFAULT_MODEL, MODELS
 from rmr1_lite.runs import steps_of
 from rmr1_lite.types import InputError, Pair
 
-SHORT, OUT = "RMR1_NOTEBOOK_SHORT", "RMR1_NOTEBOOK_OUT"  # the tests' switches: tiny sizes, and another output folder
-DRIVE = Path("/content/drive")
+SHORT = "RMR1_NOTEBOOK_SHORT"  # the tests' switch: tiny sizes
 SHIPPED = {"sft": "nano-sft", "grpo": "nano"}
-WEIGHTS = "adapter_model.safetensors"
 # seconds of one step on two CPU cores: the fast and the slow day of the machine that the README's figures come from
 NANO_SECONDS = {"sft": (0.75, 1.15), "grpo": (3.7, 4.5), "look": (0.05, 0.09)}
 TINY_DATA = {"train": 200, "validation": 20, "test": 24}
@@ -107,8 +106,9 @@ class Settings:
     def files(self) -> Path:
         """The folder with chains.jsonl, train.jsonl and validation.jsonl; made at the first call."""
         if self.data not in ("nano", "published"):
-            return _own(Path(self.data))
-        folder = self.out / "data"
+            return _own(Path(self.data), chains=not self.cold_start)
+        # published pairs are filtered by their length, so another preset has files of its own
+        folder = self.out / ("data" if self.fast else f"data-{self.longest_prompt}")
         if not (folder / "data.json").exists():
             _make_nano(folder, self.short) if self.data == "nano" else _make_published(folder, self)
         return folder
@@ -118,9 +118,9 @@ class Settings:
         stage = "sft" if isinstance(config, SFTConfig) else "grpo"
         if self.fast:
             return _minutes(stage, steps_of(config), "measured on two CPU cores")
-        hours = plan(model=self.model, preset_name=self.preset, chains=_count(config.chains) if stage == "sft" else 0)
-        found = next(part.hours for part in hours.stages if part.name.lower() == stage)
-        return f"about {60 * (found or 0):.0f} minutes (planner estimate, not yet measured on a GPU)"
+        gpu = CARD_GPU[self.preset.partition(":")[0]]
+        found = hours(config, self.model, gpu, _count(config.chains) if stage == "sft" else 0)
+        return f"about {60 * (found or 0):.0f} minutes on a card of the preset (planner estimate, not yet measured on a GPU)"
 
     def looks(self, count: int) -> str:
         """How long `count` looks of the embedded judge take."""
@@ -142,18 +142,26 @@ def choose(
     notebook apart from those of the others.
     """
     where, memory = platform(os.environ), gigabytes()
-    quick = fast is True or not memory
-    folder = _out(out, where)
-    if quick:
-        if fast is False:
-            print("There is no GPU here, so the embedded nano model takes the model's place.")
-        made = Settings(True, "nano", "nano", "nano", folder / "nano", bool(os.environ.get(SHORT)))
+    folder = output_folder(out, where)
+    wanted = _on_gpu(model, preset, "published" if data == "auto" else data, folder, memory)  # wrong names are told here too
+    nano = Settings(True, "nano", "nano", "nano", folder / "nano", bool(os.environ.get(SHORT)))
+    if fast is True or not memory:
+        made = nano
+        given = {"model": model, "preset": preset, "data": data}
+        unused = [f"{name}={value!r}" for name, value in given.items() if value not in ("auto", "nano")]
+        if fast is False or unused:
+            why = "asked for" if fast is True else "there is no GPU here"
+            print(f"The embedded nano model takes the model's place ({why}); it knows its own world alone"
+                  + (f", so {', '.join(unused)} is not used." if unused else "."))  # fmt: skip
     else:
-        made = _on_gpu(model, preset, "published" if data == "auto" else data, folder, memory)
-        if needs and not made.cold_start and not (made.out / needs / "adapter" / WEIGHTS).exists():
+        made = wanted
+        if where == KAGGLE:
+            bring(made.out, made.model)
+        skips_it = needs == "sft" and made.cold_start
+        if needs and not skips_it and not (made.out / needs / "adapter" / WEIGHTS).exists():
             print(f"No {needs} adapter of {made.model} in {made.out}: the embedded nano model takes its place. "
                   "Run the notebook that trains it first to use yours.")  # fmt: skip
-            made = replace(made, fast=True, model="nano", preset="nano", data="nano", out=folder / "nano")
+            made = nano
     made = replace(made, out=made.out.with_name(f"{made.out.name}-{run}")) if run else made
     made.out.mkdir(parents=True, exist_ok=True)
     print(_said(made, where))
@@ -178,68 +186,24 @@ def card() -> str:
     return f"{machine.card}, {gigabytes():.1f} GiB, {half}, preset {_by_memory(gigabytes())}"
 
 
-def secret(name: str) -> str:
-    """A secret from the platform's own store, or from the environment; "" where there is none. Never printed."""
-    store = {COLAB: _colab_secret, KAGGLE: _kaggle_secret}.get(platform(os.environ), lambda name: "")
-    return store(name) or os.environ.get(name, "").strip()
-
-
-def _colab_secret(name: str) -> str:
-    from google.colab import userdata
-
-    try:
-        return userdata.get(name) or ""
-    except (userdata.SecretNotFoundError, userdata.NotebookAccessError):
-        return ""
-
-
-def _kaggle_secret(name: str) -> str:
-    from kaggle_secrets import BackendError, UserSecretsClient
-
-    try:
-        return UserSecretsClient().get_secret(name) or ""
-    except BackendError:
-        return ""
-
-
 def _on_gpu(model: str, name: str, data: str, folder: Path, memory: float) -> Settings:
-    base = _by_memory(memory) if name == "auto" else name
-    if model == "auto":
-        chosen = DEFAULT_MODEL.get(base, base.partition(":")[2] or "qwen2.5-7b")
-    elif model not in MODELS:
+    base = _by_memory(memory) if name in ("auto", "nano") else name
+    if model not in ("auto", "nano", *MODELS):
         raise InputError(f"model is {model!r}. Choose one of {', '.join(MODELS)}.")
-    else:
+    if model in MODELS:
         chosen = model
+    else:
+        chosen = DEFAULT_MODEL.get(base) or next((key for key in MODELS if preset("sft", base).model == MODELS[key][0]), "")
     if base in DEFAULT_MODEL:
         base = f"{base}:{chosen}"
-    preset("sft", base)  # raises for a name that does not exist
+    if preset("sft", base).model != MODELS[chosen][0]:  # raises for a preset that does not exist
+        made_for = preset("sft", base).model
+        raise InputError(f"The preset {base} is made for {made_for}, not for {chosen}. Choose another preset or model.")
     return Settings(False, chosen, base, data, folder / chosen)
 
 
 def _by_memory(memory: float) -> str:
     return "t4-16gb" if memory < 20 else "l4-24gb"
-
-
-def _out(asked: str, where: str) -> Path:
-    if asked != "auto" or os.environ.get(OUT):
-        return Path(os.environ.get(OUT) or asked)
-    if where == COLAB:
-        return _drive() / "rmr1_lite"
-    if where == KAGGLE:
-        return Path("/kaggle/working/rmr1_lite")
-    return Path("runs/notebooks").resolve() if Path("notebooks").is_dir() else Path("../runs/notebooks").resolve()
-
-
-def _drive() -> Path:
-    """The person's Drive, which outlives the runtime; without it the runtime's own disk, and that is said."""
-    try:
-        from google.colab import drive
-
-        drive.mount(str(DRIVE))
-    except (ImportError, ValueError, RuntimeError, AttributeError) as error:  # also when it is asked for and declined
-        print(f"Drive is not mounted ({error}). What is made here is lost when the runtime ends.")
-        return Path("/content")
-    return DRIVE / "MyDrive"
 
 
 def _said(s: Settings, where: str) -> str:
@@ -249,10 +213,11 @@ def _said(s: Settings, where: str) -> str:
     return f"Settings: {MODELS[s.model][0]}, preset {s.preset}, data {s.data}. Output: {s.out}"
 
 
-def _own(folder: Path) -> Path:
-    needed = [name for name in ("chains.jsonl", "train.jsonl") if not (folder / name).exists()]
+def _own(folder: Path, chains: bool) -> Path:
+    needed = [name for name in ("chains.jsonl", "train.jsonl")[not chains :] if not (folder / name).exists()]
     if needed:
-        raise InputError(f"{folder} has no {' and no '.join(needed)}. Notebook 01_data makes them from pairs of your own.")
+        raise InputError(f"{folder} has no {' and no '.join(needed)}. Notebook 01_data shows how to make them from pairs of your "
+                         "own; put them into this folder.")  # fmt: skip
     return folder
 
 
