@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,14 +141,8 @@ def _longest_chains(config: Any, folder: Path) -> Path:
 
     chains = sorted(read_chains(config.chains).chains, key=lambda chain: -_characters(chain.pair) - len(chain.text))
     tokenizer, style = load_tokenizer(config.model), _style(config)
-    for first in range(0, len(chains), CANDIDATES):  # the longest may all be too long
-        some = chains[first : first + CANDIDATES]
-        counts = [len(row["input_ids"]) for row in rows_of(some, tokenizer, style)]
-        fitting = [(count, place) for place, count in enumerate(counts) if count <= config.max_length]
-        if fitting:
-            longest = some[max(fitting)[1]]
-            break
-    else:
+    longest = _longest(chains, lambda some: [len(row["input_ids"]) for row in rows_of(some, tokenizer, style)], config.max_length)
+    if longest is None:
         raise InputError(f"No chain fits into max_length {config.max_length}. Raise it, or give shorter chains.")
     made = [replace(longest, pair=replace(longest.pair, id=f"longest-{i}")) for i in range(config.batch_size)]
     write_chains(folder / "longest.jsonl", made)
@@ -162,17 +156,28 @@ def _longest_pairs(config: Any, folder: Path) -> Path:
 
     pairs = sorted((pair for pair in read_pairs(config.pairs).pairs if pair.label), key=lambda pair: -_characters(pair))
     tokenizer, style = load_tokenizer(config.model), _style(config)
-    for first in range(0, len(pairs), CANDIDATES):
-        some = pairs[first : first + CANDIDATES]
-        counts = [max(row_of(pair, order, tokenizer, style)["prompt_tokens"] for order in ORDERS) for pair in some]
-        fitting = [(count, place) for place, count in enumerate(counts) if count <= config.max_prompt_tokens]
-        if fitting:
-            pair = some[max(fitting)[1]]
-            break
-    else:
+
+    def tokens(pair: Any) -> int:
+        return max(row_of(pair, order, tokenizer, style)["prompt_tokens"] for order in ORDERS)
+
+    longest = _longest(pairs, lambda some: list(map(tokens, some)), config.max_prompt_tokens)
+    if longest is None:
         raise InputError(f"No labelled pair fits into {config.max_prompt_tokens} prompt tokens. Give labels or raise the limit.")
-    write_pairs(folder / "longest.jsonl", [replace(pair, id=f"longest-{i}") for i in range(max(1, config.groups // 2))])
+    write_pairs(folder / "longest.jsonl", [replace(longest, id=f"longest-{i}") for i in range(max(1, config.groups // 2))])
     return folder / "longest.jsonl"
+
+
+def _longest(items: Sequence[Any], tokens: Callable[[Sequence[Any]], list[int]], limit: int) -> Any:
+    """The item with most tokens within the limit, looked for among the longest by characters; None when none fits.
+
+    items: longest first by characters, which is only nearly the order of their tokens.
+    """
+    for first in range(0, len(items), CANDIDATES):
+        some = items[first : first + CANDIDATES]
+        fitting = [(count, place) for place, count in enumerate(tokens(some)) if count <= limit]
+        if fitting:
+            return some[max(fitting)[1]]
+    return None
 
 
 def _characters(pair: Any) -> int:
