@@ -80,6 +80,10 @@ def load_tokenizer(spec: str) -> Any:
 
 def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int) -> Loaded:
     """A fresh LoRA on every linear layer; its first output equals the base's (B starts at zero)."""
+    names = {name.rpartition(".")[2] for name, _ in loaded.model.named_modules()}
+    if not names & set(LORA_TARGETS):
+        raise InputError(f"{loaded.base} has none of the layers that LoRA is put on here ({', '.join(LORA_TARGETS)}). Choose "
+                         "a model built like Qwen2.5 or Llama.")  # fmt: skip
     if loaded.backend and loaded.backend.unsloth:
         return _with_unsloth_lora(loaded, r, alpha, dropout, seed)
     import torch
@@ -158,8 +162,9 @@ def _base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
         return _unsloth_base(spec, four_bit, training)
     where = device()
     dtype = getattr(torch, HALVES[half_type()])
+    stored = _stored_in_4bit(spec)
     quantise = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-                                  bnb_4bit_compute_dtype=dtype) if four_bit else None  # fmt: skip
+                                  bnb_4bit_compute_dtype=dtype) if four_bit and not stored else None  # fmt: skip
     with told(spec):
         model = AutoModelForCausalLM.from_pretrained(
             _place(spec), dtype=dtype, quantization_config=quantise, use_safetensors=True, trust_remote_code=False,
@@ -169,7 +174,29 @@ def _base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
         # on CPUs with AVX512-BF16 a forward pass without gradients repacks the weights and breaks the next training step
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+        if type(module).__name__ == "Linear4bit":  # a stored one brings the type of the machine that it was made on
+            module.compute_dtype = dtype
+    if four_bit and not is_quantised(model):
+        raise InputError(f"{spec}: none of its layers can be put into 4 bits. Choose a model of plain linear layers (Qwen2.5, "
+                         "Llama, ...), or --no-four-bit.")  # fmt: skip
     return model
+
+
+def _stored_in_4bit(spec: str) -> bool:
+    """Whether the weights are stored in bitsandbytes' 4 bits already. InputError for any other quantisation: LoRA here is not
+    trained on those."""
+    from transformers import AutoConfig
+
+    with told(spec):
+        stored = getattr(AutoConfig.from_pretrained(_place(spec), trust_remote_code=False), "quantization_config", None)
+    if not stored:
+        return False
+    found = stored if isinstance(stored, dict) else stored.to_dict()
+    if found.get("quant_method") != "bitsandbytes" or not found.get("load_in_4bit"):
+        method = found.get("quant_method", "unknown")
+        raise InputError(f"{spec} is stored in another quantisation ({method}). Give the plain model, or one stored in "
+                         "bitsandbytes 4-bit.")  # fmt: skip
+    return True
 
 
 def _unsloth_base(spec: str, four_bit: bool, training: Training) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rmr1_lite.config import GRPOConfig, SFTConfig, preset
 from rmr1_lite.memory import GIB, Need, Shape, cache_bytes, grpo_need, parameters, sft_need, shape_of, weight_bytes
-from rmr1_lite.presets import CARD_GPU, MODELS
+from rmr1_lite.presets import CARD_GPU, MODELS, PREQUANTISED
 from rmr1_lite.types import InputError
 
 
@@ -197,6 +197,10 @@ def text(made: Plan) -> str:
             lines.append(f"  {phase}: {need.peak / GIB:.1f} GiB ({parts}; the rest workspace and fragmentation)")
     if not made.fits:
         lines += ["", "The ladder ends here: take a smaller model or a larger card."]
+    if made.model in PREQUANTISED:
+        saved = (2 * parameters(shape) - weight_bytes(shape)) / 1e9
+        lines += ["", f"sft --model {PREQUANTISED[made.model]} is the same, stored in 4 bits: {saved:.1f} GB less to download "
+                      "and to hold in host memory (not tried)."]  # fmt: skip
     lines += ["", "Memory and time are planner estimates: not yet measured on a GPU."]
     return "\n".join(lines)
 
