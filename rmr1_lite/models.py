@@ -162,13 +162,14 @@ def _base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
         return _unsloth_base(spec, four_bit, training)
     where = device()
     dtype = getattr(torch, HALVES[half_type()])
-    stored = _stored_in_4bit(spec)
-    quantise = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-                                  bnb_4bit_compute_dtype=dtype) if four_bit and not stored else None  # fmt: skip
+    quantise = {}
+    if four_bit and not _stored_in_4bit(spec):  # where the weights are stored so, a given None would count as "not quantised"
+        quantise["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
+                                                             bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
     with told(spec):
         model = AutoModelForCausalLM.from_pretrained(
-            _place(spec), dtype=dtype, quantization_config=quantise, use_safetensors=True, trust_remote_code=False,
-            attn_implementation="sdpa", device_map={"": where},
+            _place(spec), dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa",
+            device_map={"": where}, **quantise,
         )  # fmt: skip
     for module in model.modules():
         # on CPUs with AVX512-BF16 a forward pass without gradients repacks the weights and breaks the next training step
