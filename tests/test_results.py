@@ -166,7 +166,7 @@ def test_a_folder_is_no_file(tmp_path):
 
 SFT = {"loss": 1.0, "lr": 1e-4, "eval/strict_accuracy": 0.4, "eval/accuracy": 0.6, "eval/unparsed": 0.1}
 GRPO = {"reward/mean": 0.1, "reward/std": 0.9, "verdict/accuracy": 0.5, "status/missing": 0.02, "kl": 0.0,
-        "entropy": 0.4, "a_share": 0.5, "flip_rate": 0.3, "zero_variance": 0.2, "completion/mean_tokens": 60,
+        "entropy": 0.4, "logp_gap": 1e-5, "a_share": 0.5, "flip_rate": 0.3, "zero_variance": 0.2, "completion/mean_tokens": 60,
         "tokens_per_second": 900, "peak_memory_gb": 1.5}  # fmt: skip
 
 
