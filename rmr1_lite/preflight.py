@@ -100,8 +100,9 @@ def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float]) 
     write_json(Path(asked.out) / FILE, {"asked": as_json(asked), "settled": as_json(config), "changes": changes, "trial": trial})
     memory = f", peak memory {trial['peak_gib']:.1f} GiB" if trial["peak_gib"] else ""
     hours = trial["seconds"] * (steps := steps_of(config)) / 3600
-    most = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
-    print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, so its {steps} steps take {most} at most, without probes.")
+    most = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.0f} s"
+    its = f"its {steps} step{'s' * (steps != 1)} take {most} at most, without probes"
+    print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, so {its}.")
     if changes:
         print(f"  The run takes smaller settings than asked for: {', '.join(changes)}.")
     return config
