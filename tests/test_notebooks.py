@@ -129,9 +129,9 @@ def test_set_up_on_colab_from_an_uploaded_zip(kit, tmp_path):
 
 
 def test_set_up_on_kaggle_from_a_dataset(kit, tmp_path):
-    (tmp_path / "work").mkdir()
+    (tmp_path / "desk").mkdir()
     shutil.copytree(kit, tmp_path / "input" / "my-kit" / kit.name)
-    done = set_up(tmp_path / "work", tmp_path / "input", KAGGLE_KERNEL_RUN_TYPE="Interactive")
+    done = set_up(tmp_path / "desk", tmp_path / "input", KAGGLE_KERNEL_RUN_TYPE="Interactive")
     assert done.returncode == 0, done.stderr
     assert "(a dataset added on Kaggle), on Kaggle" in done.stdout and "the first GPU is used" in done.stdout
     assert f"used {tmp_path}/input/my-kit" in done.stdout
@@ -142,10 +142,10 @@ def test_set_up_from_an_address_and_without_one_that_answers(kit, tmp_path):
     shutil.copytree(kit, origin)
     for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "kit"]):
         subprocess.run(["git", *command], cwd=origin, check=True)
-    (tmp_path / "work").mkdir()
-    done = set_up(tmp_path / "work", address=f"file://{origin}", COLAB_RELEASE_TAG="release")
+    (tmp_path / "desk").mkdir()
+    done = set_up(tmp_path / "desk", address=f"file://{origin}", COLAB_RELEASE_TAG="release")
     assert done.returncode == 0, done.stderr
-    assert "Cloned file://" in done.stdout and f"used {tmp_path}/work/rmr1_lite_kit" in done.stdout
+    assert "Cloned file://" in done.stdout and f"used {tmp_path}/desk/rmr1_lite_kit" in done.stdout
     (tmp_path / "other").mkdir()
     failed = set_up(tmp_path / "other", address=f"file://{tmp_path}/gone")
     assert failed.returncode == 1 and "Cloning file://" in failed.stdout

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.ablations import reasoning_carries
-from rmr1_lite.adapters import fingerprint, resolve
 from rmr1_lite.benchmark import Asked, evaluate_benchmark
 from rmr1_lite.engines import Sampling
 from rmr1_lite.models import load
-from rmr1_lite.notebook.judging import bank_of, free
+from rmr1_lite.notebook.judging import bank_of, free, mark
 from rmr1_lite.notebook.settings import Settings
 from rmr1_lite.notebook.show import table
 from rmr1_lite.suites import quoted
@@ -83,6 +82,4 @@ def _measured(row: dict[str, Any]) -> str:
 
 def _folder(s: Settings, spec: str, benchmark: str, name: str) -> Path:
     """A folder for these weights, so that another adapter never goes on with this one's looks."""
-    place = resolve(spec)
-    mark = fingerprint(place)[:8] if place else Path(spec).name
-    return s.out / "evaluation" / benchmark / f"{name}-{mark}"
+    return s.out / "evaluation" / benchmark / f"{name}-{mark(s, spec)}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.adapters import answer_room, fingerprint, resolve
+from rmr1_lite.adapters import fingerprint, resolve
 from rmr1_lite.bank import Bank
 from rmr1_lite.evaluate import RULES, by_rule, compare, evaluate
 from rmr1_lite.judge import Judge
@@ -29,7 +29,7 @@ def bank_of(s: Settings, specs: Sequence[str]) -> Bank:
 
 def judge_of(s: Settings, bank: Bank, spec: str, **sampling: Any) -> Judge:
     """One of them, greedy unless `sampling` says otherwise, with room for its chains."""
-    return bank.judge(spec, **{"max_new_tokens": answer_room("nano") if s.fast else s.room, **sampling})
+    return bank.judge(spec, **{"max_new_tokens": s.room, **sampling})
 
 
 def free() -> None:
@@ -43,17 +43,17 @@ def free() -> None:
 
 
 def figures(
-    s: Settings, specs: dict[str, str], pairs: Sequence[Pair], couples: Sequence[tuple[str, str]] = (), rules: bool = True,
+    s: Settings, specs: dict[str, str], pairs: Sequence[Pair], couples: Sequence[tuple[str, str]] = (),
 ) -> tuple[dict[str, Any], dict[str, list[Judgment]]]:  # fmt: skip
     """(results, judgments by name) of every judge on `pairs`, in both orders; specs: name -> spec.
 
-    couples: (first, second) names whose paired difference is worked out. rules: also always A, and the longer one.
+    couples: (first, second) names whose paired difference is worked out. The rules (always A, the longer one) stand beside them.
     """
     bank, results, judged = bank_of(s, list(specs.values())), new(0, "a notebook", {"world": "nano"} if s.fast else {}), {}
     for name, spec in specs.items():
-        result, judged[name] = evaluate(name, judge_of(s, bank, spec), pairs, s.out / "judged" / _mark(s, spec))
+        result, judged[name] = evaluate(name, judge_of(s, bank, spec), pairs, s.out / "judged" / mark(s, spec))
         add_stage(results, result, length_bias=length_bias(pairs, judged[name]))
-    for name, rule in RULES.items() if rules else ():
+    for name, rule in RULES.items():
         add_stage(results, score(name, pairs, by_rule(pairs, rule), 0.0), baseline=True)
     compare(results, pairs, judged, couples)
     return results, judged
@@ -83,7 +83,7 @@ def _right(judgment: Judgment, pair: Pair) -> bool:
     return all(look.label == pair.label for look in judgment.looks)
 
 
-def _mark(s: Settings, spec: str) -> str:
+def mark(s: Settings, spec: str) -> str:
     """A folder name for the weights that a spec stands for now, and for how they are asked."""
     folder = resolve(spec)
     return f"{fingerprint(folder)[:12] if folder else Path(spec).name}-{s.style}-{s.room}"

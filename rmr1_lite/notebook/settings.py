@@ -18,12 +18,12 @@ from typing import Any
 from rmr1_lite.adapters import answer_room
 from rmr1_lite.backend import this_machine
 from rmr1_lite.config import GRPOConfig, SFTConfig, changed, preset
-from rmr1_lite.data.files import read_pairs
+from rmr1_lite.data.files import read_pairs, write_json
 from rmr1_lite.notebook.places import WEIGHTS, bring, output_folder
 from rmr1_lite.notebook.setup import KAGGLE, platform
 from rmr1_lite.plan import hours
 from rmr1_lite.presets import CARD_GPU, DEFAULT_MODEL, MODELS
-from rmr1_lite.runs import steps_of
+from rmr1_lite.runs import count_rows, steps_of
 from rmr1_lite.types import InputError, Pair
 
 SHORT = "RMR1_NOTEBOOK_SHORT"  # the tests' switch: tiny sizes
@@ -119,7 +119,7 @@ class Settings:
         if self.fast:
             return _minutes(stage, steps_of(config), "measured on two CPU cores")
         gpu = CARD_GPU[self.preset.partition(":")[0]]
-        found = hours(config, self.model, gpu, _count(config.chains) if stage == "sft" else 0)
+        found = hours(config, self.model, gpu, count_rows(config.chains) if stage == "sft" else 0)
         return f"about {60 * (found or 0):.0f} minutes on a card of the preset (planner estimate, not yet measured on a GPU)"
 
     def looks(self, count: int) -> str:
@@ -235,7 +235,6 @@ def _make_nano(folder: Path, short: bool) -> None:
 
 def _make_published(folder: Path, s: Settings) -> None:
     """The paper's own sets: chains for SFT, labelled pairs for GRPO, a hundredth of them held out."""
-    from rmr1_lite.data.files import write_json
     from rmr1_lite.data.prepare import PrepareConfig, prepare
     from rmr1_lite.data.published import write_published
     from rmr1_lite.lengths import prompt_lengths
@@ -248,11 +247,6 @@ def _make_published(folder: Path, s: Settings) -> None:
     if "distill-sft" in counts:
         os.replace(counts["distill-sft"]["file"], folder / "chains.jsonl")
     write_json(folder / "data.json", {"published": list(sets)})
-
-
-def _count(path: str) -> int:
-    with open(path, "rb") as file:
-        return sum(bool(line.strip()) for line in file)
 
 
 def _minutes(stage: str, steps: int, source: str) -> str:
