@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -66,8 +66,9 @@ def plan(
     model: Annotated[str, typer.Option(help="hub id, its short name, or a folder; none: the preset's")] = "",
     preset: Annotated[str, typer.Option(help="t4-16gb, l4-24gb, paper or CARD:MODEL; none: the card's")] = "",
     chains: Annotated[int, typer.Option(help="rows of the SFT data, where the preset takes all")] = 0,
+    measure: Annotated[bool, typer.Option("--measure", help="also time one real step of each stage on this machine")] = False,
 ) -> None:
-    """What fits on a card and how long it takes, before anything is downloaded."""
+    """What fits on a card and how long it takes, before anything is downloaded (`--measure` loads the model)."""
     from rmr1_lite.plan import plan as make
     from rmr1_lite.plan import text
 
@@ -75,6 +76,17 @@ def plan(
     print(text(made))
     if not made.fits:
         raise typer.Exit(1)
+    if measure:
+        _measure(made, chains)
+
+
+def _measure(made: Any, chains: int) -> None:
+    from rmr1_lite.backend import this_machine
+    from rmr1_lite.probe import measured, told
+
+    print(f"\nMeasured on this machine ({this_machine().card or 'CPU'}), one step of each stage with rows of full length:")
+    for found in measured(made, chains):
+        print(told(found), flush=True)
 
 
 @app.command()

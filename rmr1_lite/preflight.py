@@ -37,8 +37,10 @@ CANDIDATES = 64  # longest rows by characters, of which the longest by tokens ar
 TAIL = 12  # lines of a crashed trial that are shown
 
 
-def settled(stage: str, config: Any, progress: bool = True) -> Any:
+def settled(stage: str, config: Any, quiet: bool = False) -> Any:
     """`config`, or the next smaller settings with which the longest items go through one step of "sft" or "grpo".
+
+    quiet: say only what had to be made smaller.
 
     Does nothing with preflight "off", and with "auto" on a machine without a GPU, where memory is not what runs out. Raises
     InputError when nothing on the ladder fits, with the last words of the trial.
@@ -51,11 +53,12 @@ def settled(stage: str, config: Any, progress: bool = True) -> Any:
     if not wanted or (Path(config.out) / "adapter").exists():
         return config
     asked, changes = config, []
-    print(f"Preflight: one {stage.upper()} step with the longest items, before the run starts.")
+    if not quiet:
+        print(f"Preflight: one {stage.upper()} step with the longest items, before the run starts.")
     for _ in range(MOST_RUNGS):
         status, said = _trial(stage, config)
         if status == 0:
-            return _keep(asked, config, changes, json.loads(said))
+            return _keep(asked, config, changes, json.loads(said), quiet)
         if status == REFUSED:
             raise InputError(said.strip().removeprefix("Error: "))
         if status != NO_ROOM and status > 0:  # no smaller setting mends a fault
@@ -96,16 +99,25 @@ def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in FREE}
 
 
-def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float]) -> Any:
+def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float], quiet: bool) -> Any:
     write_json(Path(asked.out) / FILE, {"asked": as_json(asked), "settled": as_json(config), "changes": changes, "trial": trial})
+    if quiet:
+        return config
     memory = f", peak memory {trial['peak_gib']:.1f} GiB" if trial["peak_gib"] else ""
-    hours = trial["seconds"] * (steps := steps_of(config)) / 3600
-    most = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes" if hours >= 1 / 60 else f"{3600 * hours:.0f} s"
-    its = f"its {steps} step{'s' * (steps != 1)} take {most} at most, without probes"
+    steps = steps_of(config)
+    its = f"its {steps} step{'s' * (steps != 1)} take {time_of(steps * trial['seconds'])} at most, without probes"
     print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, so {its}.")
     if changes:
         print(f"  The run takes smaller settings than asked for: {', '.join(changes)}.")
     return config
+
+
+def time_of(seconds: float) -> str:
+    """Hours, minutes or seconds, whichever a person would say."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    minutes = round(seconds / 60)
+    return f"{minutes} minute{'s' * (minutes != 1)}" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def _trial(stage: str, config: Any) -> tuple[int, str]:
