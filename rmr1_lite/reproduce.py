@@ -3,8 +3,8 @@ reasoning carries the verdict.
 
     python -m rmr1_lite reproduce --out runs/reproduce
 
-For each seed: SFT, GRPO, and the two ablations. For the first one also SFT trained on for the wall time that SFT and GRPO
-took together (two to three times the epochs: was SFT at its plateau, and would the time have been better spent on it?).
+For each seed: SFT, GRPO, and the two ablations. For the first one (or more of them) also SFT trained for the wall time that SFT
+and GRPO took together (more than twice the epochs: was SFT at its plateau, and would the time have been better spent on it?).
 All are judged on the same unseen pairs. Seeds run side by side, each in a process with its share of the cores; killed at any
 moment, the same command goes on.
 """
@@ -51,7 +51,7 @@ class ReproduceConfig:
     train_pairs: int = field(default=4000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
     jobs: int = field(default=0, metadata={"help": "seeds at a time, each with its share of the cores; 0: as many as cores"})
     only_seed: int = field(default=-1, metadata={"help": "run this seed alone, in this process, and write no table"})
-    longer_sft: bool = field(default=True, metadata={"help": "for the first seed, SFT for the wall time of SFT and GRPO"})
+    longer_sft: int = field(default=1, metadata={"help": "for so many seeds also SFT for the wall time of SFT and GRPO"})
 
 
 def reproduce(config: ReproduceConfig) -> Path:
@@ -73,13 +73,13 @@ def reproduce(config: ReproduceConfig) -> Path:
 
 def _commands(config: ReproduceConfig) -> dict[str, list[str]]:
     """One command per seed: this one, for that seed alone."""
-    flags = []
-    for name, value in asdict(replace(config, jobs=1)).items():
-        flag = f"--{name.replace('_', '-')}"
-        flags += [f"--no-{flag[2:]}"] if value is False else [flag] if value is True else [flag, str(value)]
-    place = flags.index("--only-seed") + 1
     head = [sys.executable, "-m", "rmr1_lite", "reproduce"]
-    return {f"seed{seed}": [*head, *flags[:place], str(seed), *flags[place + 1 :]] for seed in range(config.seeds)}
+
+    def flags(seed: int) -> list[str]:
+        values = asdict(replace(config, jobs=1, only_seed=seed))
+        return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+    return {f"seed{seed}": [*head, *flags(seed)] for seed in range(config.seeds)}
 
 
 def _steps(config: ReproduceConfig) -> int:
@@ -113,7 +113,7 @@ def _seed(config: ReproduceConfig, seed: int, out: Path) -> dict[str, Any]:
     results = load(path)
     results["data"]["train_seconds"] = {stage: train_seconds(path.parent / stage) for stage in ("sft", "grpo")}
     _ablate(path.parent, results)
-    if config.longer_sft and seed == 0:
+    if seed < config.longer_sft:
         _longer_sft(demo, path.parent, results)
     save(results, path)
     return results
@@ -173,7 +173,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
     def over(name: str, figure: str) -> dict[str, Any]:
         judges = [{**run["baselines"], **run["stages"]} for run in runs]
-        values = [rows[name][figure] for rows in judges if name in rows]  # the longer SFT is the first seed's alone
+        values = [rows[name][figure] for rows in judges if name in rows]  # the longer SFT is not every seed's
         known = [value for value in values if value is not None]
         return {"mean": fmean(known) if known else None, "values": values}
 

@@ -42,8 +42,8 @@ def test_threads_share_the_cores(jobs, wanted):
 
 
 def test_each_seed_gets_the_same_command_with_its_seed(tmp_path):
-    made = _commands(ReproduceConfig(out=str(tmp_path), seeds=2, longer_sft=False, steps=7))
+    made = _commands(ReproduceConfig(out=str(tmp_path), seeds=2, longer_sft=0, steps=7))
     assert list(made) == ["seed0", "seed1"]
     for seed, command in enumerate(made.values()):
-        assert command[command.index("--only-seed") + 1] == str(seed) and "--no-longer-sft" in command
+        assert command[command.index("--only-seed") + 1] == str(seed) and command[command.index("--longer-sft") + 1] == "0"
         assert command[command.index("--steps") + 1] == "7" and command[command.index("--out") + 1] == str(tmp_path)
