@@ -35,6 +35,7 @@ from rmr1_lite.results import add_stage, load, save
 
 RESULTS = "results.json"
 LONGER = "sft, same wall time"
+SETTINGS = ("model", "train_pairs", "epochs", "steps", "test_pairs")
 FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "a_share", "unparsed", "mean_tokens")
 
 
@@ -65,9 +66,10 @@ def reproduce(config: ReproduceConfig) -> Path:
     with tqdm(total=config.seeds * _steps(config), desc="training steps", unit="step") as bar:
         run_all(_commands(config), out, jobs, lambda names: _show(bar, out, names))
     runs = [load(out / f"seed{seed}" / RESULTS) for seed in range(config.seeds)]
-    write_json(out / "summary.json", summary(runs))
-    atomic_write_text(out / "summary.md", markdown(summary(runs)))
-    print("\n" + markdown(summary(runs)))
+    table = {**summary(runs), "settings": {name: getattr(config, name) for name in SETTINGS}}
+    write_json(out / "summary.json", table)
+    atomic_write_text(out / "summary.md", markdown(table))
+    print("\n" + markdown(table))
     return out / "summary.json"
 
 

@@ -53,6 +53,7 @@ def test_the_whole_table_shortened_and_again(tmp_path):
     config = ReproduceConfig(out=str(tmp_path), seeds=2, epochs=3.0, steps=2, test_pairs=16, train_pairs=1000)
     made = json.loads(reproduce(config).read_text())
     assert made["seeds"] == [0, 1] and made["n"] == 16
+    assert made["settings"] == {"model": "nano-base", "train_pairs": 1000, "epochs": 3.0, "steps": 2, "test_pairs": 16}
     assert {"base", "sft", "grpo", LONGER, "always A", "longer"} <= made["judges"].keys()
     assert [len(made["judges"][name]["strict_accuracy"]["values"]) for name in ("sft", "grpo", LONGER)] == [2, 2, 1]
     couples = [[(d["first"], d["second"]) for d in differences] for differences in made["differences"]]
