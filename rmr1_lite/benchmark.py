@@ -58,6 +58,17 @@ def evaluate_benchmark(asked: Asked, make_engine: Callable[[], Engine], out: Pat
     """
     check_confidence(asked)
     suite, pairs = pairs_of(asked)
+    judgments, style = _judged(asked, make_engine, pairs, out, progress)
+    results = _results(asked, suite, pairs, judgments, command)
+    _calibrate(asked, results, pairs, judgments, style, out)
+    save(results, out / RESULTS)
+    return results
+
+
+def _judged(
+    asked: Asked, make_engine: Callable[[], Engine], pairs: Sequence[Pair], out: Path, progress: bool
+) -> tuple[list[Judgment], str]:  # fmt: skip
+    """All looks and the style they were asked in. The engine is let go here: calibration may load the model again."""
     settings = _settings(asked, pairs)
     then = same_settings(out / SETTINGS, settings, unset="style")
     with JsonlLog(out / ITEMS, LOG_KEY) as log:
@@ -66,10 +77,7 @@ def evaluate_benchmark(asked: Asked, make_engine: Callable[[], Engine], out: Pat
         write_json(out / SETTINGS, {**settings, "style": judge.style})
         judgments = judge.compare_many(pairs, votes=asked.votes, log=log, progress=progress)
         in_order(log, pairs)
-    results = _results(asked, suite, pairs, judgments, command)
-    _calibrate(asked, results, pairs, judgments, judge.style or "", out)
-    save(results, out / RESULTS)
-    return results
+    return judgments, judge.style or ""
 
 
 def pairs_of(asked: Asked) -> tuple[Suite, list[Pair]]:
@@ -156,15 +164,22 @@ def _calibrate(
         found["votes"] = vote_probabilities(judgments)
     if asked.confidence:
         from rmr1_lite.confidence import letter_probabilities
-        from rmr1_lite.models import load
 
-        found["log-probability"] = letter_probabilities(lambda: load(asked.judge), pairs, judgments, style, out)
+        found["log-probability"] = letter_probabilities(lambda: _alone(asked.judge), pairs, judgments, style, out)
     for source in [source for source, chances in found.items() if not chances]:
         print(f"No verdict could be read, so there is no confidence by {source}.")
         del found[source]
     if found:
         made = {source: calibration(pairs, chances, asked.seed) for source, chances in found.items()}
         results["stages"][asked.name or asked.judge]["calibration"] = made
+
+
+def _alone(spec: str) -> Any:
+    """The model of `spec`, when what wrote the texts has left the memory: a small card does not hold it twice."""
+    from rmr1_lite.models import free, load
+
+    free()
+    return load(spec)
 
 
 def check_confidence(asked: Asked) -> None:

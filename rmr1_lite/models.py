@@ -285,3 +285,14 @@ def check_style(loaded: Loaded, style: str) -> str:
     if loaded.style is None:
         raise InputError(f"{loaded.base}: the prompt style is not known. Give --style rubrics, reasoning or compact.")
     return loaded.style
+
+
+def free() -> None:
+    """Give the memory of models that nobody holds any more back to the card."""
+    import gc
+    import sys
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

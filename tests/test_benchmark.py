@@ -12,6 +12,7 @@ import pytest
 from fixtures.benchmarks import LAYOUTS, always_a, right, write
 
 from rmr1_lite import suites, tables
+from rmr1_lite.adapters import NANO_TOKENS
 from rmr1_lite.benchmark import Asked, evaluate_benchmark, pairs_of
 from rmr1_lite.data.files import json_line, write_pairs
 from rmr1_lite.engines import ReplayEngine, Sampling
@@ -219,3 +220,29 @@ class Dies:
             if done == self.after:
                 self.kill()
             yield found
+
+
+def test_the_pass_for_the_letter_holds_no_second_copy_of_the_model(tmp_path, monkeypatch):
+    import weakref
+
+    from rmr1_lite import models
+    from rmr1_lite.bank import Bank
+    from rmr1_lite.data.nano.world import pairs as nano_pairs
+
+    write_pairs(tmp_path / "pairs.jsonl", nano_pairs("validation", 2, seed=5))
+    sampling = Sampling(max_new_tokens=NANO_TOKENS)
+    asked = Asked("pairs", str(tmp_path / "pairs.jsonl"), "nano", "judge", confidence=True, sampling=sampling)
+    held, there = [], []
+
+    def engine():
+        made = Bank(["nano"]).judge("nano").engine
+        held.append(weakref.ref(made.base.loaded.model))
+        return made
+
+    def load_again(spec, load=models.load):
+        there.append(held[0]() is not None)
+        return load(spec)
+
+    monkeypatch.setattr(models, "load", load_again)
+    made = evaluate_benchmark(asked, engine, tmp_path / "out", "cmd", progress=False)
+    assert "log-probability" in made["stages"]["judge"]["calibration"] and there == [False]

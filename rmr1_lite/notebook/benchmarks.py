@@ -8,8 +8,8 @@ from typing import Any
 from rmr1_lite.ablations import reasoning_carries
 from rmr1_lite.benchmark import Asked, evaluate_benchmark
 from rmr1_lite.engines import Sampling
-from rmr1_lite.models import load
-from rmr1_lite.notebook.judging import bank_of, free, mark
+from rmr1_lite.models import free, load
+from rmr1_lite.notebook.judging import bank_of, mark
 from rmr1_lite.notebook.settings import Settings
 from rmr1_lite.notebook.show import table
 from rmr1_lite.suites import quoted
@@ -33,8 +33,8 @@ def calibrated(s: Settings, spec: str, benchmark: str, data: str | None, limit: 
     folder = _folder(s, spec, benchmark, f"votes-{limit or 'all'}")
     asked = Asked(benchmark, data, spec, "judge", s.style, limit=limit, votes=votes, confidence=True,
                   sampling=Sampling(temperature=1.0, max_new_tokens=s.room))  # fmt: skip
-    bank = bank_of(s, [spec])
-    results = evaluate_benchmark(asked, lambda: bank.judge(spec).engine, folder, "notebooks/04_evaluate")
+    # a bank that nothing else holds: the letter's pass loads the model again when this one is gone
+    results = evaluate_benchmark(asked, lambda: bank_of(s, [spec]).judge(spec).engine, folder, "notebooks/04_evaluate")
     return results["stages"]["judge"].get("calibration", {})
 
 

@@ -6,7 +6,6 @@ never shows the figures of the adapter before.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from rmr1_lite.bank import Bank
 from rmr1_lite.evaluate import RULES, by_rule, compare, evaluate
 from rmr1_lite.judge import Judge
 from rmr1_lite.metrics import length_bias, score
+from rmr1_lite.models import free
 from rmr1_lite.notebook.settings import Settings
 from rmr1_lite.results import add_stage, new
 from rmr1_lite.types import Judgment, Pair
@@ -30,16 +30,6 @@ def bank_of(s: Settings, specs: Sequence[str]) -> Bank:
 def judge_of(s: Settings, bank: Bank, spec: str, **sampling: Any) -> Judge:
     """One of them, greedy unless `sampling` says otherwise, with room for its chains."""
     return bank.judge(spec, **{"max_new_tokens": s.room, **sampling})
-
-
-def free() -> None:
-    """Give memory of deleted models back to the card."""
-    import sys
-
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def figures(
