@@ -84,7 +84,8 @@ def _measure(made: Any, chains: int) -> None:
     from rmr1_lite.backend import this_machine
     from rmr1_lite.probe import measured, told
 
-    print(f"\nMeasured on this machine ({this_machine().card or 'CPU'}), one step of each stage with rows of full length:")
+    card = this_machine().card or "CPU"
+    print(f"\nMeasured on this machine ({card}), one step of each stage with rows of full length:", flush=True)
     for found in measured(made, chains):
         print(told(found), flush=True)
 

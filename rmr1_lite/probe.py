@@ -11,7 +11,6 @@ real rows are shorter, so a run takes less.
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from rmr1_lite.data.chains import Chain, write_chains
 from rmr1_lite.data.files import write_pairs
 from rmr1_lite.plan import Plan
 from rmr1_lite.preflight import FILE, settled, time_of
+from rmr1_lite.runs import steps_of
 from rmr1_lite.types import InputError, Pair
 
 WORD = " word"
@@ -53,7 +53,9 @@ def measured(made: Plan, chains: int = 0) -> Iterator[Measured]:
 
 
 def _measure(stage: str, config: Any, model: str, chains: int, folder: Path) -> Measured:
-    asked = replace(config, model=model, style=_style(model, config), out=str(folder / "run"), preflight="on")
+    from rmr1_lite.lengths import style_for
+
+    asked = replace(config, model=model, style=style_for(model, config.style), out=str(folder / "run"), preflight="on")
     asked = replace(asked, **{"chains" if stage == "sft" else "pairs": str(_data(stage, asked, folder))})
     fits = settled(stage, asked, quiet=True)
     found = json.loads((folder / "run" / FILE).read_text(encoding="utf-8"))
@@ -61,18 +63,9 @@ def _measure(stage: str, config: Any, model: str, chains: int, folder: Path) -> 
     return Measured(stage, fits, trial["seconds"], trial["peak_gib"], _steps(fits, chains), changes)
 
 
-def _style(model: str, config: Any) -> str:
-    """The plan's style: a base says none of its own, but for the lengths any will do."""
-    from rmr1_lite.lengths import style_for
-
-    return style_for(model, config.style) if config.style == "auto" else config.style
-
-
 def _steps(config: Any, chains: int) -> int | None:
-    if isinstance(config, GRPOConfig):
-        return config.steps
-    rows = min(config.limit or chains, chains or config.limit)
-    return math.ceil(rows * config.epochs / config.batch_size) if rows else None
+    rows = chains or getattr(config, "limit", 0)
+    return steps_of(config, rows) if rows or isinstance(config, GRPOConfig) else None
 
 
 def _data(stage: str, config: Any, folder: Path) -> Path:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -75,13 +76,12 @@ def reproduce(config: ReproduceConfig) -> Path:
 
 def _commands(config: ReproduceConfig) -> dict[str, list[str]]:
     """One command per seed: this one, for that seed alone."""
-    head = [sys.executable, "-m", "rmr1_lite", "reproduce"]
+    return {f"seed{seed}": [sys.executable, "-m", "rmr1_lite", *_flags(config, seed)] for seed in range(config.seeds)}
 
-    def flags(seed: int) -> list[str]:
-        values = asdict(replace(config, jobs=1, only_seed=seed))
-        return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
-    return {f"seed{seed}": [*head, *flags(seed)] for seed in range(config.seeds)}
+def _flags(config: ReproduceConfig, seed: int) -> list[str]:
+    values = asdict(replace(config, jobs=1, only_seed=seed))
+    return ["reproduce", *(word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value)))]
 
 
 def _steps(config: ReproduceConfig) -> int:
@@ -111,7 +111,7 @@ def _seed(config: ReproduceConfig, seed: int, out: Path) -> dict[str, Any]:
                       steps=config.steps, test_pairs=config.test_pairs, train_pairs=config.train_pairs)  # fmt: skip
     if seed:
         _reuse_base(out / "seed0", Path(demo.out))
-    path = run_demo(demo, f"python -m rmr1_lite reproduce (seed {seed})")
+    path = run_demo(demo, shlex.join(["python", "-m", "rmr1_lite", *_flags(config, seed)]))
     results = load(path)
     results["data"]["train_seconds"] = {stage: train_seconds(path.parent / stage) for stage in ("sft", "grpo")}
     _ablate(path.parent, results)

@@ -70,11 +70,14 @@ def begin(config: TrainConfig, stage: str, data: str) -> Run:
     return run
 
 
-def steps_of(config: TrainConfig) -> int:
-    """Optimizer steps of a training, from its settings and the rows of its data (of which too long ones are left out later)."""
+def steps_of(config: TrainConfig, rows: int | None = None) -> int:
+    """Optimizer steps of a training, from its settings and the rows of its data (of which too long ones are left out later).
+
+    rows: of the SFT data; without it they are counted.
+    """
     if isinstance(config, GRPOConfig):
         return config.steps
-    rows = count_rows(config.chains)
+    rows = count_rows(config.chains) if rows is None else rows
     return math.ceil(min(rows, config.limit or rows) / config.batch_size * config.epochs)
 
 

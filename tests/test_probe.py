@@ -20,12 +20,12 @@ from rmr1_lite.probe import Measured, _data, _most, _steps, measured, told
 from rmr1_lite.types import InputError
 
 
-def nano_plan(**grpo):
+def nano_plan():
     """A plan of the embedded model, small enough for one step on a laptop."""
     made = plan(gpu="t4", preset_name="nano", model="nano-base")
     sft, rl = made.stages
     small = replace(sft.config, batch_size=2, micro_batch=2, max_length=200)
-    smaller = replace(rl.config, groups=2, rollouts=2, micro_batch=4, max_new_tokens=8, max_prompt_tokens=160, **grpo)
+    smaller = replace(rl.config, groups=2, rollouts=2, micro_batch=4, max_new_tokens=8, max_prompt_tokens=160)
     return replace(made, stages=(replace(sft, config=small), replace(rl, config=smaller)))
 
 
