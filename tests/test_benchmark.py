@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,34 +191,20 @@ def test_an_endpoint_that_dies_midway_loses_nothing(llmbar, tmp_path, monkeypatc
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-of-ours")
     asked = replace(llmbar[0], judge="openai:m@http://127.0.0.1/v1")
-    with ExitStack() as stack:
-        endpoint = stack.enter_context(fake.serving())
+    with fake.serving() as endpoint:
+        endpoint.dies_after = 9
 
         def dying():
-            engine = OpenAIEngine("m", endpoint.url, max_retries=0, timeout=5.0, concurrency=1)
-            return Dies(engine, after=9, kill=stack.close)
+            return OpenAIEngine("m", endpoint.url, max_retries=0, timeout=5.0, concurrency=1)
 
         first = evaluate_benchmark(asked, dying, tmp_path / "out", "cmd", progress=False)
     kept = {(row["id"], row["order"]) for row in rows(tmp_path / "out") if row["error"] is None}
-    assert first["data"]["failed_looks"] == 40 - len(kept) and 0 < len(kept) < 40
+    assert first["data"]["failed_looks"] == 40 - len(kept) and len(kept) == 9
     assert first["stages"]["judge"]["statuses"]["error"] > 0
     with fake.serving() as endpoint:
         back = evaluate_benchmark(asked, lambda: OpenAIEngine("m", endpoint.url), tmp_path / "out", "cmd", progress=False)
         assert len(endpoint.bodies) == 40 - len(kept), "nothing is paid twice"
     assert back["data"]["failed_looks"] == 0 and back["stages"]["judge"]["a_share"] == 1.0
-
-
-class Dies:
-    """An engine whose server is stopped after so many answers."""
-
-    def __init__(self, engine, after: int, kill) -> None:
-        self.engine, self.after, self.kill, self.name, self.style = engine, after, kill, engine.name, engine.style
-
-    def generate(self, requests, sampling):
-        for done, found in enumerate(self.engine.generate(requests, sampling), 1):
-            if done == self.after:
-                self.kill()
-            yield found
 
 
 def test_the_pass_for_the_letter_holds_no_second_copy_of_the_model(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from itertools import chain
 
 import pytest
 
@@ -21,7 +22,8 @@ def test_all_run_in_order_and_never_more_than_asked(tmp_path):
     seen = []
     code = "import os, time; print(os.environ['OMP_NUM_THREADS']); time.sleep(0.3)"
     run_all({name: script(code) for name in "abcd"}, tmp_path, 2, seen.append, poll=0.02)
-    assert max(map(len, seen)) == 2 and seen[0] == ["a", "b"] and seen[-1][-1] == "d"
+    assert max(map(len, seen)) == 2 and seen[0] == ["a", "b"]
+    assert list(dict.fromkeys(chain(*seen))) == list("abcd"), "started in order; which ends first is the machine's affair"
     assert {(tmp_path / f"{name}.log").read_text().strip() for name in "abcd"} == {str(threads(2))}
 
 
