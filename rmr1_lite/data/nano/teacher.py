@@ -75,9 +75,12 @@ def verify(item: Item, reply: Reply, checks: list[bool] | tuple[bool, ...] | Non
 
 
 def _listed(item: Item, reply: Reply) -> list[str]:
-    """Every word of a list by its topic, numbered, and the forbidden one called so: "sea1 ban2 sea3"."""
+    """Every word of a list with its topic, numbered, and the forbidden one called so: "foam sea1 wave ban2 gull sea3".
+
+    The word comes before its topic: a topic alone would have to find its word by counting places.
+    """
     ban = item.asked[-1]
-    return [f"{'ban' if word == ban else TOPIC_OF[word]}{i}" for i, word in enumerate(reply.words, 1)]
+    return [f"{word} {'ban' if word == ban else TOPIC_OF[word]}{i}" for i, word in enumerate(reply.words, 1)]
 
 
 def side_by_side(result: str, core: str) -> str:
