@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from .lexicon import NAMES, TOPIC_OF, TOPICS, WORDS
 from .tasks import Item, Reply, list_reply
-from .teacher import side_by_side, verify
+from .teacher import listed, side_by_side, verify
 from .world import SECTION_TASKS, STYLES, draw, dress
 
 Rng = random.Random
@@ -23,7 +23,10 @@ LETTERS = "CDEFGH"
 MARKS = ("type", "rubric", "justify", "solution", "eval", "quote", "summary", "answer", "note", "box", "step")
 ODD = ("A", "B", "Client", "Question", "Chatbot", "Start", "End", "Response", "Chat", "Reasoning", "right", "wrong",
        "yes", "no", "safe", "harm", "act", "name", "gift", "topic", "count", "ban", "help", "refuse", "thing", "so")
-TASK_WEIGHTS = {"add": 4, "sort": 2, "reverse": 3, "count": 3, "letter": 2, "wish_list": 4, "consent": 1, "danger": 1}
+# the weighed lists hold the forbidden word in half of their replies; the plain ones hardly ever, and a check that nearly always
+# says "yes" is not learnt
+TASK_WEIGHTS = {"add": 4, "sort": 2, "reverse": 3, "count": 3, "letter": 2, "wish_list": 1, "wish_list_weighed": 3, "consent": 1,
+                "danger": 1}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def _worked(item: Item, rng: Rng) -> str:
 
 def demands(rng: Rng) -> Document:
     """What a request asks for, in the short form that a check can use."""
-    item = _item(rng, "letter", "wish_list", "consent", "danger")
+    item = _item(rng, "letter", "wish_list", "wish_list_weighed", "consent", "danger")
     ask = rng.choice(["What is asked?\n", "Demands of this:\n", "In short:\n"])
     weights = ", ".join(name for name, _ in item.criteria)
     form = rng.choice(["{0}", "<note> {0}</note> {1}", "<step> {0}</step> {1}", "{0} : {1}"])
@@ -120,7 +123,7 @@ def solve_and_check(rng: Rng) -> Document:
 
 def demand_and_check(rng: Rng) -> Document:
     """Name the demands, then check one to four texts against each."""
-    item = _item(rng, "letter", "wish_list", "letter", "wish_list", "consent", "danger")
+    item = _item(rng, "letter", "wish_list", "wish_list_weighed", "consent", "danger")
     letters, replies, text = _candidates(item, rng)
     form = rng.choice(["{0} {1}: {2}", "<note_{0}> {1}</note_{0}> {2}", "{0}- {1} {2}"])
     checks = [form.format(x, r.core, verify(item, r)) for x, r in zip(letters, replies, strict=True)]
@@ -141,7 +144,7 @@ def _candidates(item: Item, rng: Rng) -> tuple[list[str], list[Reply], str]:
 
 def _borrow(item: Item, twin: Item, rng: Rng) -> Reply:
     """A reply made for another question, with its checks read against this one."""
-    if item.task == "wish_list":
+    if item.task.startswith("wish_list"):
         topic, size, _, ban = item.reason.split()
         words = twin.good.words if rng.random() < 0.3 else item.good.words[: rng.randint(2, 5)]
         return list_reply(list(words), topic, int(size), ban)
@@ -172,19 +175,27 @@ def points(rng: Rng) -> Document:
 
 
 def larger(rng: Rng) -> Document:
-    """The larger of two or three numbers."""
-    numbers = rng.sample(range(13), rng.randint(2, 3))
+    """The largest of some one-digit numbers: all of them side by side, then its letter."""
+    numbers = rng.sample(range(10), rng.choice([2, 2, 3]))
     letters = rng.sample(LETTERS, len(numbers))
-    text = " ".join(f"{x} {n}" for x, n in zip(letters, numbers, strict=True))
-    top = max(zip(numbers, letters, strict=True))
-    return Document("larger", f"Most?\n{text}", rng.choice(["{1} {0}", "{0}"]).format(*top))
+    between = ["", "", *(" ".join(rng.choices(ODD, k=rng.randint(1, 6))) + " " for _ in range(2))]
+    lines = [f"{x} {rng.choice(between)}{n}" for x, n in zip(letters, numbers, strict=True)]
+    top = max(zip(numbers, letters, strict=True))[1]
+    said = f"{''.join(map(str, numbers))} {top}"
+    form = rng.choice(["{}", "so {}", "<note> so {}</note>"])
+    return Document("larger", "Most?\n" + rng.choice([" ", "\n", ", "]).join(lines), form.format(said))
 
 
 def topics(rng: Rng) -> Document:
     """Which topic does each word belong to?"""
     home = rng.choice(list(TOPICS))
     words = [rng.choice(TOPICS[home]) if rng.random() < 0.6 else rng.choice(WORDS) for _ in range(rng.randint(2, 6))]
-    return Document("topics", "Topic?\n" + " ".join(words), " ".join(f"{w} {TOPIC_OF[w]}" for w in words))
+    if rng.random() < 0.3:
+        return Document("topics", "Topic?\n" + " ".join(words), " ".join(f"{w} {TOPIC_OF[w]}" for w in words))
+    ban = rng.choice(words if rng.random() < 0.6 else TOPICS[home])
+    ask = rng.choice(["Topics, no {}.\n{}", "{}\nTopics, not {}.", "No {}!\nTopics?\n{}"])
+    first, second = (" ".join(words), ban) if ask.startswith("{}\n") else (ban, " ".join(words))
+    return Document("topics", ask.format(first, second), f"no {ban}\n{' '.join(listed(words, ban))}")
 
 
 def copy(rng: Rng) -> Document:
@@ -216,8 +227,8 @@ def wrap(rng: Rng) -> Document:
 
 
 KINDS: dict[Callable[[Rng], Document], float] = {
-    answer: 4, work: 18, demands: 7, core: 12, same: 5, solve_and_check: 20, demand_and_check: 20,
-    points: 4, larger: 3, topics: 6, copy: 4, wrap: 4,
+    answer: 3, work: 18, demands: 7, core: 13, same: 5, solve_and_check: 20, demand_and_check: 24,
+    points: 5, larger: 7, topics: 9, copy: 4, wrap: 3,
 }  # fmt: skip
 # copying first, since every other skill is made of it: among the others it had not formed after nine million tokens
 DRILLS: tuple[dict[Callable[[Rng], Document], float], ...] = ({long_copy: 1}, {copy: 6, core: 8, wrap: 4, topics: 2})

@@ -112,14 +112,14 @@ def reverse(rng: Rng) -> Item:
 def count(rng: Rng) -> Item:
     size = rng.randint(4, 8)
     target, *others = rng.sample(WORDS, 4)
-    times = rng.randint(1, min(5, size - 1))
+    low = rng.randint(1, min(5, size - 1) - 1)
+    times, wrong = rng.sample((low, low + 1), 2)  # two neighbours and a coin: no number is right or wrong more often
     words = [target] * times + [rng.choice(others) for _ in range(size - times)]
     rng.shuffle(words)
     steps, seen = [], 0
     for letter, word in zip(LETTERS, words, strict=False):
         seen += word == target
         steps.append(f"{letter} {word} {seen}" if word == target else f"{letter} {word}")
-    wrong = times + rng.choice([1, -1])
     question = f"How often does {target} stand in {_lettered(words)}?"
     return _reasoning("count", question, question, " ".join(steps), str(times), str(wrong), size > 6)
 

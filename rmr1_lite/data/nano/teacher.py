@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -39,7 +40,9 @@ def chain(case: Case, rng: random.Random, slip: bool = False) -> str:
     label: Label = rng.choice(["A", "B"]) if points[0] == points[1] else ("A" if points[0] > points[1] else "B")
     # a space behind each tag: the tokenizer would glue ">" to the word, and a glued word is another token to copy
     quotes = " ".join(f"<quote_{x}> {r.core}</quote_{x}> {remark}" for x, r, remark in zip("AB", replies, remarks, strict=True))
-    return f"{head}\n<eval>{quotes}</eval>\n<answer>[[{label}]]</answer>"
+    # both sums side by side before the verdict: a small model compares neighbours far sooner than numbers that are apart
+    total = f" so {points[0]}{points[1]} {label}" if item.criteria else ""
+    return f"{head}\n<eval>{quotes}{total}</eval>\n<answer>[[{label}]]</answer>"
 
 
 def _solve(item: Item, replies: tuple[Reply, Reply], slip: bool) -> tuple[str, list[str], list[int]]:
@@ -79,8 +82,12 @@ def _listed(item: Item, reply: Reply) -> list[str]:
 
     The word comes before its topic: a topic alone would have to find its word by counting places.
     """
-    ban = item.asked[-1]
-    return [f"{word} {'ban' if word == ban else TOPIC_OF[word]}{i}" for i, word in enumerate(reply.words, 1)]
+    return listed(reply.words, item.asked[-1])
+
+
+def listed(words: Iterable[str], ban: str) -> list[str]:
+    """The words numbered by topic; `ban` is the forbidden one."""
+    return [f"{word} {'ban' if word == ban else TOPIC_OF[word]}{i}" for i, word in enumerate(words, 1)]
 
 
 def side_by_side(result: str, core: str) -> str:
