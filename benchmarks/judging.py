@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.nano.world import pairs as nano_pairs
 from rmr1_lite.engines import LocalEngine, Sampling, render
 from rmr1_lite.judge import Judge
@@ -23,8 +24,6 @@ from rmr1_lite.prompts import messages, shown
 from rmr1_lite.runs import versions
 from rmr1_lite.types import ORDERS
 from rmr1_lite.verdict import parse
-
-TOKENS = 136
 
 
 def one_at_a_time(loaded: Any, pairs: list[Any]) -> dict[tuple[str, str], str]:
@@ -35,7 +34,7 @@ def one_at_a_time(loaded: Any, pairs: list[Any]) -> dict[tuple[str, str], str]:
     for pair in pairs:
         for order in ORDERS:
             ids = torch.tensor([render(loaded.tokenizer, messages(shown(pair, order), loaded.style))])
-            asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "max_new_tokens": TOKENS}
+            asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "max_new_tokens": NANO_TOKENS}
             with torch.inference_mode():
                 out = loaded.model.generate(**asked, do_sample=False)
             texts[pair.id, order] = loaded.tokenizer.decode(out[0, ids.shape[1] :]).split(loaded.tokenizer.eos_token)[0]
@@ -45,7 +44,7 @@ def one_at_a_time(loaded: Any, pairs: list[Any]) -> dict[tuple[str, str], str]:
 def batched(loaded: Any, pairs: list[Any], batch: int) -> dict[tuple[str, str], str]:
     """The kit's judge."""
     engine = LocalEngine(loaded.model, loaded.tokenizer, batch, style=loaded.style)
-    judgments = Judge(engine, sampling=Sampling(max_new_tokens=TOKENS)).compare_many(pairs, progress=False)
+    judgments = Judge(engine, sampling=Sampling(max_new_tokens=NANO_TOKENS)).compare_many(pairs, progress=False)
     return {(j.pair_id, look.order): look.generation.text for j in judgments for look in j.looks}
 
 

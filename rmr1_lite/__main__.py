@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rmr1_lite import data_commands
-from rmr1_lite.config import GRPOConfig, SFTConfig, StyleName, preset_values
+from rmr1_lite.config import NANO_TOKENS, GRPOConfig, SFTConfig, StyleName, preset_values
 from rmr1_lite.demo import DemoConfig
 from rmr1_lite.distill import DistillConfig
 from rmr1_lite.options import from_config
@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="RM-R1 on one GPU: train, evaluate and use judges that reason before they prefer.")  # fmt: skip
 
 
+ROOM = f"longest chain; none: {NANO_TOKENS} for nano judges, else 2048"
 JUDGE = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
 
 
@@ -122,7 +123,7 @@ def judge_command(
     reading: Annotated[Reading, typer.Option(help="how verdicts are read")] = Reading.strict,
     votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
-    max_new_tokens: Annotated[Optional[int], typer.Option(help="longest chain; none: 136 for nano judges, else 2048")] = None,  # noqa: UP045
+    max_new_tokens: Annotated[Optional[int], typer.Option(help=ROOM)] = None,  # noqa: UP045
     batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
     four_bit: Annotated[bool, typer.Option(help="weights of a local model in NF4, or as stored")] = True,
 ) -> None:
@@ -151,7 +152,7 @@ def evaluate(
     reading: Annotated[Reading, typer.Option(help="how verdicts are read; may change when all is judged")] = Reading.strict,
     votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
-    max_new_tokens: Annotated[Optional[int], typer.Option(help="longest chain; none: 136 for nano judges, else 2048")] = None,  # noqa: UP045
+    max_new_tokens: Annotated[Optional[int], typer.Option(help=ROOM)] = None,  # noqa: UP045
     confidence: Annotated[bool, typer.Option(help="also the log-probability of each verdict, and its calibration")] = False,
     batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
     four_bit: Annotated[bool, typer.Option(help="weights of a local model in NF4, or as stored")] = True,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from rmr1_lite import presets
 from rmr1_lite.types import InputError
 
+NANO_TOKENS = 152  # the longest chain of the nano world has 144
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
 
 
@@ -44,7 +45,7 @@ class TrainConfig:
     probe: str = _doc("", "JSONL of labelled pairs judged in both orders during training; nothing is tuned on it")
     probe_pairs: int = _doc(60, "how many pairs of the probe file to judge")
     probe_every: int = _doc(120, "steps between probes (also at step 0)")
-    max_new_tokens: int = _doc(152, "longest chain, in tokens, in probes and rollouts")
+    max_new_tokens: int = _doc(NANO_TOKENS, "longest chain, in tokens, in probes and rollouts")
     save_every: int = _doc(50, "steps between checkpoints; 0 saves none")
     save_minutes: float = _doc(0.0, "also save when so many minutes have passed since the last checkpoint; 0: by steps alone")
     report_to: str = _doc("none", "none, tensorboard, wandb or trackio")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rmr1_lite.adapters import NANO, AdapterInfo, answer_room, fingerprint, is_adapter, read_adapter, resolve, write_info
+from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.types import InputError
 
 
@@ -80,8 +81,8 @@ def test_a_hub_id_is_no_folder(adapter):
 @pytest.mark.parametrize(
     ("spec", "tokens", "reason"),
     [
-        ("nano", 136, "short chains"),
-        ("nano-base", 136, "the nano base too"),
+        ("nano", NANO_TOKENS, "short chains"),
+        ("nano-base", NANO_TOKENS, "the nano base too"),
         ("openai:m@http://127.0.0.1:1/v1", 2048, "nobody knows what an endpoint runs"),
         ("replay:log.jsonl", 2048, "a log is not cut"),
         ("owner/name", 2048, "a hub model"),
@@ -93,4 +94,4 @@ def test_room_for_the_answer(spec, tokens, reason):
 
 def test_room_of_a_copied_nano_adapter(tmp_path):
     folder = shutil.copytree(NANO["nano"], tmp_path / "mine")
-    assert answer_room(str(folder)) == 136
+    assert answer_room(str(folder)) == NANO_TOKENS

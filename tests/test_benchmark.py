@@ -11,8 +11,8 @@ import pytest
 from fixtures.benchmarks import LAYOUTS, always_a, right, write
 
 from rmr1_lite import suites, tables
-from rmr1_lite.adapters import NANO_TOKENS
 from rmr1_lite.benchmark import Asked, evaluate_benchmark, pairs_of
+from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.files import json_line, write_pairs
 from rmr1_lite.engines import ReplayEngine, Sampling
 from rmr1_lite.results import load

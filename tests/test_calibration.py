@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rmr1_lite.calibration import BINS, calibration, vote_probabilities
 from rmr1_lite.confidence import before_verdict, letter_probabilities
+from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.types import Generation, InputError, Judgment, Look, Pair, Verdict
 
 
@@ -90,7 +91,7 @@ def test_the_shipped_judge_is_surest_of_the_letter_that_it_wrote(tmp_path):
     fresh = nano_pairs("validation", 8, seed=5)
     loaded = load("nano")
     engine = LocalEngine(loaded.model, loaded.tokenizer, style=loaded.style)
-    judgments = Judge(engine, sampling=Sampling(max_new_tokens=136)).compare_many(fresh, progress=False)
+    judgments = Judge(engine, sampling=Sampling(max_new_tokens=NANO_TOKENS)).compare_many(fresh, progress=False)
     found = letter_probabilities(lambda: loaded, fresh, judgments, "compact", tmp_path)
     rows = {(row["id"], row["order"]): row["p_a"] for row in map(json.loads, (tmp_path / "confidence.jsonl").open())}
     readable = [(j.pair_id, look) for j in judgments for look in j.looks if look.status == "ok"]

@@ -8,6 +8,7 @@ import pytest
 
 from rmr1_lite import tables
 from rmr1_lite.ablations import _turned, reasoning_carries
+from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.files import read_pairs
 from rmr1_lite.demo import DemoConfig, run_demo
 from rmr1_lite.evaluate import RULES, by_rule
@@ -87,7 +88,7 @@ def test_the_shipped_judges_judge(spec):
     from rmr1_lite.judge import Judge
 
     fresh = pairs("validation", 24, seed=77)
-    judgments = Judge(make_engine(spec), sampling=Sampling(max_new_tokens=136)).compare_many(fresh, progress=False)
+    judgments = Judge(make_engine(spec), sampling=Sampling(max_new_tokens=NANO_TOKENS)).compare_many(fresh, progress=False)
     result = score(spec, fresh, judgments, 0.0)
     assert result.unparsed < 0.1 and result.strict_accuracy > 0.5
 

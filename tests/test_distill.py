@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from fixtures import endpoint as fake
 
+from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.chains import read_chains
 from rmr1_lite.data.published import write_published
 from rmr1_lite.distill import DistillConfig, distill
@@ -260,7 +261,7 @@ def test_a_real_server_that_is_killed_in_the_middle(tmp_path):
     write_pairs(tmp_path / "pairs.jsonl", nano_pairs("train", 30, 3))
     port = _free_port()
     options = {"pairs": tmp_path / "pairs.jsonl", "teacher": tmp_path / "teacher", "base-url": f"http://127.0.0.1:{port}/v1",
-               "style": "compact", "max-new-tokens": 136, "temperature": 0, "concurrency": 2, "max-retries": 0,
+               "style": "compact", "max-new-tokens": NANO_TOKENS, "temperature": 0, "concurrency": 2, "max-retries": 0,
                "out": tmp_path / "out"}  # fmt: skip
     flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     command = [sys.executable, "-m", "rmr1_lite", "distill", *flags]

@@ -84,5 +84,5 @@ def test_steps_of_the_whole_run(changes, chains, steps, why):
 def test_the_line_says_steps_and_time():
     config = preset("grpo", "nano", steps=120)
     said = told(Measured("grpo", config, 41.8, 0.0, 120, ()))
-    assert said == ("GRPO: 41.8 s a step of 16 x 8 rollouts of 136 tokens after prompts of 600; 120 steps take 1.4 hours at most")
+    assert said == ("GRPO: 41.8 s a step of 16 x 8 rollouts of 152 tokens after prompts of 600; 120 steps take 1.4 hours at most")
     assert [time_of(s) for s in (3, 59.9, 60, 3599, 3600)] == ["3 s", "60 s", "1 minute", "60 minutes", "1.0 hours"]
