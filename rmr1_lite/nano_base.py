@@ -1,7 +1,7 @@
 """Makes the nano base: a Qwen2-architecture model of 2.75 M parameters and its BPE tokenizer, from nothing but the world's
 base documents (rmr1_lite/data/nano/documents.py).
 
-The base that ships (nano_assets/base, with recipe.json of the last leg) was made in five legs; between them the exercises changed,
+The base that ships (nano_assets/base; recipe.json is the last leg's) was made in five legs. Between them the exercises changed,
 so a leg repeats only at the commit it was run at:
 
     git checkout de90081 && OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out leg1            # 2,600 steps, 34 minutes

@@ -29,6 +29,8 @@ SECTION_TASKS: dict[str, tuple[str, ...]] = {
     "Safety": ("consent", "danger"),
     "Reasoning": ("add", "sort", "reverse", "count"),
 }
+# of sixteen pairs: RewardBench's sections have 358, 456, 740 and 1,431 pairs
+SHARES = {"Chat": 2, "Chat Hard": 2, "Safety": 4, "Reasoning": 8}
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,14 @@ def dress(reply: Reply, style: str, rng: random.Random) -> str:
 def cases(split: str, n: int, seed: int, tasks: tuple[str, ...] | None = None) -> list[Case]:
     """`n` cases of one split, sections and tasks in turn, ids "nano-<split>-<seed>-<i>".
 
-    Exactly half of the pairs of each task are labelled A, and (up to a rounding pair) half have the longer reply right,
-    both shuffled by the seed.
+    Half of the pairs of each task are labelled A and half have the longer reply right (up to a pair that is left over), both
+    shuffled by the seed.
     """
     rng = random.Random(f"{split}/{seed}")
     order = tasks or _task_cycle()
-    coins = {task: _balanced(rng, n // len(order) + 4) for task in dict.fromkeys(order)}
-    made = []
-    for i in range(n):
-        task = order[i % len(order)]
-        first_is_better, better_is_longer = coins[task].pop() if coins[task] else (rng.random() < 0.5, rng.random() < 0.5)
-        made.append(_case(f"nano-{split}-{seed}-{i}", draw(task, split, rng), first_is_better, better_is_longer, rng))
-    return made
+    wanted = [order[i % len(order)] for i in range(n)]
+    coins = {task: _balanced(rng, wanted.count(task)) for task in dict.fromkeys(order)}
+    return [_case(f"nano-{split}-{seed}-{i}", draw(task, split, rng), *coins[task].pop(), rng) for i, task in enumerate(wanted)]
 
 
 def pairs(split: str, n: int, seed: int) -> list[Pair]:
@@ -87,13 +85,16 @@ def pairs(split: str, n: int, seed: int) -> list[Pair]:
 
 
 def _task_cycle() -> tuple[str, ...]:
-    """Sixteen slots in which every section stands four times and its tasks as evenly as they can."""
-    return tuple(tasks[turn % len(tasks)] for turn in range(4) for tasks in SECTION_TASKS.values())
+    """Sixteen slots with the sections in SHARES and their tasks as evenly as they can, spread over the cycle."""
+    slots = [((turn + 0.5) / share, SECTION_TASKS[section][turn % len(SECTION_TASKS[section])])
+             for section, share in SHARES.items() for turn in range(share)]  # fmt: skip
+    return tuple(task for _, task in sorted(slots))
 
 
 def _balanced(rng: random.Random, n: int) -> list[tuple[bool, bool]]:
-    """(better reply stands first, better reply is longer): all four combinations equally often, shuffled."""
-    coins = [(bool(i & 1), bool(i & 2)) for i in range(n * 4)]
+    """(better reply stands first, better reply is longer), n of them: all four combinations equally often, shuffled."""
+    first = rng.randrange(4)  # or what does not divide by four would always lean to one side
+    coins = [(bool(i & 1), bool(i & 2)) for i in range(first, first + n)]
     rng.shuffle(coins)
     return coins
 
