@@ -2,8 +2,14 @@
 
 import random
 import re
+from collections import Counter
 
 import pytest
+from scipy.sparse import hstack
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
 
 from rmr1_lite.data.nano.documents import document
 from rmr1_lite.data.nano.teacher import chain, distill_cases
@@ -16,6 +22,36 @@ def test_longer_response_is_right_half_of_the_time():
     gaps = [(len(c.pair.response_a) - len(c.pair.response_b)) * (1 if c.pair.label == "A" else -1) for c in made]
     share = sum((gap > 0) + 0.5 * (gap == 0) for gap in gaps) / len(gaps)
     assert abs(share - 0.5) <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("n", "reason"), [(1_600, "whole cycles"), (1_000, "a cycle that is cut off"), (6, "tasks that stand once or not at all")]
+)
+def test_labels_and_lengths_are_balanced_within_each_task(n, reason):
+    for name in dict.fromkeys(c.item.task for c in cases("train", n, 0)):
+        mine = [c.pair for c in cases("train", n, 0) if c.item.task == name]
+        a = sum(pair.label == "A" for pair in mine)
+        assert abs(2 * a - len(mine)) <= 1, (reason, name)
+
+
+def test_sections_have_rewardbench_s_shares():
+    sections = Counter(c.pair.section for c in cases("test", 1_600, 0))
+    assert sections == {"Chat": 200, "Chat Hard": 200, "Safety": 400, "Reasoning": 800}
+
+
+def test_words_and_lengths_alone_do_not_tell_the_better_reply():
+    """A linear classifier on the differences of word counts and lengths, on questions that it has not seen."""
+    train, test = (cases(split, n, 0) for split, n in (("train", 3_000), ("test", 1_500)))
+    counter = CountVectorizer(token_pattern=r"\w+|[^\w\s]").fit(r for c in train for r in (c.pair.response_a, c.pair.response_b))
+
+    def features(made):
+        first, second = ([getattr(c.pair, side) for c in made] for side in ("response_a", "response_b"))
+        lengths = [[len(a) - len(b), len(a.split()) - len(b.split())] for a, b in zip(first, second, strict=True)]
+        return hstack([counter.transform(first) - counter.transform(second), lengths])
+
+    judge = make_pipeline(MaxAbsScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    judge.fit(features(train), [c.pair.label for c in train])
+    assert judge.score(features(test), [c.pair.label for c in test]) <= 0.60
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
