@@ -10,7 +10,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
+from transformers import AutoTokenizer
 
+from rmr1_lite.adapters import NANO
+from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.nano.documents import document
 from rmr1_lite.data.nano.teacher import chain, distill_cases
 from rmr1_lite.data.nano.world import SPLITS, cases, split_of
@@ -84,3 +87,11 @@ def test_the_first_pass_fails_sometimes_and_the_second_mends_it():
 def test_same_seed_same_world():
     assert [c.pair for c in cases("test", 50, 4)] == [c.pair for c in cases("test", 50, 4)]
     assert set(SPLITS) == {"base", "train", "validation", "test"}
+
+
+def test_every_chain_has_room():
+    """The longest chains are lists of seven words with every check spelled out; the closing token comes on top."""
+    tokenizer = AutoTokenizer.from_pretrained(NANO["nano-base"])
+    rng = random.Random(0)
+    lengths = [len(tokenizer(chain(case, rng)).input_ids) + 1 for case in cases("train", 6_000, 0)]
+    assert 0.9 * NANO_TOKENS < max(lengths) < NANO_TOKENS
