@@ -26,7 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rmr1_lite.ablations import reasoning_carries
-from rmr1_lite.config import GRPOConfig, SFTConfig, changed
+from rmr1_lite.config import SFTConfig, changed
 from rmr1_lite.data.files import atomic_write_text, read_pairs, write_json
 from rmr1_lite.data.nano.dataset import NanoData
 from rmr1_lite.demo import DemoConfig, judge_of, run_demo, sft_config
