@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from rmr1_lite.letters import BLANK, forced_letters, judge_by_letter
 from rmr1_lite.metrics import score
@@ -17,15 +18,22 @@ from rmr1_lite.models import Loaded
 from rmr1_lite.types import InputError, Judgment, Pair
 
 _OPENED = re.compile(r"<answer>\s*\[\[\s*(?=[AB])")  # white space as the strict reading allows it
+_NAMED = re.compile(r"\b[AB]\b")  # a tag like quote_A names nothing: "_" belongs to the word
 
 
 @dataclass(frozen=True)
 class Carried:
-    """follows: share of looks whose verdict is that of the swapped-in chain. n: looks. blank_accuracy: mean over orders."""
+    """follows: share of looks whose verdict is that of the swapped-in chain. n: looks. blank_accuracy: mean over orders.
+
+    follows_unnamed: the same among the chains that name neither A nor B before their verdict, where it cannot be copied;
+    None when there are none. n_unnamed: their looks.
+    """
 
     follows: float
     n: int
     blank_accuracy: float
+    follows_unnamed: float | None
+    n_unnamed: int
 
 
 def reasoning_carries(loaded: Loaded, pairs: Sequence[Pair], judgments: Sequence[Judgment], style: str, seed: int = 0) -> Carried:
@@ -38,9 +46,10 @@ def reasoning_carries(loaded: Loaded, pairs: Sequence[Pair], judgments: Sequence
     donors = {(pair_id, order): donor for (pair_id, order, _, _), donor in zip(chains, _turned(chains), strict=True)}
     given = {key: text[: list(_OPENED.finditer(text))[-1].end()] for key, (_, _, text, _) in donors.items()}
     letters = forced_letters(loaded, pairs, style, given)
-    follows = sum(letters[key] == donors[key][3] for key in letters) / len(letters)
+    same = {key: letters[key] == donors[key][3] for key in letters}
+    unnamed = [same[key] for key in same if not _NAMED.search(given[key])]
     blank = score("blank", pairs, judge_by_letter(loaded, pairs, style, BLANK), 0.0)
-    return Carried(follows, len(letters), blank.accuracy)
+    return Carried(fmean(same.values()), len(same), blank.accuracy, fmean(unnamed) if unnamed else None, len(unnamed))
 
 
 def _turned(chains: list[tuple]) -> list[tuple]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from rmr1_lite import presets
 from rmr1_lite.types import InputError
 
-NANO_TOKENS = 152  # the longest chain of the nano world has 144
+NANO_TOKENS = 152  # the longest chain of the nano world has 144 and its closing token
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
 
 

@@ -8,11 +8,11 @@ so a leg repeats only at the commit it was run at:
     git checkout 0c764eb && OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out leg2 --init leg1 --lr 8e-4 --steps 1050 \\
         --drill-steps 0 --seed 1                                                                   # 15 minutes
     git checkout e604f59 && OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out leg3 --init leg2 --lr 8e-4 --steps 1300 \\
-        --drill-steps 0 --seed 2                                                                   # 19 minutes beside other work
+        --drill-steps 0 --seed 2                                                                   # 18 minutes beside other work
     git checkout e0c667c && OMP_NUM_THREADS=1 python -m rmr1_lite.nano_base --out leg4 --init leg3 --lr 8e-4 --steps 750 \\
         --drill-steps 0 --seed 3                                                                   # 21 minutes
     git checkout 986b4d8 && OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out base --init leg4 --lr 8e-4 --steps 1000 \\
-        --drill-steps 0 --seed 4                                                                   # 20 minutes
+        --drill-steps 0 --seed 4                                                                   # 22 minutes beside other work
 
 Copying comes first (`DRILLS`, then `KINDS`): every other skill is made of it, and without a drill it forms late.
 The loss stands on the assistant's tokens only: with the random questions in it, a small model spends itself on noise.

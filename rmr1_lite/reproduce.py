@@ -200,9 +200,14 @@ def markdown(table: dict[str, Any]) -> str:
                   f"(95 % {100 * d['low']:+.1f} to {100 * d['high']:+.1f}; {d['gained']} pairs gained, {d['lost']} lost)"
                   for d in differences]  # fmt: skip
     lines += [f"- seed {seed}, reasoning: with another pair's chain the verdict follows that chain in {a['follows']:.1%} "
-              f"of {a['n']} looks; with the evaluation blanked accuracy is {a['blank_accuracy']:.1%}"
+              f"of {a['n']} looks{_unnamed(a)}; with the evaluation blanked accuracy is {a['blank_accuracy']:.1%}"
               for seed, a in zip(table["seeds"], table["ablations"], strict=True)]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _unnamed(ablations: dict[str, Any]) -> str:
+    share, n = ablations["follows_unnamed"], ablations["n_unnamed"]
+    return "" if share is None else f" ({share:.1%} of the {n} whose chain names no letter before its verdict)"
 
 
 def _row(name: str, figures: dict[str, Any]) -> str:

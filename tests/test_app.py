@@ -19,6 +19,7 @@ from rmr1_lite.app.launch import credentials, default_judges
 from rmr1_lite.app.service import Progress, as_row, checked_pair, checked_responses, from_row, watch
 from rmr1_lite.bank import Bank
 from rmr1_lite.data.files import json_line, read_pairs
+from rmr1_lite.data.nano.tasks import TASKS
 from rmr1_lite.types import Generation, InputError, Look, Pair, Verdict
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>[x](javascript:alert(1))![p](http://x.example/p.png)${alert(1)}{{7*7}}"
@@ -207,6 +208,7 @@ def test_default_judges_are_what_the_demo_made(tmp_path, monkeypatch, capsys):
 
 def test_examples_suit_the_judges():
     assert examples_for(["nano", "nano-sft"])[0] not in EVERYDAY and EVERYDAY[0] in examples_for(["owner/model"])
+    assert len({question for question, _, _ in examples_for(["nano"])}) == len(TASKS), "one of each task"
     both = examples_for(["nano", "owner/model"])
     assert EVERYDAY[0] in both and len(both) > len(EVERYDAY)
 

@@ -72,7 +72,7 @@ def test_forced_letters_follow_what_is_forced(demo):
     judged = judge_by_letter(loaded, pairs, "compact")
     assert [look.verdict.label for j in judged for look in j.looks] == list(letters[p.id, o] for p in pairs for o in ("ab", "ba"))
     carried = reasoning_carries(loaded, pairs, judged, "compact")
-    assert carried.n == 8 and 0 <= carried.follows <= 1
+    assert carried.n == 8 and 0 <= carried.follows == carried.follows_unnamed and carried.n_unnamed == 8
 
 
 def test_donors_are_other_pairs():

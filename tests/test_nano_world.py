@@ -34,7 +34,8 @@ def test_labels_and_lengths_are_balanced_within_each_task(n, reason):
     for name in dict.fromkeys(c.item.task for c in cases("train", n, 0)):
         mine = [c.pair for c in cases("train", n, 0) if c.item.task == name]
         a = sum(pair.label == "A" for pair in mine)
-        assert abs(2 * a - len(mine)) <= 1, (reason, name)
+        longer = sum((len(pair.response_a) > len(pair.response_b)) == (pair.label == "A") for pair in mine)
+        assert abs(2 * a - len(mine)) <= 1 and abs(2 * longer - len(mine)) <= 2, (reason, name)
 
 
 def test_sections_have_rewardbench_s_shares():

@@ -34,7 +34,8 @@ def run(seed: int, sft: float, grpo: float, **baselines) -> dict:
     difference = {"first": "sft", "second": "grpo", "difference": grpo - sft, "low": 0.01, "high": 0.2, "gained": 3, "lost": 1}
     return {"seed": seed, "versions": {}, "created": "now", "stages": {"sft": stage(sft), "grpo": stage(grpo)},
             "baselines": baselines, "differences": [difference],
-            "data": {"ablations": {"follows": 0.95, "n": 8, "blank_accuracy": 0.51}, "train_seconds": {"sft": 1.0}}}  # fmt: skip
+            "data": {"ablations": {"follows": 0.95, "n": 8, "blank_accuracy": 0.51, "follows_unnamed": [0.5, None][seed],
+                                   "n_unnamed": 4}, "train_seconds": {"sft": 1.0}}}  # fmt: skip
 
 
 def test_the_table_holds_every_seed_and_the_mean():
@@ -45,7 +46,8 @@ def test_the_table_holds_every_seed_and_the_mean():
     text = markdown(made)
     assert "| grpo | 79.5% (80.0, 79.0) |" in text and "| sft, same wall time | 72.0% (72.0) |" in text
     assert "- seed 1, sft to grpo: +7.0 points (95 % +1.0 to +20.0; 3 pairs gained, 1 lost)" in text
-    assert "follows that chain in 95.0%" in text
+    assert "follows that chain in 95.0% of 8 looks (50.0% of the 4 whose chain names no letter before its verdict);" in text
+    assert "follows that chain in 95.0% of 8 looks;" in text, "no such chain, no figure"
 
 
 @pytest.mark.long

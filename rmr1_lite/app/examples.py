@@ -21,17 +21,19 @@ EVERYDAY: tuple[Example, ...] = (
 )  # fmt: skip
 
 
-def examples_for(specs: Sequence[str], count: int = 12) -> list[Example]:
+def examples_for(specs: Sequence[str]) -> list[Example]:
     """Questions that these judges can answer, with two responses each."""
     nano = [_is_nano(spec) for spec in specs]
-    return (_nano(count) if any(nano) else []) + ([] if all(nano) else list(EVERYDAY))
+    return (_nano() if any(nano) else []) + ([] if all(nano) else list(EVERYDAY))
 
 
-def _nano(count: int) -> list[Example]:
-    """One pair of each task and some more, from the validation world."""
-    from rmr1_lite.data.nano.world import pairs
+def _nano() -> list[Example]:
+    """One pair of each task, section by section, from the validation world."""
+    from rmr1_lite.data.nano.world import SECTION_TASKS, cases
 
-    return [(pair.prompt[0]["content"], pair.response_a, pair.response_b) for pair in pairs("validation", count, seed=2)]
+    tasks = tuple(task for section in SECTION_TASKS.values() for task in section)
+    made = [case.pair for case in cases("validation", len(tasks), seed=2, tasks=tasks)]
+    return [(pair.prompt[0]["content"], pair.response_a, pair.response_b) for pair in made]
 
 
 def _is_nano(spec: str) -> bool:

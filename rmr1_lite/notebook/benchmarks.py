@@ -48,7 +48,8 @@ def carried(s: Settings, spec: str, folder: Path) -> str:
         found = reasoning_carries(load(spec), pairs, judged, s.style)
     except InputError as error:
         return f"It cannot be said. {error}"
-    follows = f"The verdict follows another pair's chain in {found.follows:.1%} of {found.n} looks."
+    follows = f"The verdict follows another pair's chain in {found.follows:.1%} of {found.n} looks"
+    follows += f" ({found.follows_unnamed:.1%} of the {found.n_unnamed} whose chain names no letter)." if found.n_unnamed else "."
     return f"{follows} With the evaluation blanked the judge is right in {found.blank_accuracy:.1%} (a coin: 50 %)."
 
 

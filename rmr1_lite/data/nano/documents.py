@@ -1,10 +1,10 @@
 """What the nano base reads: exercises in the world's skills, none of them a judgement.
 
 Every document is a short exchange (user asks, assistant works). Skills stand alone (add, sort, find the topic, quote the
-core of a dressed-up reply, add points, name the larger number, write a tag) and composed: solve, then check one to four
-candidates against the result; name the demands, then check a text against them. Layouts differ from the judge's on
-purpose: candidates carry letters from C on, nothing is preferred, and neither a verdict marker nor the judge's prompt
-occurs (tests/test_nano_world.py proves it). Questions come from the "base" split alone.
+core of a dressed-up reply, add points, set numbers side by side and name the letter of the largest, write a tag) and composed:
+solve, then check one to four candidates against the result; name the demands, then check a text against them. Layouts differ
+from the judge's on purpose: candidates carry letters from C on, nothing is preferred, and neither a verdict marker nor the
+judge's prompt occurs (tests/test_nano_world.py proves it). Questions come from the "base" split alone.
 """
 
 from __future__ import annotations

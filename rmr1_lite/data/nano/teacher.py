@@ -31,7 +31,11 @@ class Distilled:
 
 
 def chain(case: Case, rng: random.Random, slip: bool = False) -> str:
-    """A chain for the pair as stored; with `slip` one step in it is wrong and the verdict follows the slip."""
+    """A chain for the pair as stored; with `slip` one step in it is wrong and the verdict follows the slip.
+
+    A slip can make both sums equal: then the verdict is a guess, as a teacher's would be, and half of these chains survive the
+    filter with a right verdict for no good reason (5 of 120).
+    """
     item, replies = case.item, (case.a, case.b)
     if item.criteria:
         head, remarks, points = _weigh(item, replies, rng, slip)
