@@ -36,7 +36,7 @@ class DemoConfig:
     out: str = field(default="runs/demo", metadata={"help": "folder of everything this makes"})
     seed: int = field(default=0, metadata={"help": "seed of data, SFT and GRPO"})
     model: str = field(default="nano-base", metadata={"help": "base to start from: nano-base, a folder or a hub id"})
-    steps: int = field(default=60, metadata={"help": "GRPO steps"})
+    steps: int = field(default=50, metadata={"help": "GRPO steps"})
     epochs: float = field(default=12.0, metadata={"help": "SFT epochs"})
     test_pairs: int = field(default=200, metadata={"help": "unseen pairs for the figures"})
     train_pairs: int = field(default=1000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
