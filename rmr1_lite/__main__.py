@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rmr1_lite import data_commands
+from rmr1_lite.adapters import OTHER_TOKENS
 from rmr1_lite.config import NANO_TOKENS, GRPOConfig, SFTConfig, StyleName, preset_values
 from rmr1_lite.demo import DemoConfig
 from rmr1_lite.distill import DistillConfig
@@ -21,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="RM-R1 on one GPU: train, evaluate and use judges that reason before they prefer.")  # fmt: skip
 
 
-ROOM = f"longest chain; none: {NANO_TOKENS} for nano judges, else 2048"
+ROOM = f"longest chain; none: {NANO_TOKENS} for nano judges, else {OTHER_TOKENS}"
 JUDGE = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
 
 

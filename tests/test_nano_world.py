@@ -31,8 +31,9 @@ def test_longer_response_is_right_half_of_the_time():
     ("n", "reason"), [(1_600, "whole cycles"), (1_000, "a cycle that is cut off"), (6, "tasks that stand once or not at all")]
 )
 def test_labels_and_lengths_are_balanced_within_each_task(n, reason):
-    for name in dict.fromkeys(c.item.task for c in cases("train", n, 0)):
-        mine = [c.pair for c in cases("train", n, 0) if c.item.task == name]
+    made = cases("train", n, 0)
+    for name in dict.fromkeys(c.item.task for c in made):
+        mine = [c.pair for c in made if c.item.task == name]
         a = sum(pair.label == "A" for pair in mine)
         longer = sum((len(pair.response_a) > len(pair.response_b)) == (pair.label == "A") for pair in mine)
         assert abs(2 * a - len(mine)) <= 1 and abs(2 * longer - len(mine)) <= 2, (reason, name)
