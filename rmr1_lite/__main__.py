@@ -10,12 +10,18 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rmr1_lite import data_commands
-from rmr1_lite.adapters import OTHER_TOKENS
-from rmr1_lite.config import NANO_TOKENS, GRPOConfig, SFTConfig, StyleName, preset_values
-from rmr1_lite.demo import DemoConfig
-from rmr1_lite.distill import DistillConfig
+from rmr1_lite.config import (
+    NANO_TOKENS,
+    OTHER_TOKENS,
+    DemoConfig,
+    DistillConfig,
+    GRPOConfig,
+    ReproduceConfig,
+    SFTConfig,
+    StyleName,
+    preset_values,
+)  # fmt: skip
 from rmr1_lite.options import from_config
-from rmr1_lite.reproduce import ReproduceConfig
 from rmr1_lite.types import InputError, TrainingStopped
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.config import NANO_TOKENS
+from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS
 from rmr1_lite.data.store import write_json
 from rmr1_lite.types import InputError
 
@@ -21,7 +21,6 @@ ASSETS = Path(__file__).parent / "nano_assets"
 # what a user may type -> folder of the package
 NANO = {"nano": ASSETS / "grpo", "nano-sft": ASSETS / "sft", "nano-base": ASSETS / "base"}
 CONFIG, WEIGHTS, INFO = "adapter_config.json", "adapter_model.safetensors", "rmr1_lite.json"
-OTHER_TOKENS = 2048
 _SAMPLE = 1 << 20  # bytes read at both ends of a weight file
 
 

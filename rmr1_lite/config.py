@@ -16,6 +16,8 @@ from rmr1_lite import presets
 from rmr1_lite.types import InputError
 
 NANO_TOKENS = 152  # the longest chain of the nano world has 144 and its closing token
+OTHER_TOKENS = 2048  # room for the chains of other judges
+MAX_CHARS = 200_000  # of one response or conversation
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
 
 
@@ -92,6 +94,81 @@ class GRPOConfig(TrainConfig):
     rollout: Literal["model", "vllm"] = _doc("model", "who writes the rollouts; vllm (with Unsloth) has never been run here")
     worst_case: bool = _doc(False, "rollouts to full length, every other one rewarded: what the preflight runs; learns nothing")
     shared_prefix: bool = _doc(True, "compute each prompt once per group (CPU and plain torch; Unsloth has its own)")
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Settings of one run of the chain; the presets hold the rest."""
+
+    out: str = _doc("runs/demo", "folder of everything this makes")
+    seed: int = _doc(0, "seed of data, SFT and GRPO")
+    model: str = _doc("nano-base", "base to start from: nano-base, a folder or a hub id")
+    steps: int = _doc(50, "GRPO steps")
+    epochs: float = _doc(12.0, "SFT epochs")
+    test_pairs: int = _doc(200, "unseen pairs for the figures")
+    train_pairs: int = _doc(1000, "training pairs; 12 % of them get teacher chains")
+
+
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """Settings of the table; the presets hold the rest."""
+
+    out: str = _doc("runs/reproduce", "folder; one chain per seed in it")
+    model: str = _doc("nano-base", "base to start from: nano-base, a folder or a hub id")
+    seeds: int = _doc(3, "seeds 0, 1, ...")
+    epochs: float = _doc(30.0, "SFT epochs")
+    steps: int = _doc(240, "GRPO steps")
+    test_pairs: int = _doc(600, "unseen pairs")
+    train_pairs: int = _doc(1000, "training pairs; 12 % of them get teacher chains")
+    jobs: int = _doc(0, "seeds at a time, each with its share of the cores; 0: as many as cores")
+    only_seed: int = _doc(-1, "run this seed alone, in this process, and write no table")
+    longer_sft: int = _doc(1, "for so many seeds also SFT for the wall time of SFT and GRPO")
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Which pairs, which teachers, and how much they may cost."""
+
+    pairs: str = _doc("", "JSONL of labelled pairs (see data prepare)")
+    out: str = _doc("runs/distilled", "folder to write; the same command resumes")
+    teacher: str = _doc("", "model name as the server knows it")
+    base_url: str = _doc("http://127.0.0.1:8000/v1", "the server, ending with /v1 as a rule")
+    api_key_env: str = _doc("OPENAI_API_KEY", "environment variable that holds the key")
+    second_teacher: str = _doc("", "teacher of the second pass; empty: the first one")
+    second_base_url: str = _doc("", "its server; empty: the first one's")
+    second_api_key_env: str = _doc("", "its key's variable; empty: the first one's")
+    style: StyleName = _doc("rubrics", "prompt style of the chains")
+    both_orders: bool = _doc(False, "a chain in each order of every pair, at twice the price")
+    rewrite: bool = _doc(False, "ask once more where a second chain shows what it was told")
+    temperature: float = _doc(0.7, "sampling temperature; 0 is greedy")
+    max_new_tokens: int = _doc(4096, "longest chain in tokens")
+    concurrency: int = _doc(8, "requests in flight")
+    max_retries: int = _doc(5, "tries after 408, 409, 429, 5xx and lost connections, with back-off")
+    timeout: float = _doc(600.0, "seconds for one try")
+    price_in: float = _doc(0.0, "price of a million prompt tokens")
+    price_out: float = _doc(0.0, "price of a million completion tokens")
+    second_price_in: float = _doc(-1.0, "the same for the second teacher; below 0: as the first")
+    second_price_out: float = _doc(-1.0, "the same for the second teacher; below 0: as the first")
+    budget: float = _doc(0.0, "stop before this much is spent; 0: no limit")
+    limit: int = _doc(0, "take the first pairs only; 0: all")
+    seed: int = _doc(0, "seed of the orders and of sampling, where the server honours it")
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """What is kept, and how it is laid out."""
+
+    out: str = _doc("runs/prepared", "folder to write")
+    order: Literal["seeded", "given", "both"] = _doc(
+        "seeded", "seeded: a hash of id and seed places the better response; given: as it is; both: two rows a pair"
+    )
+    validation: float = _doc(0.02, "share of the conversations that go to validation.jsonl")
+    near: float = _doc(0.8, "similarity from which a pair is a near-duplicate; 0 looks for none")
+    max_prompt_tokens: int = _doc(0, "longest judge prompt in tokens of --model; 0 counts none")
+    max_chars: int = _doc(MAX_CHARS, "longest response or conversation in characters")
+    on_bad_row: Literal["skip", "fail"] = _doc("skip", "a row that is no labelled pair: skip or fail")
+    split: str = _doc("train", "split of a hub id")
+    seed: int = _doc(0, "seed of order and split")
 
 
 CONFIGS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "grpo": GRPOConfig}

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rmr1_lite.config import StyleName
-from rmr1_lite.data.prepare import PrepareConfig
+from rmr1_lite.config import PrepareConfig, StyleName
 from rmr1_lite.options import from_config
 from rmr1_lite.types import InputError
 

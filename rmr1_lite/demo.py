@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.config import SFTConfig, preset
+from rmr1_lite.config import DemoConfig, SFTConfig, preset
 from rmr1_lite.data.files import read_pairs, write_json
 from rmr1_lite.data.nano.dataset import NanoData, make
 from rmr1_lite.engines import LocalEngine, Sampling
@@ -27,19 +26,6 @@ from rmr1_lite.types import Judgment, Pair
 
 COUPLES = (("base", "sft"), ("sft", "grpo"))
 EXAMPLES = 12
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """Settings of one run of the chain; the presets hold the rest."""
-
-    out: str = field(default="runs/demo", metadata={"help": "folder of everything this makes"})
-    seed: int = field(default=0, metadata={"help": "seed of data, SFT and GRPO"})
-    model: str = field(default="nano-base", metadata={"help": "base to start from: nano-base, a folder or a hub id"})
-    steps: int = field(default=50, metadata={"help": "GRPO steps"})
-    epochs: float = field(default=12.0, metadata={"help": "SFT epochs"})
-    test_pairs: int = field(default=200, metadata={"help": "unseen pairs for the figures"})
-    train_pairs: int = field(default=1000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
 
 
 def run_demo(config: DemoConfig, command: str = "python -m rmr1_lite demo") -> Path:

@@ -19,12 +19,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rmr1_lite.config import StyleName
+from rmr1_lite.config import DistillConfig
 from rmr1_lite.data.chains import Chain, write_chains
 from rmr1_lite.data.files import JsonlLog, atomic_write_text, digest, json_line, read_pairs, same_settings, write_json
 from rmr1_lite.distilled import CHAINS, FIRST, REWRITE, SECOND, Task, attempt, by_pass, kept, text
@@ -44,35 +44,6 @@ HOPELESS = {"APIConnectionError", "AuthenticationError", "PermissionDeniedError"
 FREE = ("out", "pairs", "concurrency", "budget", "limit", "timeout", "max_retries", "rewrite", "price_in", "price_out",
         "second_price_in", "second_price_out", "base_url", "second_base_url", "api_key_env", "second_api_key_env")  # fmt: skip
 FILTERED = "content filter"  # how an engine words an answer that was paid for and withheld
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """Which pairs, which teachers, and how much they may cost."""
-
-    pairs: str = field(default="", metadata={"help": "JSONL of labelled pairs (see data prepare)"})
-    out: str = field(default="runs/distilled", metadata={"help": "folder to write; the same command resumes"})
-    teacher: str = field(default="", metadata={"help": "model name as the server knows it"})
-    base_url: str = field(default="http://127.0.0.1:8000/v1", metadata={"help": "the server, ending with /v1 as a rule"})
-    api_key_env: str = field(default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the key"})
-    second_teacher: str = field(default="", metadata={"help": "teacher of the second pass; empty: the first one"})
-    second_base_url: str = field(default="", metadata={"help": "its server; empty: the first one's"})
-    second_api_key_env: str = field(default="", metadata={"help": "its key's variable; empty: the first one's"})
-    style: StyleName = field(default="rubrics", metadata={"help": "prompt style of the chains"})
-    both_orders: bool = field(default=False, metadata={"help": "a chain in each order of every pair, at twice the price"})
-    rewrite: bool = field(default=False, metadata={"help": "ask once more where a second chain shows what it was told"})
-    temperature: float = field(default=0.7, metadata={"help": "sampling temperature; 0 is greedy"})
-    max_new_tokens: int = field(default=4096, metadata={"help": "longest chain in tokens"})
-    concurrency: int = field(default=8, metadata={"help": "requests in flight"})
-    max_retries: int = field(default=5, metadata={"help": "tries after 408, 409, 429, 5xx and lost connections, with back-off"})
-    timeout: float = field(default=600.0, metadata={"help": "seconds for one try"})
-    price_in: float = field(default=0.0, metadata={"help": "price of a million prompt tokens"})
-    price_out: float = field(default=0.0, metadata={"help": "price of a million completion tokens"})
-    second_price_in: float = field(default=-1.0, metadata={"help": "the same for the second teacher; below 0: as the first"})
-    second_price_out: float = field(default=-1.0, metadata={"help": "the same for the second teacher; below 0: as the first"})
-    budget: float = field(default=0.0, metadata={"help": "stop before this much is spent; 0: no limit"})
-    limit: int = field(default=0, metadata={"help": "take the first pairs only; 0: all"})
-    seed: int = field(default=0, metadata={"help": "seed of the orders and of sampling, where the server honours it"})
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rmr1_lite.data.files import MAX_CHARS, JsonlLog, PairsRead, read_pairs, same_settings, write_json
+from rmr1_lite.config import MAX_CHARS
+from rmr1_lite.data.files import JsonlLog, PairsRead, read_pairs, same_settings, write_json
 from rmr1_lite.judge import LOG_KEY, Judge, in_order
 from rmr1_lite.types import ORDERS, InputError, Judgment, Order
 

@@ -18,7 +18,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,10 +26,10 @@ from typing import Any
 from tqdm import tqdm
 
 from rmr1_lite.ablations import reasoning_carries
-from rmr1_lite.config import SFTConfig, changed
+from rmr1_lite.config import DemoConfig, ReproduceConfig, SFTConfig, changed
 from rmr1_lite.data.files import atomic_write_text, read_pairs, write_json
 from rmr1_lite.data.nano.dataset import NanoData
-from rmr1_lite.demo import DemoConfig, judge_of, run_demo, sft_config
+from rmr1_lite.demo import judge_of, run_demo, sft_config
 from rmr1_lite.evaluate import compare, evaluate
 from rmr1_lite.parallel import run_all, threads
 from rmr1_lite.results import add_stage, load, save
@@ -38,22 +38,6 @@ RESULTS = "results.json"
 LONGER = "sft, same wall time"
 SETTINGS = ("model", "train_pairs", "epochs", "steps", "test_pairs")
 FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "a_share", "unparsed", "mean_tokens")
-
-
-@dataclass(frozen=True)
-class ReproduceConfig:
-    """Settings of the table; the presets hold the rest."""
-
-    out: str = field(default="runs/reproduce", metadata={"help": "folder; one chain per seed in it"})
-    model: str = field(default="nano-base", metadata={"help": "base to start from: nano-base, a folder or a hub id"})
-    seeds: int = field(default=3, metadata={"help": "seeds 0, 1, ..."})
-    epochs: float = field(default=30.0, metadata={"help": "SFT epochs"})
-    steps: int = field(default=240, metadata={"help": "GRPO steps"})
-    test_pairs: int = field(default=600, metadata={"help": "unseen pairs"})
-    train_pairs: int = field(default=1000, metadata={"help": "training pairs; 12 % of them get teacher chains"})
-    jobs: int = field(default=0, metadata={"help": "seeds at a time, each with its share of the cores; 0: as many as cores"})
-    only_seed: int = field(default=-1, metadata={"help": "run this seed alone, in this process, and write no table"})
-    longer_sft: int = field(default=1, metadata={"help": "for so many seeds also SFT for the wall time of SFT and GRPO"})
 
 
 def reproduce(config: ReproduceConfig) -> Path:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.config import MAX_CHARS
 from rmr1_lite.data.files import Problem, atomic_write_text, json_line, parse_line, read_lines
-from rmr1_lite.data.rows import MAX_CHARS, RowError, pair_from_row, row_from_pair
+from rmr1_lite.data.rows import RowError, pair_from_row, row_from_pair
 from rmr1_lite.prompts import shown
 from rmr1_lite.types import ORDERS, Order, Pair
 from rmr1_lite.verdict import parse

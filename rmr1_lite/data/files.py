@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rmr1_lite.data.rows import MAX_CHARS, RowError, digest, pair_from_row, row_from_pair
+from rmr1_lite.config import MAX_CHARS
+from rmr1_lite.data.rows import RowError, digest, pair_from_row, row_from_pair
 from rmr1_lite.data.store import AtomicLines, JsonlLog, atomic_write_text, json_line, same_settings, write_json
 from rmr1_lite.types import InputError, Pair
 
 __all__ = [
-    "MAX_CHARS", "SHOWN", "BadRows", "JsonlLog", "PairsRead", "Problem", "atomic_write_text", "digest", "json_line", "parse_line",
+    "SHOWN", "BadRows", "JsonlLog", "PairsRead", "Problem", "atomic_write_text", "digest", "json_line", "parse_line",
     "read_lines", "read_pairs", "same_settings", "write_json", "write_pairs",
 ]  # fmt: skip
 

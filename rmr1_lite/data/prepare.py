@@ -19,10 +19,11 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from rmr1_lite.config import PrepareConfig
 from rmr1_lite.data.files import SHOWN, BadRows, Problem, write_json
-from rmr1_lite.data.rows import MAX_CHARS, RowError, pair_from_row, row_from_pair, side
+from rmr1_lite.data.rows import RowError, pair_from_row, row_from_pair, side
 from rmr1_lite.data.shapes import IDS, kit_row
 from rmr1_lite.data.similar import Benchmarks, NearDuplicates, better, content_key, prompt_key
 from rmr1_lite.data.sources import Raw, read_rows
@@ -34,24 +35,6 @@ Lengths = Callable[[Sequence[Pair]], list[int]]
 Shape = Callable[[Any], Any]
 BINS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)  # tokens
 CHUNK = 256  # pairs that are tokenised together
-
-
-@dataclass(frozen=True)
-class PrepareConfig:
-    """What is kept, and how it is laid out."""
-
-    out: str = field(default="runs/prepared", metadata={"help": "folder to write"})
-    order: Literal["seeded", "given", "both"] = field(
-        default="seeded",
-        metadata={"help": "seeded: a hash of id and seed places the better response; given: as it is; both: two rows a pair"},
-    )
-    validation: float = field(default=0.02, metadata={"help": "share of the conversations that go to validation.jsonl"})
-    near: float = field(default=0.8, metadata={"help": "similarity from which a pair is a near-duplicate; 0 looks for none"})
-    max_prompt_tokens: int = field(default=0, metadata={"help": "longest judge prompt in tokens of --model; 0 counts none"})
-    max_chars: int = field(default=MAX_CHARS, metadata={"help": "longest response or conversation in characters"})
-    on_bad_row: Literal["skip", "fail"] = field(default="skip", metadata={"help": "a row that is no labelled pair: skip or fail"})
-    split: str = field(default="train", metadata={"help": "split of a hub id"})
-    seed: int = field(default=0, metadata={"help": "seed of order and split"})
 
 
 @dataclass

@@ -15,9 +15,9 @@ import hashlib
 import json
 from typing import Any
 
+from rmr1_lite.config import MAX_CHARS
 from rmr1_lite.types import Label, Message, Pair
 
-MAX_CHARS = 200_000
 ROLES = ("system", "user", "assistant")
 KNOWN_FIELDS = ("id", "prompt", "response_a", "response_b", "chosen", "rejected", "label", "section", "meta")
 

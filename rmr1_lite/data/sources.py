@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.config import MAX_CHARS
 from rmr1_lite.data.files import parse_line, read_lines
-from rmr1_lite.data.rows import MAX_CHARS, RowError
+from rmr1_lite.data.rows import RowError
 from rmr1_lite.types import InputError
 
 _SPLIT = re.compile(r"(train|test|validation|valid|val|dev|eval)(?=[-_.])")
