@@ -10,7 +10,11 @@ from dataclasses import fields
 
 import pytest
 
-from rmr1_lite.config import CONFIGS
+from rmr1_lite.config import CONFIGS, DemoConfig, DistillConfig, PrepareConfig, ReproduceConfig
+
+DERIVED = {**CONFIGS, "demo": DemoConfig, "reproduce": ReproduceConfig, "distill": DistillConfig, "data prepare": PrepareConfig}
+# what --help may import of the kit: the commands' names, their settings, and nothing that does the work
+FOR_HELP = {"__main__", "config", "data_commands", "options", "presets", "types"}
 
 
 def command(*arguments: str, **more):
@@ -25,12 +29,14 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
         assert re.search(rf"^\W*{name} ", done.stdout, re.MULTILINE), name
     loaded = subprocess.run([sys.executable, "-X", "importtime", "-m", "rmr1_lite", "--help"], capture_output=True, text=True)
     assert not re.search(r"\| +(torch|transformers|gradio|matplotlib|numpy)$", loaded.stderr, re.MULTILINE)
+    ours = set(re.findall(r"\| +rmr1_lite\.([\w.]+)$", loaded.stderr, re.MULTILINE))
+    assert ours <= FOR_HELP and "config" in ours
 
 
-@pytest.mark.parametrize("stage", CONFIGS)
-def test_help_holds_every_field_of_the_config(stage):
-    shown = command(stage, "--help").stdout
-    for item in fields(CONFIGS[stage]):
+@pytest.mark.parametrize("name", DERIVED)
+def test_help_holds_every_field_of_the_config(name):
+    shown = command(*name.split(), "--help").stdout
+    for item in fields(DERIVED[name]):
         assert f"--{item.name.replace('_', '-')}" in shown and item.metadata["help"][:20] in shown, item.name
 
 
