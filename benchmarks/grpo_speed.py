@@ -138,7 +138,7 @@ def main() -> None:
             "accuracy_of_rollouts": {name: [round(fmean(r["verdict/accuracy"] for r in one), 4) for one in found]
                                      for name, found in rows.items()},
             "kit_less_stock": curve_difference(rows["kit"], rows["stock"]),
-            "largest_logp_gap": max(row["logp_gap"] for one in rows["kit"] for row in one)}  # fmt: skip
+            "largest_logp_gap": max(row["logp_gap"] for one in rows["kit"] for row in one if "logp_gap" in row)}  # fmt: skip
     if args.out:
         args.out.write_text(json.dumps(made, indent=2) + "\n")
     print(json.dumps({name: made[name] for name in ("seconds_per_update", "ratio_by_seed", "ratio", "kit_less_stock")}, indent=2))
