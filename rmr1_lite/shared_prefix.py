@@ -6,7 +6,8 @@ of transformers that take their attention from its interface and attend to every
 on any device. On a GPU Unsloth brings its own; TRL's trainer has none.
 
 How: the prompts but for their last token are run first and their keys and values kept. Every completion then begins with
-the prompt's last token and attends to its group's keys without copying them.
+the prompt's last token and attends to its group's keys: column by column without copying them, all columns at once (in
+training) through torch's fused attention, which never holds the scores and is worth the copy.
 
     rows = rollout(model, prompts, n=8, max_new_tokens=160, temperature=1.0, end_ids=(2,), generator=g)
     logps, mask, entropies = token_logps(model, prompts, rows)
@@ -141,6 +142,8 @@ class _Store:
         import torch
 
         places = self.starts + self.done + torch.arange(ids.shape[1], device=ids.device)
+        if not self.room:
+            self.allowed = self._allowed(ids.shape[1])
         out = self._run(ids, places, "read")
         self.done += ids.shape[1]
         return out
@@ -151,14 +154,25 @@ class _Store:
 
     def attend(self, layer: int, query: Any, key: Any, value: Any, scaling: float) -> Any:
         """Attention output [B, H, T, d] of one layer."""
+        import torch
         import torch.nn.functional as F
 
         if self.mode == "write":
             self.prefix[layer] = (key, value)
             return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
         if self.room:
-            key, value = self._kept(layer, key, value)
-        return self._read(layer, query * scaling, key, value)
+            return self._read_column(layer, query * scaling, *self._kept(layer, key, value))
+        prompt_key, prompt_value = (kept.repeat_interleave(self.n, 0) for kept in self.prefix[layer])
+        keys, values = torch.cat([prompt_key, key], dim=2), torch.cat([prompt_value, value], dim=2)
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=self.allowed, scale=scaling, enable_gqa=True)
+
+    def _allowed(self, steps: int) -> Any:
+        """What each of `steps` columns may see, [G * n, 1, T, P + T]: its prompt, and its own row up to itself."""
+        import torch
+
+        prompt = ~self.hidden.repeat_interleave(self.n, 0).expand(-1, 1, steps, -1)
+        own = torch.ones((steps, steps), dtype=torch.bool, device=prompt.device).tril().expand(len(prompt), 1, -1, -1)
+        return torch.cat([prompt, own], dim=-1)
 
     def _kept(self, layer: int, key: Any, value: Any) -> tuple[Any, Any]:
         keys, values = self.own[layer]
@@ -166,29 +180,26 @@ class _Store:
         keys[:, :, self.done : end], values[:, :, self.done : end] = key, value
         return keys[:, :, :end], values[:, :, :end]
 
-    def _read(self, layer: int, query: Any, key: Any, value: Any) -> Any:
+    def _read_column(self, layer: int, query: Any, key: Any, value: Any) -> Any:
         """One softmax over the group's prompt and the row's own tokens; the prompt's keys are never expanded."""
         import torch
 
-        rows, heads, steps, size = query.shape
+        rows, heads, _, size = query.shape
         kv = key.shape[1]
         n, groups, rep = self.n, rows // self.n, heads // kv
         prompt_keys, prompt_values = self.prefix[layer]
-        # the rows of a group side by side: [G, KV, n * rep * T, d]
-        beside = query.view(groups, n, kv, rep, steps, size).transpose(1, 2).reshape(groups, kv, -1, size)
+        # the rows of a group side by side: [G, KV, n * rep, d]
+        beside = query.view(groups, n, kv, rep, size).transpose(1, 2).reshape(groups, kv, -1, size)
         far = (beside @ prompt_keys.transpose(-1, -2)).masked_fill(self.hidden, float("-inf"))
-        far = far.view(groups, kv, n, rep * steps, -1).transpose(1, 2).reshape(rows, kv, rep * steps, -1)
-        near = query.reshape(rows, kv, rep * steps, size) @ key.transpose(-1, -2)
-        if steps > 1:
-            later = torch.ones(steps, key.shape[2], dtype=torch.bool, device=query.device).triu(1).repeat(rep, 1)
-            near = near.masked_fill(later, float("-inf"))
+        far = far.view(groups, kv, n, rep, -1).transpose(1, 2).reshape(rows, kv, rep, -1)
+        near = query.reshape(rows, kv, rep, size) @ key.transpose(-1, -2)
         weights = torch.cat([far, near], dim=-1).float().softmax(-1).to(value.dtype)
         width = prompt_keys.shape[2]
         own = weights[..., width:] @ value
-        shared = weights[..., :width].view(groups, n, kv, rep * steps, width).transpose(1, 2)
-        told = (shared.reshape(groups, kv, -1, width) @ prompt_values).view(groups, kv, n, rep * steps, size)
-        out = own + told.transpose(1, 2).reshape(rows, kv, rep * steps, size)
-        return out.view(rows, heads, steps, size)
+        shared = weights[..., :width].view(groups, n, kv, rep, width).transpose(1, 2)
+        told = (shared.reshape(groups, kv, -1, width) @ prompt_values).view(groups, kv, n, rep, size)
+        out = own + told.transpose(1, 2).reshape(rows, kv, rep, size)
+        return out.view(rows, heads, 1, size)
 
 
 def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any) -> Any:
