@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from enum import Enum
 from pathlib import Path
@@ -210,7 +211,7 @@ def demo(config: DemoConfig) -> None:
     from rmr1_lite.demo import run_demo
     from rmr1_lite.results import load
 
-    path = run_demo(config)
+    path = run_demo(config, _command())
     results = load(path)
     show(tables.judges(results, f"Nano results on {results['stages']['sft']['n']} unseen pairs, both orders"))
     _report(path.parent)
@@ -241,7 +242,7 @@ def _report(folder: Path) -> None:
 
 
 def _command() -> str:
-    return " ".join(["rmr1_lite", *sys.argv[1:]])
+    return shlex.join(["python", "-m", "rmr1_lite", *sys.argv[1:]])
 
 
 def _curves(folder: str) -> None:

@@ -101,6 +101,12 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def weights_of(spec: str) -> str:
+    """Fingerprint of the weights that a spec names, "" where they are no folder here (a hub id, an endpoint, a log)."""
+    folder = NANO.get(spec) or Path(spec)
+    return fingerprint(folder) if folder.is_dir() else ""
+
+
 def _check_weights(path: Path) -> None:
     """A safetensors file is 8 bytes of header length, the header, then exactly the bytes that the header names."""
     remedy = "The file is damaged or was cut off while copying: copy it again."

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite import suites
+from rmr1_lite.adapters import weights_of
 from rmr1_lite.calibration import calibration, vote_probabilities
 from rmr1_lite.data.files import JsonlLog, digest, read_pairs, same_settings, write_json
 from rmr1_lite.engines import Engine, ReplayEngine, Sampling
@@ -124,7 +125,8 @@ def _settings(asked: Asked, pairs: Sequence[Pair]) -> dict[str, Any]:
 
     shown = hashlib.sha256("".join(f"{pair.id} {digest(pair)}\n" for pair in pairs).encode()).hexdigest()[:16]
     kept = {name: value for name, value in asdict(asked).items() if name not in FREE}
-    return {**kept, "style": asked.style, "pairs": len(pairs), "shown": shown}
+    weights = weights_of(asked.judge)  # gone with a folder that was deleted, and all looks may still be scored again
+    return {**kept, "style": asked.style, "pairs": len(pairs), "shown": shown, **({"weights": weights} if weights else {})}
 
 
 def _finished(log: JsonlLog, pairs: Sequence[Pair], votes: int, then: dict[str, Any] | None) -> Engine | None:

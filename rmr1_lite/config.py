@@ -50,7 +50,7 @@ class TrainConfig:
     max_new_tokens: int = _doc(NANO_TOKENS, "longest chain, in tokens, in probes and rollouts")
     save_every: int = _doc(50, "steps between checkpoints; 0 saves none")
     save_minutes: float = _doc(0.0, "also save when so many minutes have passed since the last checkpoint; 0: by steps alone")
-    report_to: str = _doc("none", "none, tensorboard, wandb or trackio")
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = _doc("none", "who else gets the figures (pip install it)")
     preflight: Literal["auto", "on", "off"] = _doc("auto", "try the longest items first, and smaller settings; auto: on a GPU")
 
 
@@ -210,8 +210,14 @@ def check(config: TrainConfig) -> None:
     for name in ("lr", "max_new_tokens", "lora_r", "lora_alpha", "max_grad_norm"):
         if not getattr(config, name) > 0:
             raise InputError(f"{name} is {getattr(config, name)}. Give a number above 0.")
+    whole = ("micro_batch", "probe_every", "probe_pairs", "groups", "steps", "batch_size", "max_length", "max_prompt_tokens")
+    for name in whole:
+        if getattr(config, name, 1) < 1:
+            raise InputError(f"{name} is {getattr(config, name)}. Give a whole number from 1 on.")
     if isinstance(config, GRPOConfig):
         _check_grpo(config)
+    if isinstance(config, SFTConfig) and not config.epochs > 0:
+        raise InputError(f"epochs is {config.epochs}. Give a number above 0.")
     if isinstance(config, SFTConfig) and config.batch_size % config.micro_batch:
         raise InputError(f"batch_size {config.batch_size} is no multiple of micro_batch {config.micro_batch}.")
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import DemoConfig, SFTConfig, preset
-from rmr1_lite.data.files import read_pairs, write_json
+from rmr1_lite.data.files import read_pairs, same_settings, write_json
 from rmr1_lite.data.nano.dataset import NanoData, make
 from rmr1_lite.engines import LocalEngine, Sampling
 from rmr1_lite.evaluate import RULES, by_rule, compare, evaluate
@@ -43,9 +44,9 @@ def run_demo(config: DemoConfig, command: str = "python -m rmr1_lite demo") -> P
 
 
 def _data(config: DemoConfig, out: Path) -> Path:
-    folder = out / "data"
-    if not (folder / "data.json").exists():
-        make(folder, NanoData(train=config.train_pairs, test=config.test_pairs, seed=config.seed))
+    folder, wanted = out / "data", NanoData(train=config.train_pairs, test=config.test_pairs, seed=config.seed)
+    if not same_settings(folder / "data.json", asdict(wanted)):
+        make(folder, wanted)
     print(f"Data: {folder} (nano world, seed {config.seed})")
     return folder
 
@@ -72,7 +73,7 @@ def sft_config(config: DemoConfig, out: Path) -> SFTConfig:
 
 def judge_of(loaded: Any, name: str) -> Judge:
     """The judge that all figures of this chain come from: greedy, strict reading."""
-    engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=64, name=name, style="compact")
+    engine = LocalEngine(loaded.model, loaded.tokenizer, batch_size=64, name=name, style="compact", weights=loaded.weights)
     return Judge(engine, "compact", sampling=Sampling(max_new_tokens=SFTConfig.max_new_tokens))
 
 

@@ -6,11 +6,12 @@ of one's own. In `out`: NAME.looks.jsonl, every text of one judge.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.data.files import JsonlLog
+from rmr1_lite.data.files import JsonlLog, write_json
 from rmr1_lite.judge import LOG_KEY, Judge
 from rmr1_lite.metrics import paired, score
 from rmr1_lite.results import add_difference
@@ -20,14 +21,27 @@ from rmr1_lite.types import ORDERS, EvalResult, Generation, Judgment, Label, Loo
 def evaluate(
     name: str, judge: Judge, pairs: Sequence[Pair], out: Path, progress: bool = True
 ) -> tuple[EvalResult, list[Judgment]]:
-    """Judge `pairs` in both orders; looks already in out/NAME.looks.jsonl are not judged again.
+    """Judge `pairs` in both orders; looks already in out/NAME.looks.jsonl are not judged again, if the same weights gave them.
 
     `seconds` of the result is the sum over looks, so that a resumed evaluation reports the whole time.
     """
-    with JsonlLog(out / f"{name}.looks.jsonl", LOG_KEY) as log:
+    with JsonlLog(_looks_of(name, judge.weights, out), LOG_KEY) as log:
         judgments = judge.compare_many(pairs, log=log, progress=progress)
     seconds = sum(look.generation.seconds for judgment in judgments for look in judgment.looks)
     return score(name, pairs, judgments, seconds), judgments
+
+
+def _looks_of(name: str, weights: str, out: Path) -> Path:
+    """The log of these weights' looks. Another adapter's under the same name are put aside: a stage that was trained anew must
+    not be shown with the figures of the one before."""
+    path, mark = out / f"{name}.looks.jsonl", out / f"{name}.weights.json"
+    then = json.loads(mark.read_text())["weights"] if mark.exists() else weights
+    if then != weights and path.exists():
+        aside = path.with_name(f"{name}.looks.{then}.jsonl")
+        path.replace(aside)
+        print(f"{path} held the looks of other weights: they stand in {aside.name} now, and {name} is judged again.")
+    write_json(mark, {"weights": weights})
+    return path
 
 
 def compare(

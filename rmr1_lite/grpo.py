@@ -18,12 +18,12 @@ from typing import Any
 
 from rmr1_lite.backend import check_vllm, keep_groups_together, prompts_were_shared, start
 from rmr1_lite.config import GRPOConfig, check
-from rmr1_lite.data.files import read_pairs
+from rmr1_lite.data.files import read_pairs, write_json
 from rmr1_lite.engines.render import control_texts, end_ids, opens_thought, render
-from rmr1_lite.models import Loaded, Training, check_style, load, save_adapter, with_new_lora
+from rmr1_lite.models import Loaded, Training, check_style, load, save_adapter, with_new_lora, within_context
 from rmr1_lite.prompts import messages, shown, without_control_tokens
 from rmr1_lite.rollouts import RolloutWatch
-from rmr1_lite.runs import Run, begin
+from rmr1_lite.runs import Run, begin, left_out
 from rmr1_lite.screening import failed
 from rmr1_lite.types import ORDERS, InputError, Order, Pair, TrainingStopped
 
@@ -60,7 +60,10 @@ def train_grpo(config: GRPOConfig) -> Path:
         print(f"{config.model} is a base: a cold start, with a new adapter.")
         with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)
     pairs = [pair for pair in read.pairs if pair.label]
-    looks = fitting_looks(pairs, loaded.tokenizer, style, config.max_prompt_tokens)
+    limit = within_context(loaded, config.max_prompt_tokens, config.max_new_tokens)
+    looks = fitting_looks(pairs, loaded.tokenizer, style, limit)
+    fits = {both[0]["pair"] for both in looks}
+    left_out(run, read, limit, [pair.id for pair in pairs if pair.id not in fits])
     hard = _screen(config, run, loaded, style, pairs, looks)
     _train(config, run, loaded, style, schedule(looks, config, hard))
     save_adapter(loaded, run.adapter, style, "grpo", CARD.format(base=loaded.base, style=style))
@@ -175,12 +178,18 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
 
 def kl_start(trainer: Any, run: Run) -> Any:
     """After the first step of a fresh run: the KL to the starting policy must be 0 there. If it is not, the reference is
-    another policy than the SFT one, and the run goes on without the KL term, and says so."""
+    another policy than the SFT one, and the run goes on without the KL term, also after a resume, and says so."""
+
+    mark = run.folder / "kl-start.json"
+    if run.step and mark.exists():
+        print("The KL of step 1 was not 0: beta stays 0.")
+        trainer.beta = 0.0
 
     def look(row: dict[str, Any]) -> None:
         if row["step"] == 1 and run.step == 0 and trainer.beta > 0 and abs(row.get("kl", 0.0)) > KL_AT_START:
             print(f"Step 1: the KL to the starting policy is {row['kl']:.4f}, not 0: its reference is another policy. "
                   "beta is 0 from here on.")  # fmt: skip
+            write_json(mark, {"kl": row["kl"]})
             trainer.beta = 0.0
 
     return look
@@ -229,7 +238,8 @@ class TruncationStop:
         if self.over >= self.patience:
             raise TrainingStopped(
                 f"step {row['step']}: {row['status/truncated']:.0%} of the rollouts were cut off, more than "
-                f"{self.limit:.0%} for {self.patience} steps. Raise max_new_tokens, or train SFT longer first."
+                f"{self.limit:.0%} for {self.patience} steps. Raise max_new_tokens "
+                "(with another --out), or train SFT longer first."
             )
 
 

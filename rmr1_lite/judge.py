@@ -52,6 +52,11 @@ class Judge:
             raise InputError(f"{self.engine.name}: the prompt style is not known. Give style.")
         object.__setattr__(self, "style", self.style or self.engine.style)
 
+    @property
+    def weights(self) -> str:
+        """Fingerprint of the weights that write, "" where an engine knows of none (an endpoint, a log)."""
+        return getattr(self.engine, "weights", "")
+
     def compare(self, pair: Pair, orders: Sequence[Order] = ORDERS, votes: int = 1) -> Judgment:
         """Judge one pair: `votes` looks in each order."""
         return self.compare_many([pair], orders, votes, progress=False)[0]

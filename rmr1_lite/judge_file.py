@@ -90,6 +90,7 @@ def settings(judge: Judge) -> dict[str, Any]:
     """What must stay the same for looks to stand in one file."""
     return {
         "engine": judge.engine.name,
+        "weights": judge.weights,
         "style": judge.style,
         "reading": judge.reading,
         "sampling": asdict(judge.sampling),

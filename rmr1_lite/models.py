@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.adapters import NANO, AdapterInfo, fingerprint, is_adapter, read_adapter, resolve, write_info
+from rmr1_lite.adapters import NANO, AdapterInfo, fingerprint, is_adapter, read_adapter, resolve, weights_of, write_info
 from rmr1_lite.backend import Backend, check_fp16, choose, this_machine
 from rmr1_lite.types import InputError
 
@@ -26,7 +26,7 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 class Loaded:
     """A model with its tokenizer. style: prompt style, None when unknown. adapter: the folder it came from, or None.
 
-    backend: what it was loaded with; its LoRA is made and patched the same way.
+    backend: what it was loaded with; its LoRA is made and patched the same way. weights: fingerprint of what was loaded.
     """
 
     model: Any
@@ -36,6 +36,7 @@ class Loaded:
     adapter: Path | None = None
     backend: Backend | None = None
     checkpointing: bool = False
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,18 @@ def load(spec: str, four_bit: bool = True, trainable: bool = False, training: Tr
         made = _with_adapter(folder, read_adapter(folder), four_bit, trainable, training)
     if training:
         made.backend, made.checkpointing = training.backend, training.checkpointing
+    made.weights = weights_of(spec)
     return made
+
+
+def within_context(loaded: Loaded, limit: int, answer: int = 0) -> int:
+    """`limit`, or what the model's context leaves beside `answer` tokens where that is less, and then it is said."""
+    context = getattr(loaded.model.config, "max_position_embeddings", None)
+    if not context or limit + answer <= context:
+        return limit
+    beside = f" beside {answer} of the answer" if answer else ""
+    print(f"{loaded.base} takes {context} tokens: rows may have {context - answer}{beside}, not {limit}.")
+    return context - answer
 
 
 def load_tokenizer(spec: str) -> Any:

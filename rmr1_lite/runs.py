@@ -14,13 +14,13 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.adapters import fingerprint, resolve
+from rmr1_lite.adapters import fingerprint, is_adapter, read_adapter, resolve
 from rmr1_lite.config import GRPOConfig, TrainConfig, as_json
 from rmr1_lite.data.files import atomic_write_text, json_line, write_json
 from rmr1_lite.types import InputError
@@ -50,12 +50,14 @@ class Run:
 
 
 def begin(config: TrainConfig, stage: str, data: str) -> Run:
-    """Open or create the run folder. Raises InputError when it belongs to other settings or other data."""
+    """Open or create the run folder. Raises InputError when it belongs to other settings or other data, and for an adapter to
+    start from that is not whole. A folder in which nothing was computed yet belongs to nobody: what an error had stopped
+    before its first step can be mended and started again."""
     folder = Path(config.out)
     wanted = {"stage": stage, "settings": as_json(config), "data": {"path": data, "sha256": file_hash(data)},
               "model": _weights(config.model)}  # fmt: skip
     path = folder / "config.json"
-    if path.exists():
+    if path.exists() and _begun(folder):
         then = json.loads(path.read_text())
         # a setting that did not exist when the run was begun had its default
         then["settings"] = {**{f.name: f.default for f in fields(config)}, **then["settings"]}
@@ -100,6 +102,14 @@ def marked_policy(checkpoint: Path) -> list[float] | None:
     return json.loads((checkpoint / MARK).read_text()).get("policy")
 
 
+def left_out(run: Run, read: Any, limit: int, ids: Sequence[str]) -> None:
+    """Write down what is not trained on: left_out.json names every row that is longer than `limit` tokens and every row of the
+    data file that could not be used (the screen shows the first few alone). read: what the reader of the data gave."""
+    if ids or read.problems:
+        problems = [asdict(problem) for problem in read.problems]
+        write_json(run.folder / "left_out.json", {"limit": limit, "too_long": list(ids), "problems": problems})
+
+
 def append_row(folder: Path, row: dict[str, Any]) -> None:
     """One row of metrics.jsonl; a killed write leaves at most a half line, which `begin` removes."""
     with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
@@ -129,7 +139,16 @@ def _weights(model: str) -> str:
     """Fingerprint of the weights that the training starts from, "" for a hub id: another adapter in the same place is another
     start."""
     folder = resolve(model)
+    if folder and is_adapter(folder):
+        read_adapter(folder)  # torch is not loaded yet
     return fingerprint(folder) if folder else ""
+
+
+def _begun(folder: Path) -> bool:
+    """Whether anything stands there that a training has computed: a screening, a logged step, a checkpoint, the adapter."""
+    log = folder / "metrics.jsonl"
+    found = [*folder.glob(f"checkpoint-*/{MARK}"), *folder.glob("adapter/*.safetensors"), *folder.glob("screen.jsonl")]
+    return bool(found) or (log.exists() and log.stat().st_size > 0)
 
 
 def _latest(folder: Path) -> Path | None:

@@ -17,9 +17,9 @@ from rmr1_lite.backend import start
 from rmr1_lite.config import SFTConfig, check
 from rmr1_lite.data.chains import Chain, read_chains
 from rmr1_lite.engines.render import render
-from rmr1_lite.models import Loaded, Training, check_style, load, save_adapter, with_new_lora
+from rmr1_lite.models import Loaded, Training, check_style, load, save_adapter, with_new_lora, within_context
 from rmr1_lite.prompts import messages, shown
-from rmr1_lite.runs import Run, begin
+from rmr1_lite.runs import Run, begin, left_out
 from rmr1_lite.types import InputError
 
 CARD = """---
@@ -37,6 +37,9 @@ def train_sft(config: SFTConfig) -> Path:
     check(config)
     read = read_chains(config.chains)
     print(read.summary())
+    if not read.chains:
+        raise InputError(f"{config.chains} holds no chain that can be learnt from. Give one row per chain; `data nano` and "
+                         "`distill` write them.")  # fmt: skip
     run = begin(config, "sft", config.chains)
     if run.finished:
         print(f"{run.adapter} is there already: nothing to do.")
@@ -48,7 +51,9 @@ def train_sft(config: SFTConfig) -> Path:
         raise InputError(f"{config.model} is an adapter. SFT starts from a base: nano-base, a folder or a hub id.")
     style = check_style(loaded, config.style)
     with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)
-    rows = fitting(rows_of(drawn(read.chains, config), loaded.tokenizer, style), config.max_length)
+    every, limit = rows_of(drawn(read.chains, config), loaded.tokenizer, style), within_context(loaded, config.max_length)
+    left_out(run, read, limit, [row["id"] for row in every if len(row["input_ids"]) > limit])
+    rows = fitting(every, limit)
     show_mask(rows[0], loaded.tokenizer)
     _train(config, run, loaded, style, rows)
     save_adapter(loaded, run.adapter, style, "sft", CARD.format(base=loaded.base, style=style))

@@ -77,7 +77,8 @@ class Watch:
 def not_finite(row: dict[str, Any]) -> None:
     """Stop on a loss that is no number: everything after it is lost."""
     if not math.isfinite(row.get("loss", 0.0)):
-        raise TrainingStopped(f"step {row['step']}: the loss is {row['loss']}. Lower lr or max_grad_norm, then resume.")
+        raise TrainingStopped(f"step {row['step']}: the loss is {row['loss']}. Lower lr or max_grad_norm and give another "
+                              "--out: a resume keeps the settings that it began with.")
 
 
 def callback(watch: Watch, total: int | None = None) -> Any:

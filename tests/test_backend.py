@@ -84,6 +84,9 @@ def test_a_kl_that_does_not_start_at_zero_is_switched_off(tmp_path, capsys, step
     run = Run(tmp_path, tmp_path / f"checkpoint-{resumed}" if resumed else None, False)
     kl_start(trainer, run)({"step": step, "kl": kl})
     assert trainer.beta == after and bool(capsys.readouterr().out) == (after != beta)
+    again = SimpleNamespace(beta=beta)
+    kl_start(again, Run(tmp_path, tmp_path / "checkpoint-50", False))
+    assert again.beta == after, "and stays so after a resume"
 
 
 def test_the_reference_is_the_adapter_as_it_stands_and_stays_so():

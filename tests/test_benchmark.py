@@ -132,6 +132,18 @@ def test_changed_data_is_another_evaluation(llmbar, tmp_path):
         evaluate_benchmark(asked, no_engine, tmp_path / "out", "cmd")
 
 
+def test_other_weights_under_the_same_name_are_another_evaluation(llmbar, tmp_path, monkeypatch):
+    asked, _ = llmbar
+    found = ["one"]
+    monkeypatch.setattr("rmr1_lite.benchmark.weights_of", lambda spec: found[0])
+    evaluate_benchmark(asked, engine_of(asked), tmp_path / "out", "cmd", progress=False)
+    found[0] = "two"
+    with pytest.raises(InputError, match="weights was 'one', is 'two'"):
+        evaluate_benchmark(asked, no_engine, tmp_path / "out", "cmd")
+    found[0] = ""  # the adapter's folder is gone: what is judged can still be scored
+    evaluate_benchmark(asked, no_engine, tmp_path / "out", "cmd", progress=False)
+
+
 def test_a_replay_with_an_id_twice_or_an_unknown_order_is_refused(llmbar, tmp_path):
     asked, pairs = llmbar
     log = tmp_path / "log.jsonl"

@@ -20,7 +20,7 @@ FLOORS = {
     + ("screening", "lengths", "spending"),
     5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "suites")
     + ("distill", "distilled", "results", "panels", "plots", "confidence"),
-    6: ("report", "tables", "demo", "reproduce", "plan", "export", "options", "app", "data_commands", "__main__")
+    6: ("report", "tables", "demo", "reproduce", "plan", "options", "app", "data_commands", "__main__")
     + ("notebook", "sharing", "preflight", "probe"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}

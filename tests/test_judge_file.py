@@ -133,6 +133,10 @@ def test_other_settings_or_texts_are_not_mixed_in(tmp_path: Path) -> None:
     before = paths[1].read_bytes()
     with pytest.raises(InputError, match="style was 'compact', is 'rubrics'"):
         judge_file(replace(judge, style="rubrics"), *paths, progress=False)
+    judge.engine.weights = "trained anew"
+    with pytest.raises(InputError, match="weights was '', is 'trained anew'"):
+        judge_file(judge, *paths, progress=False)
+    judge.engine.weights = ""
     write_pairs(paths[0], [pairs[0], replace(pairs[1], response_a="Other.")])
     with pytest.raises(InputError, match="'p1'.*other texts"):
         judge_file(judge, *paths, progress=False)

@@ -62,6 +62,48 @@ def test_sft_trains_the_lora_on_a_4bit_base_and_nothing_else(toy_base, sft_run):
     assert {w.dtype.itemsize for w in weights.values()} == {4}, "fp32, not TRL's bfloat16"
 
 
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_every_linear_layer_is_in_4_bits_and_only_lora_changes(stage, toy_base, toy_data, sft_run, tmp_path, monkeypatch):
+    """In the process that trains, tensor by tensor, before and after."""
+    import importlib
+
+    import torch
+
+    from rmr1_lite.models import LORA_TARGETS
+
+    module, seen = importlib.import_module(f"rmr1_lite.{stage}"), {}
+    train = module._train
+
+    def watched(config, run, loaded, style, rows):
+        before = {name: p.detach().clone() for name, p in loaded.model.named_parameters()}
+        seen["4bit"] = {name.split(".")[-1] for name, m in loaded.model.named_modules()
+                        if type(getattr(m, "base_layer", None)).__name__ == "Linear4bit"}  # fmt: skip
+        train(config, run, loaded, style, rows)
+        seen["changed"] = {name for name, p in loaded.model.named_parameters() if not torch.equal(p, before[name])}
+        seen["graded"] = {name for name, p in loaded.model.named_parameters() if p.requires_grad or p.grad is not None}
+        seen["all"] = set(before)
+
+    monkeypatch.setattr(module, "_train", watched)
+    if stage == "sft":
+        module.train_sft(sft_config(toy_base, toy_data, tmp_path, epochs=0.5))
+    else:  # the preflight's worst case rewards every other rollout, so there is something to learn from
+        module.train_grpo(grpo_config(sft_run / "adapter", toy_data, tmp_path, worst_case=True))
+    lora = {name for name in seen["all"] if "lora_" in name}
+    assert seen["4bit"] == set(LORA_TARGETS)
+    assert seen["graded"] == lora and seen["changed"] <= lora < seen["all"]
+    assert {name for name in lora if "lora_B" in name} <= seen["changed"]
+
+
+def test_rows_may_be_no_longer_than_the_context(toy_base, capsys):
+    from rmr1_lite.models import load, within_context
+
+    loaded = load(str(toy_base))
+    context = loaded.model.config.max_position_embeddings
+    assert within_context(loaded, context - 16, 16) == context - 16 and not capsys.readouterr().out
+    assert within_context(loaded, context, 16) == context - 16
+    assert f"takes {context} tokens: rows may have {context - 16} beside 16 of the answer" in capsys.readouterr().out
+
+
 def test_sft_learns(sft_run):
     losses = [row["loss"] for row in rows(sft_run) if "loss" in row]
     assert losses[-1] < losses[0] - 0.02

@@ -68,7 +68,8 @@ def write_json(path: str | Path, value: Any) -> None:
 def same_settings(path: str | Path, now: dict[str, Any], unset: str = "") -> dict[str, Any] | None:
     """The settings that were written to `path`, None when there are none yet.
 
-    unset: a name that may be None now, whatever it was then. Raises InputError when they differ from `now`.
+    unset: a name that may be None now, whatever it was then. What the file does not tell did not exist when it was written.
+    Raises InputError when they differ from `now`.
     """
     path = Path(path)
     if not path.exists():
@@ -78,7 +79,7 @@ def same_settings(path: str | Path, now: dict[str, Any], unset: str = "") -> dic
     except ValueError:
         raise InputError(f"{path} is not JSON. Delete it to go on with the settings given now, or give another --out.") from None
     other = [f"{name} was {then.get(name)!r}, is {value!r}" for name, value in now.items()
-             if then.get(name) != value and not (name == unset and value is None)]  # fmt: skip
+             if name in then and then[name] != value and not (name == unset and value is None)]  # fmt: skip
     if other:
         raise InputError(f"{path} tells of other settings: {'; '.join(other)}. Give the same ones to resume, or another --out.")
     return then

@@ -42,4 +42,4 @@ def make_engine(
     from rmr1_lite.models import load
 
     loaded = load(spec, four_bit)
-    return LocalEngine(loaded.model, loaded.tokenizer, batch_size, max_prompt_tokens, spec, style or loaded.style)
+    return LocalEngine(loaded.model, loaded.tokenizer, batch_size, max_prompt_tokens, spec, style or loaded.style, loaded.weights)

@@ -30,7 +30,10 @@ PLAIN_LIMIT = 100_000_000  # parameters; a plain copy takes four bytes for each
 
 
 class LocalEngine:
-    """max_prompt_tokens: the longest prompt to accept; None takes the model's context less the answer's length."""
+    """max_prompt_tokens: the longest prompt to accept; None takes the model's context less the answer's length.
+
+    weights: fingerprint of the model's, so that a log of its texts is never taken for another judge's.
+    """
 
     def __init__(
         self,
@@ -40,11 +43,12 @@ class LocalEngine:
         max_prompt_tokens: int | None = None,
         name: str = "local",
         style: str | None = None,
+        weights: str = "",
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}. Give a whole number from 1 on.")
         self.model, self.tokenizer, self.name, self.style = model, tokenizer, name, style
-        self.batch_size, self.max_prompt_tokens = batch_size, max_prompt_tokens
+        self.batch_size, self.max_prompt_tokens, self.weights = batch_size, max_prompt_tokens, weights
         self.copy: MergedCopy | None = None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:

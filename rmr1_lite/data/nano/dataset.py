@@ -37,7 +37,7 @@ class NanoData:
 
 
 def make(out: str | Path, config: NanoData = NanoData()) -> Path:
-    """Write all files (unless the same are there) and return the folder."""
+    """Write all files and return the folder."""
     out = Path(out)
     distilled = round(config.train * config.chain_share)
     train = cases("train", config.train, config.seed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .lexicon import ACTS, CONSENTS, DANGERS, DEEDS, GIFTS, NAMES, NUMBERS, OWNERS, THINGS, TOPIC_OF, TOPICS, WORDS
 
@@ -278,8 +278,3 @@ TASKS: dict[str, Callable[[Rng], Item]] = {
     f.__name__: f
     for f in (add, sort, reverse, count, letter, wish_list, letter_weighed, wish_list_weighed, consent, danger)
 }
-
-
-def with_replies(item: Item, good: Reply, bad: Reply) -> Item:
-    """The same question with other replies."""
-    return replace(item, good=good, bad=bad)
