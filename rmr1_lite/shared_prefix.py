@@ -7,7 +7,7 @@ on any device. On a GPU Unsloth brings its own; TRL's trainer has none.
 
 How: the prompts but for their last token are run first and their keys and values kept. Every completion then begins with
 the prompt's last token and attends to its group's keys: column by column without copying them, all columns at once (in
-training) through torch's fused attention, which never holds the scores and is worth the copy.
+training) through torch's fused attention, which on a CPU never holds the scores and is worth the copy.
 
     rows = rollout(model, prompts, n=8, max_new_tokens=160, temperature=1.0, end_ids=(2,), generator=g)
     logps, mask, entropies = token_logps(model, prompts, rows)

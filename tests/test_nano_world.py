@@ -3,6 +3,7 @@
 import random
 import re
 from collections import Counter
+from itertools import combinations
 
 import pytest
 from scipy.sparse import hstack
@@ -14,7 +15,7 @@ from transformers import AutoTokenizer
 
 from rmr1_lite.adapters import NANO
 from rmr1_lite.config import NANO_TOKENS
-from rmr1_lite.data.nano.documents import document
+from rmr1_lite.data.nano.documents import document, wrap
 from rmr1_lite.data.nano.teacher import chain, distill_cases
 from rmr1_lite.data.nano.world import SPLITS, cases, split_of
 from rmr1_lite.verdict import parse
@@ -64,12 +65,29 @@ def test_questions_stay_in_their_split(split):
     assert {split_of(c.item.key) for c in cases(split, 400, 1)} == {split}
 
 
+def test_no_question_stands_in_two_splits_or_in_a_base_document():
+    """By its text, whatever the splits are made with."""
+    asked = {split: {c.pair.prompt[-1]["content"] for c in cases(split, 2_000, 1)} for split in SPLITS if split != "base"}
+    rng = random.Random(0)
+    asked["base"] = {line for doc in (document(rng) for _ in range(3_000)) for line in (doc.user, *doc.user.splitlines())}
+    assert all(len(questions) > 1_000 for questions in asked.values())
+    for one, other in combinations(asked, 2):
+        assert not asked[one] & asked[other], (one, other)
+
+
 def test_base_documents_hold_only_base_questions_and_no_judgement():
     rng = random.Random(0)
     for doc in (document(rng) for _ in range(3_000)):
         assert all(split_of(key) == "base" for key in doc.keys)
         text = f"{doc.system}\n{doc.user}\n{doc.assistant}"
         assert not re.search(r"\[\[[AB]\]\]|Chatbot [AB]'s Response|\[Client Question\]", text)
+
+
+def test_no_base_document_can_be_read_as_a_verdict():
+    """By the lenient reading, and with many of those that write tags."""
+    rng = random.Random(0)
+    for doc in [*(document(rng) for _ in range(2_000)), *(wrap(rng) for _ in range(40_000))]:
+        assert parse(doc.assistant, "lenient").label is None, doc
 
 
 def test_the_better_reply_earns_more_and_right_chains_say_so():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -193,6 +194,8 @@ def test_grpo_starts_as_the_sft_policy_with_a_kl_of_zero(sft_run, toy_data, tmp_
     assert "Step 0 check" in capsys.readouterr().out
     kls = [row["kl"] for row in rows(tmp_path) if "kl" in row]
     assert kls[0] == 0.0
+    gaps = {row["step"]: row["logp_gap"] for row in rows(tmp_path) if "logp_gap" in row}
+    assert gaps.keys() == {1} and gaps[1] < 1e-3, "rollouts and training say the same; looked at every tenth step"
     keys = {key for row in rows(tmp_path) for key in row}
     assert {"verdict/accuracy", "status/truncated", "a_share", "flip_rate", "completion/mean_tokens", "reward/std",
             "zero_variance", "tokens_per_second", "peak_memory_gb", "probe/strict_accuracy"} <= keys  # fmt: skip
@@ -276,40 +279,42 @@ COMMAND = {
 }  # fmt: skip
 
 
-def start(stage: str, config) -> subprocess.Popen:
+def start(stage: str, config, threads: int = 1) -> subprocess.Popen:
     from dataclasses import asdict
 
-    code = f"import torch; torch.set_num_threads(1); {COMMAND[stage]}; train(C(**{asdict(config)!r}))"
+    code = f"import torch; torch.set_num_threads({threads}); {COMMAND[stage]}; train(C(**{asdict(config)!r}))"
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+                            env={**os.environ, "OMP_NUM_THREADS": str(threads)})  # fmt: skip
 
 
-def kill_when(process: subprocess.Popen, condition, seconds: float = 120) -> None:
-    """SIGKILL as soon as `condition()` holds."""
+def kill_when(process: subprocess.Popen, condition, seconds: float = 120, later: float = 0.0) -> None:
+    """SIGKILL as soon as `condition()` holds, or at a random moment of the `later` seconds after that."""
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit and process.poll() is None, "the run ended before it was killed"
         time.sleep(0.002)
+    time.sleep(random.uniform(0, later))
     process.send_signal(signal.SIGKILL)
     process.wait()
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stage", ["sft", "grpo"])
-def test_killed_and_resumed_ends_bit_equal(stage, toy_base, toy_data, sft_run, tmp_path):
-    """Killed after the first checkpoint, and again while the second is being saved."""
+@pytest.mark.parametrize(("stage", "threads"), [("sft", 1), ("grpo", 1), ("grpo", 2)])
+def test_killed_and_resumed_ends_bit_equal(stage, threads, toy_base, toy_data, sft_run, tmp_path):
+    """Killed at a random moment after the first checkpoint, and again while the second is being saved."""
 
     def config(name: str):
         if stage == "sft":
             return sft_config(toy_base, toy_data, tmp_path / name, epochs=3.0)
         return grpo_config(sft_run / "adapter", toy_data, tmp_path / name, steps=7, beta=0.05, max_new_tokens=16)
 
-    assert start(stage, config("whole")).wait() == 0
+    assert start(stage, config("whole"), threads).wait() == 0
     killed = tmp_path / "killed"
-    kill_when(start(stage, config("killed")), lambda: (killed / "checkpoint-2" / "complete.json").exists())
+    first = killed / "checkpoint-2" / "complete.json"
+    kill_when(start(stage, config("killed"), threads), first.exists, later=0.2)
     half = killed / "checkpoint-4"
-    kill_when(start(stage, config("killed")), lambda: half.exists() and any(half.iterdir()))
-    assert start(stage, config("killed")).wait() == 0
+    kill_when(start(stage, config("killed"), threads), lambda: half.exists() and any(half.iterdir()))
+    assert start(stage, config("killed"), threads).wait() == 0
     assert digest(killed) == digest(tmp_path / "whole") != digest(sft_run)
     same = [{k: row.get(k) for k in ("step", "loss", "kl")} for row in rows(tmp_path / "whole")]
     assert [{k: row.get(k) for k in ("step", "loss", "kl")} for row in rows(killed)] == same, "no row twice, none lost"

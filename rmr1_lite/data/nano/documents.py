@@ -216,7 +216,8 @@ def _copied(rng: Rng, size: int) -> Document:
 def wrap(rng: Rng) -> Document:
     """Write something into a tag or into brackets, as told."""
     tags = rng.sample(MARKS, rng.randint(1, 3))
-    what = [rng.choice(rng.choice([WORDS, NAMES, ODD])) for _ in tags]
+    # ODD holds A and B: in an answer tag they would be a verdict to a lenient reader
+    what = [rng.choice(WORDS if tag == "answer" else rng.choice([WORDS, NAMES, ODD])) for tag in tags]
     letter = rng.choice(["", "", "_A", "_B", "_C", "_D"])
     if rng.random() < 0.3:
         inside = str(rng.randint(0, 9)) if rng.random() < 0.5 else rng.choice(WORDS)
