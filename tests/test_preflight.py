@@ -16,7 +16,7 @@ from rmr1_lite.data.chains import Chain, read_chains, write_chains
 from rmr1_lite.data.files import read_pairs, write_pairs
 from rmr1_lite.data.nano.dataset import NanoData, make
 from rmr1_lite.preflight import LIMIT, NO_ROOM, REFUSED, settled, trial_config, with_kit
-from rmr1_lite.runs import begin
+from rmr1_lite.runs import append_row, begin
 from rmr1_lite.types import InputError, Pair
 
 
@@ -74,6 +74,7 @@ def test_a_resumed_run_with_smaller_settings_is_the_same_run(trials, data, tmp_p
     config = preset("sft", "nano", chains=str(data / "chains.jsonl"), out=str(tmp_path / "run"), preflight="on")
     first = begin(settled("sft", config), "sft", config.chains)
     assert begin(settled("sft", config), "sft", config.chains) == first
+    append_row(first.folder, {"step": 0})
     with pytest.raises(InputError, match="micro_batch: 8 then, 16 now"):
         begin(config, "sft", config.chains)
 
