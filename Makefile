@@ -30,7 +30,7 @@ RUN := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite
 demo: $(STAMP)  ## the whole chain on the embedded default, in minutes: runs/demo/report.html
 	$(RUN) demo $(ARGS)
 
-reproduce: $(STAMP)  ## the README's nano table: three seeds, 70 minutes on two cores
+reproduce: $(STAMP)  ## the README's nano table: three seeds, about an hour on two cores
 	TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite reproduce $(ARGS)
 
 app: $(STAMP)  ## the judge app on http://127.0.0.1:7860
