@@ -21,7 +21,7 @@ from rmr1_lite.config import (
     SFTConfig,
     StyleName,
     preset_values,
-)  # fmt: skip
+)
 from rmr1_lite.options import from_config
 from rmr1_lite.types import InputError, TrainingStopped
 

@@ -71,7 +71,7 @@ def _judged(
 ) -> tuple[list[Judgment], str]:  # fmt: skip
     """All looks and the style they were asked in. The engine is let go here: calibration may load the model again."""
     settings = _settings(asked, pairs)
-    then = same_settings(out / SETTINGS, settings, unset="style")
+    then = same_settings(out / SETTINGS, settings, unset="style", added="weights")
     with JsonlLog(out / ITEMS, LOG_KEY) as log:
         engine = _finished(log, pairs, asked.votes, then) or make_engine()
         judge = Judge(engine, asked.style or engine.style, asked.reading, asked.sampling)

@@ -102,7 +102,7 @@ def _check_settings(judge: Judge, log: JsonlLog) -> None:
     path, now = Path(f"{log.path}.run.json"), settings(judge)
     if not len(log) or not path.exists():
         return write_json(path, now)
-    same_settings(path, now)
+    same_settings(path, now, added="weights")
 
 
 def _keep_problems(read: PairsRead, out_path: str | Path) -> None:

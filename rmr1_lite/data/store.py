@@ -65,11 +65,11 @@ def write_json(path: str | Path, value: Any) -> None:
     atomic_write_text(path, _dumps(value, indent=2) + "\n")
 
 
-def same_settings(path: str | Path, now: dict[str, Any], unset: str = "") -> dict[str, Any] | None:
+def same_settings(path: str | Path, now: dict[str, Any], unset: str = "", added: str = "") -> dict[str, Any] | None:
     """The settings that were written to `path`, None when there are none yet.
 
-    unset: a name that may be None now, whatever it was then. What the file does not tell did not exist when it was written.
-    Raises InputError when they differ from `now`.
+    unset: a name that may be None now, whatever it was then. added: a name that files written before it existed do not
+    tell. Raises InputError when they differ from `now`.
     """
     path = Path(path)
     if not path.exists():
@@ -79,7 +79,8 @@ def same_settings(path: str | Path, now: dict[str, Any], unset: str = "") -> dic
     except ValueError:
         raise InputError(f"{path} is not JSON. Delete it to go on with the settings given now, or give another --out.") from None
     other = [f"{name} was {then.get(name)!r}, is {value!r}" for name, value in now.items()
-             if name in then and then[name] != value and not (name == unset and value is None)]  # fmt: skip
+             if then.get(name) != value and not (name == unset and value is None)
+             and not (name == added and name not in then)]  # fmt: skip
     if other:
         raise InputError(f"{path} tells of other settings: {'; '.join(other)}. Give the same ones to resume, or another --out.")
     return then
