@@ -21,7 +21,7 @@ FLOORS = {
     5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "suites")
     + ("distill", "distilled", "results", "panels", "plots", "confidence"),
     6: ("report", "tables", "demo", "reproduce", "plan", "options", "app", "data_commands", "__main__")
-    + ("notebook", "sharing", "preflight", "probe"),
+    + ("notebook", "sharing", "preflight", "probe", "nano_ship"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "gradio", "matplotlib", "openai")

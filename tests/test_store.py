@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rmr1_lite.data.files import JsonlLog, atomic_write_text, write_json
+from rmr1_lite.data.files import JsonlLog, atomic_write_text, same_settings, write_json
 from rmr1_lite.types import InputError
 
 
@@ -73,6 +73,36 @@ def test_log_that_is_none(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):
         JsonlLog(path)
     assert path.read_bytes() == data
+
+
+SETTINGS = [
+    # what was written, what is asked now, words of the error ("" for none), why
+    ({"seed": 0, "style": "compact"}, {"seed": 0, "style": "compact"}, "", "the same command resumes"),
+    ({"seed": 0}, {"seed": 1}, "seed was 0, is 1", "another setting would mix two runs in one file"),
+    ({"style": "compact"}, {"style": None}, "", "unset now: what was found then stands"),
+    ({"style": None}, {"style": "compact"}, "style was None", "set now but not then: other prompts"),
+    ({"seed": 0}, {"seed": 0, "weights": "abc"}, "", "a file from before the name existed does not tell it"),
+    ({"seed": 0, "weights": "abc"}, {"seed": 0, "weights": "def"}, "weights was 'abc'", "told, and another adapter"),
+    ({"seed": 0, "weights": ""}, {"seed": 0, "weights": "def"}, "weights was ''", "told, and it was no folder then"),
+    ({"weights": "abc"}, {"weights": "abc", "seed": 0}, "seed was None", "only the added name may be missing"),
+]
+
+
+@pytest.mark.parametrize(("then", "now", "words", "why"), SETTINGS, ids=[row[3] for row in SETTINGS])
+def test_same_settings(tmp_path: Path, then: dict, now: dict, words: str, why: str) -> None:
+    write_json(tmp_path / "settings.json", then)
+    if words:
+        with pytest.raises(InputError, match=words):
+            same_settings(tmp_path / "settings.json", now, unset="style", added="weights")
+    else:
+        assert same_settings(tmp_path / "settings.json", now, unset="style", added="weights") == then, why
+
+
+def test_same_settings_of_no_file(tmp_path: Path) -> None:
+    assert same_settings(tmp_path / "settings.json", {"seed": 0}) is None
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(InputError, match="Delete it"):
+        same_settings(tmp_path / "settings.json", {"seed": 0})
 
 
 def test_log_rewrite_and_second_writer(tmp_path: Path) -> None:
