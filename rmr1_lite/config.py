@@ -105,7 +105,7 @@ class DemoConfig:
     model: str = _doc("nano-base", "base to start from: nano-base, a folder or a hub id")
     steps: int = _doc(50, "GRPO steps")
     epochs: float = _doc(12.0, "SFT epochs")
-    test_pairs: int = _doc(200, "unseen pairs for the figures")
+    test_pairs: int = _doc(400, "unseen pairs for the figures")
     train_pairs: int = _doc(1000, "training pairs; 12 % of them get teacher chains")
 
 
