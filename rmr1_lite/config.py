@@ -103,7 +103,7 @@ class DemoConfig:
     out: str = _doc("runs/demo", "folder of everything this makes")
     seed: int = _doc(0, "seed of data, SFT and GRPO")
     model: str = _doc("nano-base", "base to start from: nano-base, a folder or a hub id")
-    steps: int = _doc(50, "GRPO steps")
+    steps: int = _doc(60, "GRPO steps")
     epochs: float = _doc(12.0, "SFT epochs")
     test_pairs: int = _doc(400, "unseen pairs for the figures")
     train_pairs: int = _doc(1000, "training pairs; 12 % of them get teacher chains")
