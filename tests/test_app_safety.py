@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fixtures.app_driver import click, fill, running, shown, tab
 
+from rmr1_lite.app.history import History
+
 pytestmark = pytest.mark.browser
 HOSTILE = (
     "<script>window.pwned=1</script><img src=x onerror='window.pwned=1'><b id=bold>bold</b> "
@@ -17,11 +19,11 @@ HOSTILE = (
 )
 
 
-def test_hostile_pairs_are_text_on_the_judge_tab_and_in_the_history(page):
+def test_hostile_pairs_are_text_on_the_judge_tab_and_in_the_history(page, server):
     fill(page, HOSTILE, HOSTILE, HOSTILE + " and more")
     page.get_by_role("button", name=re.compile("Earlier turns")).click()
-    for place, text in enumerate(("user", HOSTILE, "assistant", HOSTILE)):
-        _type_cell(page, place, text)
+    for row in (0, 1):
+        _type_cell(page, row, HOSTILE)
     click(page, "Judge")
     page.locator("#judgment .rm-summary").wait_for()
     _assert_inert(page)
@@ -29,6 +31,8 @@ def test_hostile_pairs_are_text_on_the_judge_tab_and_in_the_history(page):
     row = shown(page.get_by_role("gridcell", name=re.compile("^<script>")))
     row.wait_for()
     _assert_inert(page)
+    judged = History(server[1] / "runs" / "app" / "history.sqlite3").rows(limit=1)[0]
+    assert judged["prompt"] == [{"role": role, "content": HOSTILE} for role in ("user", "assistant", "user")]
     row.click()
     shown(page.locator(".rm-summary")).wait_for()
     _assert_inert(page)
@@ -114,13 +118,16 @@ def test_in_a_hosted_notebook_a_password_is_made_and_asked_for_and_no_history_is
     assert not (tmp_path / "runs").exists()
 
 
-def _type_cell(page, place: int, text: str) -> None:
-    """Fill one cell of the table of earlier turns (two columns)."""
-    cell = page.locator("[role=gridcell]:visible, td[role=gridcell]:visible").nth(place)
+def _type_cell(page, row: int, text: str) -> None:
+    """Fill the text of one row of the table of earlier turns."""
+    cells = page.get_by_test_id("accordion-content").get_by_role("gridcell")
+    cells.nth(2 * row).click()  # the cell before, while it is selected, stands over the row below
+    cell = cells.nth(2 * row + 1)
     cell.dblclick()
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text(text)
-    page.keyboard.press("Enter")
+    editor = cell.get_by_role("textbox")
+    editor.fill(text)
+    editor.press("Enter")
+    cell.get_by_text(text[:20]).wait_for()
 
 
 def _assert_inert(page) -> None:

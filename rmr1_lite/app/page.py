@@ -64,8 +64,10 @@ def _judge_tab(app: App, visitor: gr.State) -> tuple[Any, ...]:
     spec = _spec(app)
     question, a, b = _pair_fields(app)
     with gr.Accordion("Earlier turns of the conversation", open=False):
-        earlier = gr.Dataframe(headers=["role (user or assistant)", "text"], datatype="str", row_count=2, column_count=2,
-                               interactive=True, wrap=True, label="Oldest first; the question above comes last")  # fmt: skip
+        # rows from the start, to type into; those without a text are left out
+        earlier = gr.Dataframe([["user", ""], ["assistant", ""]], headers=["role (user or assistant)", "text"], datatype="str",
+                               column_count=2, column_widths=["20%", "80%"], interactive=True, wrap=True,
+                               label="Oldest first; the question above comes last")  # fmt: skip
     with gr.Row():
         both = gr.Checkbox(True, label="Both orders", info="Without it a judge that favours a position looks sure.")
         votes = gr.Slider(0, 8, 0, step=1, label="Votes per order", info="For a confidence; 0 takes the log-probability.")
