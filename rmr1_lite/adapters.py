@@ -20,6 +20,7 @@ from rmr1_lite.types import InputError
 ASSETS = Path(__file__).parent / "nano_assets"
 # what a user may type -> folder of the package
 NANO = {"nano": ASSETS / "grpo", "nano-sft": ASSETS / "sft", "nano-base": ASSETS / "base"}
+SHIPPED = {"sft": "nano-sft", "grpo": "nano"}  # stage -> what a user may type for the adapter of that stage
 CONFIG, WEIGHTS, INFO = "adapter_config.json", "adapter_model.safetensors", "rmr1_lite.json"
 _SAMPLE = 1 << 20  # bytes read at both ends of a weight file
 

@@ -14,12 +14,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.adapters import NANO, WEIGHTS, read_adapter
+from rmr1_lite.adapters import NANO, SHIPPED, WEIGHTS, read_adapter
 from rmr1_lite.data.store import write_json
 from rmr1_lite.results import load
 from rmr1_lite.types import InputError
 
-SPECS = {"sft": "nano-sft", "grpo": "nano"}
 CARD = """---
 library_name: peft
 ---
@@ -34,24 +33,27 @@ Before the rounding it was right in both orders on {strict:.1%} of {n} unseen na
 def ship(run: Path, assets: dict[str, Path] | None = None) -> None:
     """Copy run/sft and run/grpo over the folders of the package. Raises InputError when the run is not finished."""
     results = load(run / "results.json")
-    for stage in SPECS:
+    for stage in SHIPPED:
         adapter = run / stage / "adapter"
         if read_adapter(adapter).base != "nano-base":
             raise InputError(f"{adapter} is not on nano-base. Give a run of `make demo` or a seed of `make reproduce`.")
-    for stage, spec in SPECS.items():
-        _one(run / stage, (assets or NANO)[spec], _card(stage, spec, results))
+    targets = {stage: (assets or NANO)[spec] for stage, spec in SHIPPED.items()}
+    drafts = {stage: _draft(run / stage, target, _card(stage, SHIPPED[stage], results)) for stage, target in targets.items()}
+    for stage, target in targets.items():  # only now: what ships is never of two runs
+        shutil.rmtree(target, ignore_errors=True)
+        drafts[stage].rename(target)
+        print(f"{target}: {(target / WEIGHTS).stat().st_size:,} bytes of tensors")
 
 
-def _one(trained: Path, target: Path, card: str) -> None:
+def _draft(trained: Path, target: Path, card: str) -> Path:
+    """What will be `target`, whole, beside it."""
     draft = target.with_name(f".{target.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(trained / "adapter", draft)
     round_to_half(draft / WEIGHTS)
     (draft / "README.md").write_text(card, encoding="utf-8")
     write_json(draft / "run.json", json.loads((trained / "config.json").read_bytes()))
-    shutil.rmtree(target, ignore_errors=True)
-    draft.rename(target)
-    print(f"{target}: {(target / WEIGHTS).stat().st_size:,} bytes of tensors")
+    return draft
 
 
 def round_to_half(weights: Path) -> None:
@@ -75,7 +77,10 @@ def _card(stage: str, spec: str, results: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="folder of make demo, or of one seed of make reproduce")
-    ship(parser.parse_args().run)
+    try:
+        ship(parser.parse_args().run)
+    except InputError as error:
+        raise SystemExit(f"Error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.adapters import answer_room
+from rmr1_lite.adapters import SHIPPED, answer_room
 from rmr1_lite.backend import this_machine
 from rmr1_lite.config import GRPOConfig, SFTConfig, changed, preset
 from rmr1_lite.data.files import read_pairs, write_json
@@ -27,7 +27,6 @@ from rmr1_lite.runs import count_rows, steps_of
 from rmr1_lite.types import InputError, Pair
 
 SHORT = "RMR1_NOTEBOOK_SHORT"  # the tests' switch: tiny sizes
-SHIPPED = {"sft": "nano-sft", "grpo": "nano"}
 # seconds of one step on two CPU cores: the fast and the slow day of the machine that the README's figures come from
 NANO_SECONDS = {"sft": (0.75, 1.15), "grpo": (3.7, 4.5), "look": (0.05, 0.09)}
 TINY_DATA = {"train": 200, "validation": 20, "test": 24}
