@@ -1,17 +1,21 @@
-"""What the kit does on a GPU, measured: the nano chain, speed and memory at 7B's shape, GRPO's step, a small card, the planner.
+"""What the kit does on a GPU, in one command of at most nine minutes: parity, the nano chain, speed and memory at 7B's shape.
 
-    python benchmarks/gpu_acceptance.py --part a --out benchmarks/results/gpu-acceptance.json      # then b, c, d, e
+    python benchmarks/gpu_acceptance.py --minutes 9 --out runs/gpu            # or --parts 0-1, then --parts 2-8 --minutes 7
+    python benchmarks/gpu_table.py runs/gpu/results.json                      # the tables of docs/gpu.md and README.md
 
-    a  the nano chain through each backend: SFT and GRPO learn, the KL starts at 0
-    b  a random-weight model of Qwen2.5-7B's shape in NF4: SFT tokens/s and peak memory at 1 k, 4 k and 12 k tokens, and the
-       share of the measured matrix-product ceiling that this is
-    c  GRPO on synthetic completions at a T4's and at the paper's lengths, with and without shared prompts; writing, timed over
-       256 tokens at three cache lengths (anything longer is extrapolated)
-    d  b and c in fp16 under an allocator cap of 14.5 GiB ("capped at 14.5 GiB": it is no T4)
-    e  the planner's bytes beside what b, c and d measured
+    0  facts: the card, versions, disk, which library of bitsandbytes loads
+    1  parity: both backends on the same rows and rollouts of nano; what a probe leaves behind; an adapter reloaded elsewhere
+    2  the nano chain with Unsloth: SFT, GRPO, the KL at its start, accuracy of what was saved      } side by side: their times
+    3  the same with transformers                                                                   } are no measurements
+    4  a random model of Qwen2.5-7B's shape stored in NF4; a random Llama of SmolLM2's shape        }
+    5  7B with Unsloth: SFT at three lengths, GRPO's step with and without shared prompts, writing
+    6  7B with TRL's own trainers (PEFT, bitsandbytes, checkpointing), which is the baseline, and with the kit's other backend
+    7  7B in fp16 while another process leaves 14.5 GiB of the card: "capped at 14.5 GiB", it is no T4
+    8  the paper's lengths (4,096 + 8,192, groups of 7), when there is time
 
-No network. Each backend runs in a process of its own, since Unsloth patches the whole process, and each result is written to the
-JSON at once. `--small` does the same in miniature on a CPU, which keeps this file alive between GPUs.
+This file is the driver and imports the standard library alone. Every job is a process group of its own with a limit; its figures
+go to OUT/results.json as they come and what it says to OUT/logs, so nothing is lost when time runs out. Jobs whose needs failed
+are skipped and say so, and a failed parity check stops the rest. No network. `--small` runs everything in miniature on a CPU.
 """
 
 from __future__ import annotations
@@ -19,414 +23,315 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import random
+import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from rmr1_lite.config import GRPOConfig, SFTConfig  # noqa: E402
-from rmr1_lite.data.store import write_json  # noqa: E402
-from rmr1_lite.memory import SHAPES, Shape, grpo_need, parameters, sft_need  # noqa: E402
+from gpu.checks import parity  # noqa: E402
 
-CAP_GIB = 14.5
-SEVEN_B = SHAPES["Qwen/Qwen2.5-7B-Instruct"]
-TINY = Shape(64, 2, 4, 2, 128, 1600, tied=False, head_dim=16)
-RANK = 32
-SFT_LENGTHS = {False: (1024, 4096, 12288), True: (64, 128)}  # by --small
-# (prompt, completion, rollouts)
-GRPO_SIZES = {False: ((1536, 512, 8), (4096, 8192, 7)), True: ((48, 16, 4),)}
-CACHE_LENGTHS = {False: (1024, 4096, 12288), True: (32,)}
+HERE = Path(__file__).parent
+GRACE = 10.0  # seconds that the driver keeps for itself
+LEAST = 12.0  # a job that has less is not started
+POLL = 0.5
+NO_UNSLOTH = "Unsloth cannot run here"
+WORKER = (sys.executable, "-m", "gpu.worker")
 
 
-# ---- the parent: workers, one after the other, and the JSON ---------------------------------------------------------
+@dataclass(frozen=True)
+class Job:
+    """One process. limit: seconds. needs: jobs that must have ended well. only: "unsloth" for what makes sense with it alone.
+    product: a file in the folder that others need, gone on a fresh machine. least: seconds below which it is not worth a start.
+    """
+
+    part: int
+    name: str
+    arguments: tuple[str, ...]
+    limit: float
+    needs: tuple[str, ...] = ()
+    only: str = ""
+    least: float = LEAST
+    product: str = ""
 
 
-def backends() -> list[str]:
-    """Unsloth first, where there is a card and it is installed; a CPU has the other one alone."""
-    from rmr1_lite.backend import choose, this_machine
-
-    machine = this_machine()
-    both = machine.capability is not None and machine.has_unsloth
-    return ["unsloth", "transformers"] if both else [choose("transformers", machine).name]
-
-
-def run_part(part: str, small: bool, out: Path, folder: Path) -> None:
-    if part == "e":
-        return append(out, {"part": "e", "rows": planned(read(out)), **machine_facts()})
-    for backend in backends():
-        # shared prompts are Unsloth's; without them is the comparison
-        for sharing in ("1", "0") if part == "c" and backend == "unsloth" else ("1",):
-            began = time.perf_counter()
-            held = worker(part, backend, small, folder, sharing)
-            append(out, {"part": part, "backend": backend, "sharing": sharing == "1", "small": small, **held, **machine_facts(),
-                         "wall_s": round(time.perf_counter() - began, 1)})  # fmt: skip
-
-
-def worker(part: str, backend: str, small: bool, folder: Path, sharing: str = "1") -> dict[str, Any]:
-    """The result of one process, or what it died of."""
-    result = folder / f"{part}-{backend}-{sharing}.json"
-    command = [sys.executable, __file__, "--part", part, "--worker", backend, "--folder", str(folder), "--out", str(result)]
-    environment = {**os.environ, "UNSLOTH_GRPO_PREFIX_GROUPER": sharing}
-    done = subprocess.run([*command, *(["--small"] if small else [])], env=environment, capture_output=True, text=True)
-    sys.stdout.write(done.stdout[-2000:])
-    if done.returncode or not result.exists():
-        sys.stdout.write(done.stderr[-3000:])
-        partial = json.loads(result.read_text()) if result.exists() else {}
-        return {**partial, "error": (done.stderr.strip().splitlines() or ["no message"])[-1][:500]}
-    return json.loads(result.read_text())
+# jobs of one wave run side by side, waves one after the other
+WAVES: tuple[tuple[Job, ...], ...] = (
+    (Job(0, "facts", ("facts",), 40, product="nano/chains.jsonl"),),
+    (
+        Job(1, "parity-unsloth", ("parity", "unsloth"), 150, ("facts",), "unsloth"),
+        Job(1, "parity-transformers", ("parity", "transformers"), 120, ("facts",)),
+    ),
+    (Job(1, "parity-reload", ("reload", "transformers"), 60, ("parity-unsloth",), "unsloth"),),
+    (
+        Job(2, "chain-unsloth", ("chain", "unsloth"), 200, ("facts",), "unsloth"),
+        Job(3, "chain-transformers", ("chain", "transformers"), 200, ("facts",)),
+        Job(4, "model", ("model",), 120, ("facts",), product="random-nf4/config.json"),
+    ),
+    (Job(4, "llama-unsloth", ("llama", "unsloth"), 90, ("facts",), "unsloth"),),
+    (Job(5, "speed-unsloth", ("speed", "unsloth"), 150, ("model",), "unsloth"),),
+    (Job(6, "speed-trl", ("speed", "trl"), 90, ("model",)),),
+    (Job(6, "speed-transformers", ("speed", "transformers"), 90, ("model",)),),
+    (Job(7, "capped", ("capped", "unsloth"), 80, ("model",), "unsloth"),),
+    (Job(8, "paper", ("paper", "unsloth"), 90, ("model",), "unsloth", 70.0),),
+)
 
 
-def read(out: Path) -> list[dict[str, Any]]:
-    return json.loads(out.read_text()) if out.exists() else []
+@dataclass
+class Report:
+    """OUT/results.json: written anew, whole, after every change."""
+
+    path: Path
+    held: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, job: Job, **found: Any) -> None:
+        self.held.setdefault("jobs", {}).setdefault(job.name, {"part": job.part}).update(found)
+        self.write()
+
+    def status(self, name: str) -> str:
+        return self.held.get("jobs", {}).get(name, {}).get("status", "")
+
+    def write(self) -> None:
+        draft = self.path.with_suffix(".tmp")
+        draft.write_text(json.dumps(self.held, indent=1), encoding="utf-8")
+        draft.replace(self.path)
 
 
-def append(out: Path, row: dict[str, Any]) -> None:
-    """At once and whole: the next part may be the one that kills the machine."""
-    write_json(out, [*read(out), row])
-    print(json.dumps({name: value for name, value in row.items() if name != "versions"}))
+@dataclass
+class Running:
+    """A started job: its process group, its log, its result file as last read."""
+
+    job: Job
+    process: subprocess.Popen
+    result: Path
+    began: float
+    limit: float
+    seen: float = 0.0
+
+    def fresh(self) -> dict[str, Any] | None:
+        """The figures, when the job has written since the last look."""
+        try:
+            changed = self.result.stat().st_mtime
+            if changed == self.seen:
+                return None
+            self.seen = changed
+            return json.loads(self.result.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
+    def end(self) -> None:
+        """The whole group: a trainer's children must not keep the card."""
+        for name in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, name)
+            except ProcessLookupError:
+                return
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:
+                continue
 
 
-def machine_facts() -> dict[str, Any]:
-    import torch
-
-    from rmr1_lite.runs import versions
-
-    card = torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"CPU ({platform.machine()})"
-    return {"device_name": card, "versions": {**versions(), "python": platform.python_version()},
-            "date": datetime.now(timezone.utc).date().isoformat()}  # fmt: skip
-
-
-# ---- the workers ----------------------------------------------------------------------------------------------------
-
-
-def part_a(backend: str, small: bool, folder: Path, note: Any) -> None:
-    """Nano: data, SFT, GRPO, and a few steps with a KL term."""
-    from rmr1_lite.data.nano.dataset import NanoData, make
-    from rmr1_lite.grpo import train_grpo
-    from rmr1_lite.sft import train_sft
-
-    data = make(folder / "nano", NanoData(train=200 if small else 4000, validation=8, test=8 if small else 200))
-    more = {"backend": backend, "save_every": 0, "report_to": "none"}
-    sft = train_sft(SFTConfig(chains=str(data / "chains.jsonl"), out=str(folder / f"{backend}-sft"), style="compact",
-                              epochs=0.3 if small else 5.0, **more))  # fmt: skip
-    note(sft=curve(folder / f"{backend}-sft", "loss"), sft_accuracy=accuracy(sft, data))
-    sizes = {"groups": 2, "rollouts": 2, "micro_batch": 4, "steps": 2} if small else {"micro_batch": 8, "steps": 60}
-    asked = {"model": str(sft), "pairs": str(data / "train.jsonl"), "screen_pairs": 0, "max_truncated": 1.0, **sizes, **more}
-    grpo = train_grpo(GRPOConfig(out=str(folder / f"{backend}-grpo"), **asked))
-    note(grpo=curve(folder / f"{backend}-grpo", "verdict/accuracy"), grpo_accuracy=accuracy(grpo, data))
-    train_grpo(GRPOConfig(out=str(folder / f"{backend}-kl"), **{**asked, "steps": 2, "beta": 0.05}))
-    note(kl_at_start=curve(folder / f"{backend}-kl", "kl")[0])
-
-
-def accuracy(adapter: Path, data: Path) -> dict[str, float]:
-    """Strict and mean accuracy on unseen pairs, in a process that Unsloth has not patched."""
-    code = ("import json, sys; from rmr1_lite.demo import judge_of; from rmr1_lite.models import load; "
-            "from rmr1_lite.data.files import read_pairs; pairs = read_pairs(sys.argv[2]).pairs; "
-            "found = judge_of(load(sys.argv[1]), 'x').compare_many(pairs, progress=False); "
-            "right = [[look.label == p.label for look in j.looks] for p, j in zip(pairs, found)]; "
-            "n = len(right); print(json.dumps({'strict': sum(map(all, right)) / n, 'mean': sum(map(sum, right)) / 2 / n}))")
-    done = subprocess.run([sys.executable, "-c", code, str(adapter), str(data / "test.jsonl")], capture_output=True, text=True,
-                          cwd=Path(__file__).parents[1], check=True)  # fmt: skip
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def curve(run: Path, name: str) -> list[float]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [round(row[name], 4) for row in rows if name in row]
-
-
-def part_b(backend: str, small: bool, folder: Path, note: Any, lengths: Sequence[int] | None = None) -> None:
-    """SFT on rows of one length each."""
-    shape, model = random_model(folder, small)
-    ceiling = matrix_ceiling(small)
-    note(ceiling_tflops=ceiling, parameters=parameters(shape))
-    for length in lengths or SFT_LENGTHS[small]:
-        note(**{f"sft_{length}": sft_step(backend, model, length, shape, ceiling, folder / f"{backend}-{length}")})
-
-
-def sft_step(backend: str, model: Path, length: int, shape: Shape, ceiling: float, out: Path, steps: int = 6) -> dict[str, Any]:
-    from rmr1_lite import sft
-    from rmr1_lite.backend import start
-    from rmr1_lite.models import Training, load, with_new_lora
-    from rmr1_lite.runs import Run
-
-    config = SFTConfig(model=str(model), style="compact", out=str(out), backend=backend, batch_size=1, micro_batch=1,
-                       epochs=1.0, max_length=length, gradient_checkpointing=True, save_every=0, lora_r=RANK)  # fmt: skip
+def drive(
+    parts: Sequence[int], minutes: float, out: Path, folder: Path, small: bool, waves: Any = WAVES
+) -> Report:
+    """Run the asked parts; returns the report. Figures of earlier calls in the same `out` stay, so parts can come one by one."""
+    deadline = time.monotonic() + 60 * minutes - GRACE
     out.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(0)
-    rows = [{"id": str(i), "input_ids": rng.choices(range(10, 1000), k=length),
-             "completion_mask": [0] * (length // 2) + [1] * (length - length // 2)} for i in range(steps)]  # fmt: skip
-    chosen = start(backend, out)
-    loaded = load(str(model), training=Training(chosen, length, True, 0))
-    with_new_lora(loaded, RANK, 2 * RANK, 0.0, 0)
-    reset_peak()
-    made = attempt(lambda: sft._train(config, Run(out, None, False), loaded, "compact", rows))
-    seconds = step_seconds(out)
-    if made or not seconds:
-        return {"error": made or "no step"}
-    operations = 6 * parameters(shape) * length  # forward, forward again, backward to the inputs
-    return {"tokens_per_s": round(length / median(seconds)), "step_s": round(median(seconds), 4), "peak_gib": peak(),
-            "share_of_ceiling": round(operations / median(seconds) / (ceiling * 1e12), 3)}  # fmt: skip
+    (out / "logs").mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = out / "results.json"
+    report = Report(path, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+    names = chosen(parts, report, folder, waves)
+    if 1 in parts:
+        report.held.pop("parity", None)
+    report.held.update(small=small, minutes=minutes, date=time.strftime("%Y-%m-%d", time.gmtime()))
+    for wave in waves:
+        jobs = [job for job in wave if job.name in names]
+        if not jobs:
+            continue
+        _run_wave(jobs, report, deadline, out, folder, small)
+        if any(job.part == 1 for job in jobs) and not _parity_holds(report):
+            print(
+                "Parity failed: nothing else is started. Its checks are in results.json, its logs in",
+                out / "logs",
+            )
+            break
+    return report
 
 
-def part_c(backend: str, small: bool, folder: Path, note: Any, sizes: Sequence[tuple[int, int, int]] | None = None) -> None:
-    """One group of GRPO a step, its completions made up; then writing, timed."""
-    _, model = random_model(folder, small)
-    for prompt, completion, rollouts in sizes or GRPO_SIZES[small]:
-        name = f"grpo_{prompt}_{completion}_{rollouts}"
-        note(**{name: grpo_step(backend, model, prompt, completion, rollouts, folder / f"{backend}-{name}")})
-    note(writing=list(writing(backend, model, small, folder)))
+def chosen(parts: Sequence[int], report: Report, folder: Path, waves: Any = WAVES) -> set[str]:
+    """Names of the jobs of these parts, and of what they need and is not there (a later call may meet a fresh machine)."""
+    jobs = {job.name: job for wave in waves for job in wave}
+    names = {name for name, job in jobs.items() if job.part in parts}
+    for name in sorted(names, key=list(jobs).index, reverse=True):
+        for need in jobs[name].needs:
+            there = report.status(need) == "ok" and (folder / jobs[need].product).exists()
+            if need not in names and not there:
+                names |= {need, *jobs[need].needs}
+                print(f"part {jobs[need].part} {need}: added, {name} needs it")
+    return names
 
 
-def grpo_step(
-    backend: str, model: Path, prompt: int, completion: int, rollouts: int, out: Path, steps: int = 4
-) -> dict[str, Any]:  # fmt: skip
-    import trl
-    from datasets import Dataset
-
-    from rmr1_lite import grpo
-    from rmr1_lite.backend import prompts_were_shared, start
-    from rmr1_lite.models import Training, load, with_new_lora
-    from rmr1_lite.runs import Run
-    from rmr1_lite.trainers import Watch, built, callback, train
-
-    config = GRPOConfig(model=str(model), style="compact", out=str(out), backend=backend, groups=1, rollouts=rollouts,
-                        micro_batch=rollouts, steps=steps, max_prompt_tokens=prompt + 64, max_new_tokens=completion,
-                        gradient_checkpointing=True, save_every=0, lora_r=RANK, scale_rewards="group")  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    loaded = load(str(model), training=Training(start(backend, out), prompt + 64 + completion, True, 0))
-    with_new_lora(loaded, RANK, 2 * RANK, 0.0, 0)
-    rng, tokenizer = random.Random(0), loaded.tokenizer
-    texts = [" ".join(rng.choices(("sun", "tree", "barn"), k=prompt)) for _ in range(steps)]
-    asked = [{"prompt": [{"role": "user", "content": text}]} for text in texts]
-
-    def reward(completion_ids: Any, **_: Any) -> list[float]:
-        return [rng.choice((-1.0, 1.0)) if i else 1.0 for i in range(len(completion_ids))]
-
-    def written(prompt_ids: Any, *_: Any, **__: Any) -> tuple[list[list[int]], None]:
-        return [[*rng.choices(range(10, 1000), k=completion - 1), tokenizer.eos_token_id] for _ in prompt_ids], None
-
-    run = Run(out, None, False)
-    made = grpo.trainer_class(config, loaded)
-    arguments = trl.GRPOConfig(**grpo.arguments(config))
-    watch = Watch(run, "GRPO", "probe", None, 10**9)
-    trainer = built(lambda: made(model=loaded.model, args=arguments, train_dataset=Dataset.from_list(asked), reward_funcs=reward,
-                                 processing_class=tokenizer, callbacks=[callback(watch)]), loaded.model, run)  # fmt: skip
-    trainer._generate_single_turn = written
-    reset_peak()
-    wrong = attempt(lambda: train(trainer, run, watch))
-    seconds = step_seconds(out)
-    if wrong or not seconds:
-        return {"error": wrong or "no step"}
-    shared = prompts_were_shared(trainer.accelerator.unwrap_model(trainer.model))
-    each = median(seconds)
-    return {"step_s": round(each, 4), "tokens_per_s": round(rollouts * (prompt + completion) / each), "peak_gib": peak(),
-            "prompts_shared": shared}  # fmt: skip
+def _run_wave(
+    jobs: Sequence[Job], report: Report, deadline: float, out: Path, folder: Path, small: bool
+) -> None:
+    running = []
+    for job in jobs:
+        why = _obstacle(job, report, deadline)
+        if why:
+            print(f"part {job.part} {job.name}: skipped, {why}", flush=True)
+            report.note(job, status="skipped", why=why)
+            continue
+        running.append(_start(job, deadline, out, folder, small))
+    while running:
+        time.sleep(POLL)
+        for one in list(running):
+            found = one.fresh()
+            if found is not None:
+                report.note(one.job, figures=found)
+            if _ended(one, report, deadline):
+                running.remove(one)
 
 
-def writing(backend: str, model: Path, small: bool, folder: Path) -> Iterator[dict[str, Any]]:
-    """Seconds a token for eight rows at a cache length, and what 8,192 tokens would take (extrapolated)."""
-    import torch
-
-    from rmr1_lite.backend import start
-    from rmr1_lite.models import Training, load
-
-    new, rows = (8, 2) if small else (256, 8)
-    longest = max(CACHE_LENGTHS[small]) + new
-    loaded = load(str(model), training=Training(start(backend, folder), longest, False, 0))
-    if backend == "unsloth":
-        from unsloth import FastLanguageModel
-
-        FastLanguageModel.for_inference(loaded.model)
-    for length in CACHE_LENGTHS[small]:
-        ids = torch.randint(10, 1000, (rows, length), device=loaded.model.device)
-        asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "min_new_tokens": new, "max_new_tokens": new}
-
-        def write(asked: dict[str, Any] = asked) -> None:
-            with torch.inference_mode():
-                loaded.model.generate(**asked, do_sample=True)
-
-        wrong = attempt(write)  # once to warm up
-        began = time.perf_counter()
-        wrong = wrong or attempt(write)
-        synchronize()
-        each = (time.perf_counter() - began) / new
-        hours = round(8192 * each / 3600, 3)
-        found = {"s_per_token": round(each, 5), "tokens_per_s": round(rows / each), "hours_for_8192_extrapolated": hours}
-        yield {"cache": length, "rows": rows} | ({"error": wrong} if wrong else found)
+def _obstacle(job: Job, report: Report, deadline: float) -> str:
+    """Why a job is not started, "" for nothing."""
+    machine = report.held.get("jobs", {}).get("facts", {}).get("figures", {})
+    if job.only == "unsloth" and not machine.get("unsloth_here"):
+        return NO_UNSLOTH
+    for need in job.needs:
+        if report.status(need) != "ok":
+            return f"{need} {report.status(need) or 'has not run'}"
+    left = deadline - time.monotonic()
+    return f"{max(0.0, left):.0f} s are left, it needs {job.least:.0f}" if left < job.least else ""
 
 
-def part_d(backend: str, small: bool, folder: Path, note: Any) -> None:
-    """A small card's memory and number format on a big one."""
-    import torch
-
-    from rmr1_lite import backend as chosen
-    from rmr1_lite import models
-
-    if torch.cuda.is_available():
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(CAP_GIB * 1024**3 / total)
-        has_unsloth = chosen.this_machine().has_unsloth
-        chosen.this_machine = models.this_machine = lambda: chosen.Machine(f"capped at {CAP_GIB} GiB", (7, 5), has_unsloth)
-        note(cap=f"capped at {CAP_GIB} GiB", half="fp16")
-    else:
-        note(cap="none: no GPU")
-    part_b(backend, small, folder, note, SFT_LENGTHS[small][:2])
-    part_c(backend, small, folder, note, GRPO_SIZES[small][:1])
-
-
-def planned(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Planner and measurement for everything that has a peak. Nothing of the planner was fitted to these."""
-    made = []
-    for row in rows:
-        shape = TINY if row.get("small") else SEVEN_B
-        for name, held in row.items():
-            if isinstance(held, dict) and held.get("peak_gib"):
-                numbers = [int(n) for n in name.split("_")[1:]]
-                need = sft_need(shape, RANK, 1, *numbers) if name.startswith("sft") else _grpo_need(shape, *numbers, row)
-                plan = need.peak / 1024**3
-                made.append({"part": row["part"], "backend": row["backend"], "what": name, "planned_gib": round(plan, 2),
-                             "measured_gib": held["peak_gib"], "ratio": round(plan / held["peak_gib"], 3)})  # fmt: skip
-    return made
+def _start(job: Job, deadline: float, out: Path, folder: Path, small: bool) -> Running:
+    limit = min(600.0 if small else job.limit, deadline - time.monotonic())
+    result = folder / f"{job.name}.json"
+    result.unlink(missing_ok=True)
+    command = [*WORKER, *job.arguments, "--folder", str(folder), "--result", str(result)]
+    paths = [str(HERE), str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH", "")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "UNSLOTH_ENABLE_LOGGING": "1",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+    }
+    print(f"part {job.part} {job.name}: started, {limit:.0f} s at most", flush=True)
+    with open(out / "logs" / f"{job.name}.log", "wb") as log:
+        process = subprocess.Popen(
+            [*command, *(["--small"] if small else [])],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return Running(job, process, result, time.monotonic(), limit)
 
 
-def _grpo_need(shape: Shape, prompt: int, completion: int, rollouts: int, row: dict[str, Any]) -> Any:
-    shared = row["backend"] == "unsloth" and row.get("sharing", True)
-    return grpo_need(shape, RANK, prompt, completion, 1, rollouts, rollouts, True, shared)[1]
+def _ended(one: Running, report: Report, deadline: float) -> bool:
+    """Whether the job is over, and then how it ended is noted."""
+    took = time.monotonic() - one.began
+    if one.process.poll() is None and took < one.limit:
+        return False
+    over = one.process.poll() is None
+    one.end()
+    found = one.fresh()
+    if found is not None:
+        report.note(one.job, figures=found)
+    status = "timed out" if over else "ok" if one.process.returncode == 0 else "failed"
+    report.note(one.job, status=status, seconds=round(took, 1))
+    last = "" if status == "ok" else f": {_last_line(report.path.parent / 'logs' / f'{one.job.name}.log')}"
+    print(f"part {one.job.part} {one.job.name}: {status} after {took:.0f} s{last}", flush=True)
+    if status == "failed":
+        report.note(one.job, why=last.removeprefix(": "))
+    return True
 
 
-# ---- what they share ------------------------------------------------------------------------------------------------
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"
 
 
-def random_model(folder: Path, small: bool) -> tuple[Shape, Path]:
-    """Random weights of the shape in 16 bits, with nano's tokenizer; made once for all workers."""
-    import shutil
-
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    from rmr1_lite.adapters import NANO
-
-    shape, place = TINY if small else SEVEN_B, folder / "random"
-    if not (place / "done").exists():
-        config = Qwen2Config(hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-                             num_key_value_heads=shape.kv_heads, intermediate_size=shape.mlp, vocab_size=shape.vocab,
-                             tie_word_embeddings=shape.tied, max_position_embeddings=32768, bos_token_id=None)  # fmt: skip
-        torch.manual_seed(0)
-        with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-            model = Qwen2ForCausalLM._from_config(config, dtype=torch.bfloat16)
-        model.save_pretrained(place, safe_serialization=True)
-        del model
-        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-            if (NANO["nano-base"] / name).exists():
-                shutil.copyfile(NANO["nano-base"] / name, place / name)
-        (place / "done").write_text("")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    return shape, place
+def _parity_holds(report: Report) -> bool:
+    """Compare what part 1 has so far; what was not run is not compared."""
+    jobs = report.held["jobs"]
+    figures = {
+        name.removeprefix("parity-"): job.get("figures", {})
+        for name, job in jobs.items()
+        if name.startswith("parity-")
+    }
+    checks, before = parity(figures), report.held.get("parity", {})
+    report.held["parity"] = checks
+    report.write()
+    for name, check in checks.items():
+        if before.get(name) == check:
+            continue
+        print(
+            f"  {'holds ' if check['holds'] else 'FAILS '} {name}: {check['found']} (bound {check['bound']})",
+            flush=True,
+        )
+    ended = all(job.get("status") in ("ok", "skipped") for job in jobs.values() if job["part"] == 1)
+    return ended and all(check["holds"] for check in checks.values())
 
 
-def matrix_ceiling(small: bool) -> float:
-    """Tera-operations a second of one large 16-bit matrix product on this machine."""
-    import torch
-
-    cuda, n = torch.cuda.is_available(), 256 if small else 8192
-    a = torch.randn(n, n, device="cuda" if cuda else "cpu", dtype=torch.bfloat16 if cuda else torch.float32)
-    for _ in range(3):
-        a @ a
-    synchronize()
-    began = time.perf_counter()
-    for _ in range(20):
-        a @ a
-    synchronize()
-    return round(20 * 2 * n**3 / (time.perf_counter() - began) / 1e12, 3)
+def numbers(text: str) -> list[int]:
+    """ "0-1,5" -> [0, 1, 5]. Raises ValueError for anything else, and for parts that do not exist."""
+    found: list[int] = []
+    for piece in text.split(","):
+        first, dash, last = piece.partition("-")
+        found += range(int(first), int(last if dash else first) + 1)
+    known = {job.part for wave in WAVES for job in wave}
+    if not found or not set(found) <= known:
+        raise ValueError(f"parts are 0 to {max(known)}, like 0-1 or 2,5-8")
+    return found
 
 
-def attempt(work: Any) -> str | None:
-    """What went wrong, None when nothing did: running out of memory is a result here."""
-    import torch
-
-    try:
-        work()
-    except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        return "out of memory"
-    return None
-
-
-def step_seconds(run: Path) -> list[float]:
-    """Seconds of each step but the first two, which warm up."""
-    if not (run / "metrics.jsonl").exists():
-        return []
-    times = [row["seconds"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "seconds" in row]
-    return [b - a for a, b in zip(times[1:], times[2:], strict=False)]
+def ended_badly(report: Report, parts: Sequence[int], waves: Any = WAVES) -> Iterator[str]:
+    """Jobs of the asked parts that did not end well, a parity check that failed among them. Skipped where the machine is not the
+    one for it is no failure; skipped for want of time or of what it needs is."""
+    for job in (job for wave in waves for job in wave if job.part in parts):
+        held = report.held.get("jobs", {}).get(job.name, {})
+        if held.get("status") != "ok" and held.get("why") != NO_UNSLOTH:
+            yield f"{job.name}: {held.get('status', 'not started')}"
+    yield from (
+        f"parity, {name}" for name, check in report.held.get("parity", {}).items() if not check["holds"]
+    )
 
 
-def synchronize() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def reset_peak() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-
-
-def peak() -> float | None:
-    """GiB allocated at most since the last reset; None on a CPU."""
-    import torch
-
-    return round(torch.cuda.max_memory_allocated() / 1024**3, 2) if torch.cuda.is_available() else None
-
-
-PARTS = {"a": part_a, "b": part_b, "c": part_c, "d": part_d}
-
-
-def work(part: str, backend: str, small: bool, folder: Path, out: Path) -> None:
-    """One part in this process; what is known is on disk after every step."""
-    held: dict[str, Any] = {}
-
-    def note(**found: Any) -> None:
-        held.update(found)
-        write_json(out, held)
-
-    note()
-    own = folder / part  # two parts never share a run folder
-    own.mkdir(parents=True, exist_ok=True)
-    if part != "a" and not (own / "random").exists():
-        random_model(folder, small)
-        (own / "random").symlink_to(folder / "random")
-    PARTS[part](backend, small, own, note)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--part", choices=[*PARTS, "e"], required=True)
-    parser.add_argument("--out", type=Path, required=True, help="JSON that results are added to")
-    parser.add_argument("--small", action="store_true", help="in miniature, on a CPU")
-    parser.add_argument("--folder", type=Path, help="where models and runs go (default: a temporary folder)")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.worker:
-        return work(args.part, args.worker, args.small, args.folder, args.out)
-    with tempfile.TemporaryDirectory() as folder:
-        run_part(args.part, args.small, args.out, args.folder or Path(folder))
+def main(asked: Sequence[str] | None = None, run: Callable[..., Report] = drive) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--parts", type=numbers, default="0-8", metavar="0-8", help="which parts, like 0-1 or 2,5-8"
+    )
+    parser.add_argument("--minutes", type=float, default=9.0, help="stop after so many minutes (default 9)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/gpu"),
+        help="folder of results.json and logs (default runs/gpu)",
+    )
+    parser.add_argument("--folder", type=Path, help="where models and runs go: 20 GB (default: OUT/work)")
+    parser.add_argument("--small", action="store_true", help="in miniature: what a CPU can do")
+    args = parser.parse_args(asked)
+    out, folder = args.out.resolve(), (args.folder or args.out / "work").resolve()
+    report = run(args.parts, args.minutes, out, folder, args.small)
+    wrong = list(ended_badly(report, args.parts))
+    print(f"{report.path}: {'; '.join(wrong) if wrong else 'everything that was asked for ran to its end'}")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

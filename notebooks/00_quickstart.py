@@ -70,7 +70,7 @@ show.chain(chains[0].text, head=f"{len(chains)} chains; this is the first")
 
 # %%
 from rmr1_lite.notebook.live import live_curves
-from rmr1_lite.notebook.training import train
+from rmr1_lite.training_process import train
 
 config = s.sft(epochs=2.0, probe_pairs=30)
 print(f"SFT takes {s.estimate(config)}.")

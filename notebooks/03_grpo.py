@@ -107,8 +107,8 @@ for i in (order[0], order[-1]):
 
 # %%
 from rmr1_lite.notebook.live import live_curves
-from rmr1_lite.notebook.training import train
 from rmr1_lite.preflight import settled
+from rmr1_lite.training_process import train
 
 bank = None
 judging.free()

@@ -14,12 +14,14 @@ from rmr1_lite import data_commands
 from rmr1_lite.config import (
     NANO_TOKENS,
     OTHER_TOKENS,
+    THINKING_HELP,
     DemoConfig,
     DistillConfig,
     GRPOConfig,
     ReproduceConfig,
     SFTConfig,
     StyleName,
+    Thinking,
     preset_values,
 )
 from rmr1_lite.options import from_config
@@ -128,6 +130,7 @@ def judge_command(
     out: Annotated[Path, typer.Option(help="JSONL of looks to write; resumable")],
     judge: Annotated[str, typer.Option("--judge", "--model", help=JUDGE)] = "nano",
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
+    thinking: Annotated[Thinking, typer.Option(help=THINKING_HELP)] = "auto",
     reading: Annotated[Reading, typer.Option(help="how verdicts are read")] = Reading.strict,
     votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
@@ -142,7 +145,7 @@ def judge_command(
     from rmr1_lite.judge_file import judge_file
 
     asked = None if style == "auto" else style
-    engine = make_engine(judge, asked, batch_size, four_bit=four_bit)
+    engine = make_engine(judge, asked, batch_size, four_bit=four_bit, thinking=thinking)
     sampling = Sampling(temperature, max_new_tokens or answer_room(judge))
     judge_file(Judge(engine, asked, reading.value, sampling), pairs, out, votes=votes)
 
@@ -157,6 +160,7 @@ def evaluate(
     limit: Annotated[Optional[int], typer.Option(help="about this many questions, the same share of every section")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="seed of the subset, of one-order conventions and of the votes")] = 0,
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
+    thinking: Annotated[Thinking, typer.Option(help=THINKING_HELP)] = "auto",
     reading: Annotated[Reading, typer.Option(help="how verdicts are read; may change when all is judged")] = Reading.strict,
     votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
@@ -176,8 +180,9 @@ def evaluate(
     asked_style = None if style == "auto" else style
     sampling = Sampling(temperature, max_new_tokens or answer_room(judge), seed=seed)
     asked = Asked(benchmark.value, str(data) if data else None, judge, name, asked_style, reading.value, limit, votes, seed,
-                  confidence, sampling)  # fmt: skip
-    results = evaluate_benchmark(asked, lambda: make_engine(judge, asked_style, batch_size, four_bit=four_bit), out, _command())
+                  confidence, thinking, sampling)  # fmt: skip
+    results = evaluate_benchmark(asked, lambda: make_engine(judge, asked_style, batch_size, four_bit=four_bit, thinking=thinking),
+                                 out, _command())  # fmt: skip
     show(tables.judges(results, f"Both orders, {results['data']['pairs']} pairs"))
     show(tables.own(results, name or judge))
     print("\n".join([tables.needed(results, name or judge), *tables.calibration(results, name or judge)]))

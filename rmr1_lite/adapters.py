@@ -27,12 +27,14 @@ _SAMPLE = 1 << 20  # bytes read at both ends of a weight file
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """base: what to load below the adapter. fingerprint: of the base's weights, "" when it is no local folder."""
+    """base: what to load below the adapter. fingerprint: of the base's weights, "" when it is no local folder. thinking: "on" or
+    "off" where the base's chat template has such a switch."""
 
     base: str
     style: str
     fingerprint: str = ""
     stage: str = ""
+    thinking: str = ""
 
 
 def resolve(spec: str) -> Path | None:

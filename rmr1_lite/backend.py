@@ -8,13 +8,16 @@ for the process. Both backends are told every setting and train the same thing; 
 
 from __future__ import annotations
 
+import json
 import os
+import platform
+import shutil
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from rmr1_lite.data.store import write_json
 from rmr1_lite.runs import versions
 from rmr1_lite.types import InputError
 
@@ -22,9 +25,10 @@ from rmr1_lite.types import InputError
 TESTED = {"torch": "2.13.0", "transformers": "5.17.0", "trl": "1.14.2", "peft": "0.21.2", "bitsandbytes": "0.50.2",
           "datasets": "4.8.5", "unsloth": "2026.10.7", "unsloth_zoo": "2026.10.7"}  # fmt: skip
 LEAST_CAPABILITY, BF16_CAPABILITY = (7, 0), (8, 0)
-# model types whose activations leave fp16's range, by Unsloth's own list
-NOT_IN_FP16 = ("gemma3", "gemma3_text", "gemma3n", "gemma4", "gemma4_text", "glm4_moe", "glm4_moe_lite", "gpt_oss", "qwen3_5",
-               "qwen3_moe")  # fmt: skip
+# how the model types begin whose activations or gradients leave fp16's range, by Unsloth's own list (a test compares them)
+NOT_IN_FP16 = ("gemma3", "gemma4", "embedding_gemma2", "glm4_moe", "gpt_oss", "qwen3_5", "qwen3_moe", "qwen3_next")
+ALLOCATOR = "PYTORCH_ALLOC_CONF"  # read once, when torch first touches the card
+CACHE = "unsloth_compiled_cache"
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,11 @@ def choose(asked: str, machine: Machine) -> Backend:
 
 
 def this_machine() -> Machine:
-    """Looked up without importing anything that Unsloth would have to patch."""
+    """Looked up without importing anything that Unsloth would have to patch.
+
+    Asking for the card's name starts CUDA, and its allocator then reads its settings for good, so they are set first.
+    """
+    prepare_card()
     import torch
 
     has_unsloth = find_spec("unsloth") is not None
@@ -83,9 +91,23 @@ def this_machine() -> Machine:
     return Machine(torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0), has_unsloth)
 
 
+def prepare_card() -> None:
+    """What CUDA reads once, when it starts; a user's own settings stay.
+
+    One card alone: with two (Kaggle) transformers' Trainer would split each batch over both, which LoRA on a 4-bit base does not
+    survive. Segments that grow: less fragmentation, so more fits. Unsloth sets those too, but after CUDA has started here; torch
+    does not support them on Windows and WSL.
+    """
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    wsl = "microsoft" in platform.uname().release.lower()
+    if sys.platform == "linux" and not wsl and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault(ALLOCATOR, "expandable_segments:True")
+
+
 def start(asked: str = "auto", folder: str | Path = ".") -> Backend:
     """Choose, say so, and import Unsloth first if it is to be used. folder: where its compiled kernels go."""
     backend = choose(asked, this_machine())
+    _check_one_card()
     print(backend.line())
     for text in untested(versions(TESTED)):
         print(f"Note: {text}")
@@ -94,10 +116,19 @@ def start(asked: str = "auto", folder: str | Path = ".") -> Backend:
     return backend
 
 
+def _check_one_card() -> None:
+    import torch
+
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if cards > 1:
+        raise InputError(f"{cards} CUDA cards are visible, and a training takes one. Set CUDA_VISIBLE_DEVICES=0 before Python "
+                         "starts (in a notebook: in the first cell of a restarted kernel); another process can use the other.")
+
+
 def _import_unsloth(folder: Path) -> None:
     """Its settings are read when it is imported. It sends no statistics from here."""
     os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
-    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(folder.resolve() / "unsloth_compiled_cache"))
+    os.environ["UNSLOTH_COMPILE_LOCATION"] = str(compiled_cache(folder))
     late = [name for name in ("trl", "peft", "transformers") if name in sys.modules]
     if late and "unsloth" not in sys.modules:
         print(f"Note: {', '.join(late)} was imported before Unsloth, so some of its kernels stay off. Restart to have them all.")
@@ -109,6 +140,28 @@ def _import_unsloth(folder: Path) -> None:
                          "or choose --backend transformers.")  # fmt: skip
 
 
+def compiled_cache(folder: Path) -> Path:
+    """Where Unsloth keeps the trainers and kernels that it generates: `folder`/unsloth_compiled_cache, or the place that
+    UNSLOTH_COMPILE_LOCATION names. What other versions of the packages left there would be imported by name, so it is removed
+    (the kit's own) or refused (a user's), and said."""
+    own = os.environ.get("UNSLOTH_COMPILE_LOCATION", "")
+    place = Path(own).resolve() if own else folder.resolve() / CACHE
+    mark, now = place / "versions.json", versions(TESTED)
+    then = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+    filled = place.is_dir() and any(place.iterdir())
+    if own and then and then != now:
+        raise InputError(f"UNSLOTH_COMPILE_LOCATION is {own}, which holds code that other versions of the packages made. Delete "
+                         "that folder, or unset the variable.")  # fmt: skip
+    if own and filled:
+        return place
+    if filled and then != now:
+        print(f"{place} was made by other versions of the packages: it is removed, and Unsloth generates its code again.")
+        shutil.rmtree(place)
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(mark, now)
+    return place
+
+
 def untested(found: dict[str, str]) -> list[str]:
     """One line for every package whose version has not been run with the others."""
     return [f"{name} {now} has not been tested here; {TESTED[name]} has" for name, now in found.items()
@@ -117,29 +170,6 @@ def untested(found: dict[str, str]) -> list[str]:
 
 def check_fp16(model_type: str, backend: Backend) -> None:
     """Refuse models that overflow in fp16, before they are downloaded as a whole."""
-    if backend.half == "fp16" and model_type in NOT_IN_FP16:
+    if backend.half == "fp16" and model_type.startswith(NOT_IN_FP16):
         raise InputError(f"Models of type {model_type} overflow in fp16, and {backend.device} has no bf16. Choose a Qwen2.5 or "
                          "Llama model, or a card from the Ampere generation on (A10G, L4, A100, ...).")  # fmt: skip
-
-
-def check_vllm(backend: Backend) -> None:
-    """Refuse rollouts by vLLM where it cannot be had, before anything is loaded."""
-    if not backend.unsloth or find_spec("vllm") is None:
-        missing = "vllm is not installed" if backend.unsloth else f"the backend is {backend.name}"
-        raise InputError(f'rollout is "vllm", which needs a GPU, Unsloth and vllm, and {missing}. Choose --rollout model.')
-    print("Note: rollouts by vLLM have never been run with this kit. If they fail, choose --rollout model.")
-
-
-def keep_groups_together() -> None:
-    """Unsloth shares the prompt of consecutive rows; TRL shuffles the scored rows, which would switch that off unseen.
-
-    Advantages are worked out before the shuffle and every row of a step is used, so its order does not matter.
-    """
-    module: Any = sys.modules.get("UnslothGRPOTrainer")
-    if module is not None and hasattr(module, "shuffle_sequence_dict"):
-        module.shuffle_sequence_dict = lambda rows: rows
-
-
-def prompts_were_shared(model: Any) -> bool:
-    """Whether Unsloth verified its shared-prefix pass on this model, and so used it at least once."""
-    return bool(getattr(model, "_unsloth_prefix_grouper_grad_verified", None))

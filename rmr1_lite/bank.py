@@ -21,6 +21,7 @@ from rmr1_lite.adapters import AdapterInfo, answer_room, is_adapter, read_adapte
 from rmr1_lite.engines import Engine, LocalEngine, Request, Sampling, make_engine
 from rmr1_lite.judge import Judge
 from rmr1_lite.models import Loaded, load
+from rmr1_lite.thinking import settle
 from rmr1_lite.types import Generation, InputError
 
 
@@ -66,8 +67,9 @@ class Bank:
         with base.lock:
             if info is not None:
                 _add(base, spec, folder, info)
-            style = info.style if info else base.loaded.style
-        return SharedEngine(base, spec, style or None)
+            style = self.style or (info.style if info else base.loaded.style)
+            switch = settle(base.loaded.tokenizer, style, trained=info.thinking if info else base.loaded.thinking)
+        return SharedEngine(base, spec, (info.style if info else base.loaded.style) or None, switch)
 
     def _base(self, name: str) -> _Base:
         key = str(resolve(name) or name)
@@ -80,8 +82,8 @@ class Bank:
 class SharedEngine:
     """A local judge on a base that others use too."""
 
-    def __init__(self, base: _Base, spec: str, style: str | None) -> None:
-        self.base, self.name, self.style = base, spec, style
+    def __init__(self, base: _Base, spec: str, style: str | None, thinking: str = "") -> None:
+        self.base, self.name, self.style, self.thinking = base, spec, style, thinking
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
         """As LocalEngine; the base is this judge's until all is written."""
@@ -124,6 +126,8 @@ class SharedEngine:
         """The base with this judge's adapter, and nobody else's, switched on."""
         with self.base.lock:
             model, adapter = self.base.loaded.model, self.base.adapters.get(self.name)
+            if self.thinking:
+                settle(self.base.loaded.tokenizer, self.style, self.thinking)
             if adapter is not None:
                 model.set_adapter(adapter)
                 model.base_model.enable_adapter_layers()

@@ -25,6 +25,7 @@ from rmr1_lite.results import add_stage, new, save
 from rmr1_lite.suites.base import Figure, Suite, one_item_per_pair
 from rmr1_lite.suites.quoted import SOURCE
 from rmr1_lite.suites.score import own_figures, subset
+from rmr1_lite.thinking import settle
 from rmr1_lite.types import ORDERS, InputError, Judgment, Pair
 
 ITEMS, SETTINGS, RESULTS = "items.jsonl", "run.json", "results.json"
@@ -49,6 +50,7 @@ class Asked:
     votes: int = 1
     seed: int = 0
     confidence: bool = False
+    thinking: str = "auto"
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -71,7 +73,7 @@ def _judged(
 ) -> tuple[list[Judgment], str]:  # fmt: skip
     """All looks and the style they were asked in. The engine is let go here: calibration may load the model again."""
     settings = _settings(asked, pairs)
-    then = same_settings(out / SETTINGS, settings, unset="style", added="weights")
+    then = same_settings(out / SETTINGS, settings, unset="style", added=("weights", "thinking"))
     with JsonlLog(out / ITEMS, LOG_KEY) as log:
         engine = _finished(log, pairs, asked.votes, then) or make_engine()
         judge = Judge(engine, asked.style or engine.style, asked.reading, asked.sampling)
@@ -167,7 +169,7 @@ def _calibrate(
     if asked.confidence:
         from rmr1_lite.confidence import letter_probabilities
 
-        found["log-probability"] = letter_probabilities(lambda: _alone(asked.judge), pairs, judgments, style, out)
+        found["log-probability"] = letter_probabilities(lambda: _alone(asked, style), pairs, judgments, style, out)
     for source in [source for source, chances in found.items() if not chances]:
         print(f"No verdict could be read, so there is no confidence by {source}.")
         del found[source]
@@ -176,12 +178,14 @@ def _calibrate(
         results["stages"][asked.name or asked.judge]["calibration"] = made
 
 
-def _alone(spec: str) -> Any:
-    """The model of `spec`, when what wrote the texts has left the memory: a small card does not hold it twice."""
+def _alone(asked: Asked, style: str) -> Any:
+    """The judge's model, when what wrote the texts has left the memory: a small card does not hold it twice."""
     from rmr1_lite.models import free, load
 
     free()
-    return load(spec)
+    loaded = load(asked.judge)
+    loaded.thinking = settle(loaded.tokenizer, style, asked.thinking, loaded.thinking)
+    return loaded
 
 
 def check_confidence(asked: Asked) -> None:

@@ -19,6 +19,8 @@ NANO_TOKENS = 152  # the longest chain of the nano world has 144 and its closing
 OTHER_TOKENS = 2048  # room for the chains of other judges
 MAX_CHARS = 200_000  # of one response or conversation
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
+Thinking = Literal["auto", "on", "off"]
+THINKING_HELP = "thinking switch of the chat template, where it has one; auto: as trained, else on for the style reasoning alone"
 
 
 def _doc(default: Any, text: str) -> Any:
@@ -31,6 +33,7 @@ class TrainConfig:
 
     out: str = _doc("runs/train", "run folder: config.json, metrics.jsonl, checkpoint-*, adapter/")
     style: StyleName = _doc("auto", "prompt style; auto takes the one the model came with")
+    thinking: Thinking = _doc("auto", THINKING_HELP)
     seed: int = _doc(0, "seed of everything random")
     lr: float = _doc(2e-3, "peak learning rate")
     warmup_steps: int = _doc(10, "steps of linear warm-up")

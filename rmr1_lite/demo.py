@@ -23,6 +23,7 @@ from rmr1_lite.evaluate import RULES, by_rule, compare, evaluate
 from rmr1_lite.judge import Judge
 from rmr1_lite.metrics import length_bias, score
 from rmr1_lite.results import add_stage, new, save
+from rmr1_lite.training_process import train
 from rmr1_lite.types import Judgment, Pair
 
 COUPLES = (("base", "sft"), ("sft", "grpo"))
@@ -53,15 +54,12 @@ def _data(config: DemoConfig, out: Path) -> Path:
 
 def _train(config: DemoConfig, out: Path, data: Path) -> dict[str, str]:
     """SFT then GRPO; the specs of the three judges."""
-    from rmr1_lite.grpo import train_grpo
-    from rmr1_lite.sft import train_sft
-
     print("\nStage 1 of 3: SFT on distilled chains")
-    adapter = train_sft(sft_config(config, out))
+    adapter = train("sft", sft_config(config, out))
     print("\nStage 2 of 3: GRPO with the verdict-match reward")
     grpo = preset("grpo", "nano", model=str(adapter), pairs=str(data / "train.jsonl"), out=str(out / "grpo"),
                   seed=config.seed, steps=config.steps, probe=str(data / "validation.jsonl"))  # fmt: skip
-    return {"base": config.model, "sft": str(adapter), "grpo": str(train_grpo(grpo))}
+    return {"base": config.model, "sft": str(adapter), "grpo": str(train("grpo", grpo))}
 
 
 def sft_config(config: DemoConfig, out: Path) -> SFTConfig:

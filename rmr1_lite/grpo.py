@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.backend import check_vllm, keep_groups_together, prompts_were_shared, start
+from rmr1_lite.backend import start
 from rmr1_lite.config import GRPOConfig, check
 from rmr1_lite.data.files import read_pairs, write_json
 from rmr1_lite.engines.render import control_texts, end_ids, opens_thought, render
@@ -25,9 +25,12 @@ from rmr1_lite.prompts import messages, shown, without_control_tokens
 from rmr1_lite.rollouts import RolloutWatch
 from rmr1_lite.runs import Run, begin, left_out
 from rmr1_lite.screening import failed
+from rmr1_lite.thinking import settle
 from rmr1_lite.types import ORDERS, InputError, Order, Pair, TrainingStopped
+from rmr1_lite.unsloth_path import check_settings, check_vllm, keep_groups_together, sharing_line, with_reference
 
-KL_AT_START = 1e-3  # what rounding may give
+# What rounding may give: policy and reference come from different passes, in bf16 up to some hundredths of a nat a token apart
+KL_AT_START = 1e-2
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear"}  # ours -> transformers'
 CARD = """---
 library_name: peft
@@ -35,7 +38,8 @@ library_name: peft
 # RM-R1 judge, LoRA adapter after GRPO
 
 Made by rmr1_lite (stage: GRPO, reward +1 / -1 by verdict match). Base: `{base}`. Prompt style: `{style}`.
-Load it with `rmr1_lite.models.load(folder)`; settings and versions are in the run's config.json.
+Load it with `rmr1_lite.models.load(folder)`; settings and versions are in the run's config.json. Where the base's chat template
+has a thinking switch, this folder's tokenizer has it set as it was trained.
 """
 
 
@@ -50,12 +54,15 @@ def train_grpo(config: GRPOConfig) -> Path:
         print(f"{run.adapter} is there already: nothing to do.")
         return run.adapter
     backend = start(config.backend, config.out)
+    if backend.unsloth:
+        check_settings(config)
     if config.rollout == "vllm":
-        check_vllm(backend)
+        check_vllm(backend, config)
     training = Training(backend, config.max_prompt_tokens + config.max_new_tokens, config.gradient_checkpointing, config.seed,
                         config.lora_r if config.rollout == "vllm" else 0)  # fmt: skip
     loaded = load(config.model, config.four_bit, trainable=True, training=training)
     style = check_style(loaded, config.style)
+    loaded.thinking = settle(loaded.tokenizer, style, config.thinking, loaded.thinking)
     if loaded.adapter is None:
         print(f"{config.model} is a base: a cold start, with a new adapter.")
         with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)
@@ -172,8 +179,7 @@ def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[
     watch.stops = [*watch.stops, kl_start(trainer, run)]
     train(trainer, run, watch)
     if loaded.backend and loaded.backend.unsloth:
-        shared = prompts_were_shared(trainer.accelerator.unwrap_model(trainer.model))
-        print(f"Unsloth's shared prompts: {'were used' if shared else 'were not used'}.")
+        print(sharing_line(trainer.accelerator.unwrap_model(trainer.model), config))
 
 
 def kl_start(trainer: Any, run: Run) -> Any:
@@ -186,7 +192,11 @@ def kl_start(trainer: Any, run: Run) -> Any:
         trainer.beta = 0.0
 
     def look(row: dict[str, Any]) -> None:
-        if row["step"] == 1 and run.step == 0 and trainer.beta > 0 and abs(row.get("kl", 0.0)) > KL_AT_START:
+        if row["step"] != 1 or run.step or not trainer.beta > 0:
+            return
+        if abs(row.get("kl", 0.0)) <= KL_AT_START:
+            print(f"Step 1: the KL to the starting policy is {row.get('kl', 0.0):.1e}, 0 but for rounding.")
+        else:
             print(f"Step 1: the KL to the starting policy is {row['kl']:.4f}, not 0: its reference is another policy. "
                   "beta is 0 from here on.")  # fmt: skip
             write_json(mark, {"kl": row["kl"]})
@@ -213,18 +223,6 @@ def trainer_class(config: GRPOConfig, loaded: Loaded) -> Any:
     if config.shared_prefix:
         print("Prompts are not shared within groups: untested for this architecture, or gradient checkpointing is on.")
     return trl.GRPOTrainer
-
-
-def with_reference(model: Any) -> None:
-    """A frozen copy of the adapter called "ref": the KL is taken to it. TRL makes one by itself; Unsloth leaves that out and
-    would take the base for the reference."""
-    model.add_adapter("ref", model.peft_config["default"])
-    held = dict(model.named_parameters())
-    for name, parameter in held.items():
-        if ".ref." in name:
-            parameter.data.copy_(held[name.replace(".ref.", ".default.")].data)
-            parameter.requires_grad_(False)
-    model.set_adapter("default")
 
 
 class TruncationStop:
@@ -274,6 +272,9 @@ def sft_probe(config: GRPOConfig) -> dict[str, float] | None:
 
 def _compare_start(before: dict[str, float], now: dict[str, float]) -> None:
     was, is_now = before["eval/strict_accuracy"], now["strict_accuracy"]
+    if before.get("eval/too_long", 0.0) != now.get("too_long", 0.0):
+        print("Step 0 is not compared with the end of SFT: the stages differ in length, and so in the prompts that are too long.")
+        return
     print(f"Step 0 check: strict accuracy on the probe {is_now:.3f}, SFT ended with {was:.3f}.")
     if abs(was - is_now) > 0.03:
         raise TrainingStopped("Step 0 is not the SFT policy: the adapter or the base was changed. Train SFT again.")

@@ -92,6 +92,7 @@ def settings(judge: Judge) -> dict[str, Any]:
         "engine": judge.engine.name,
         "weights": judge.weights,
         "style": judge.style,
+        "thinking": getattr(judge.engine, "thinking", ""),
         "reading": judge.reading,
         "sampling": asdict(judge.sampling),
     }
@@ -102,7 +103,7 @@ def _check_settings(judge: Judge, log: JsonlLog) -> None:
     path, now = Path(f"{log.path}.run.json"), settings(judge)
     if not len(log) or not path.exists():
         return write_json(path, now)
-    same_settings(path, now, added="weights")
+    same_settings(path, now, added=("weights", "thinking"))
 
 
 def _keep_problems(read: PairsRead, out_path: str | Path) -> None:

@@ -8,6 +8,7 @@ from rmr1_lite.adapters import is_adapter, is_nano, read_adapter, resolve
 from rmr1_lite.data.chains import Chain
 from rmr1_lite.engines.render import render, rendered
 from rmr1_lite.prompts import messages, shown
+from rmr1_lite.thinking import settle
 from rmr1_lite.types import InputError, Pair
 
 
@@ -23,11 +24,12 @@ def style_for(spec: str, style: str) -> str:
     return found
 
 
-def prompt_lengths(spec: str, style: str = "auto") -> Callable[[Sequence[Pair]], list[int]]:
+def prompt_lengths(spec: str, style: str = "auto", thinking: str = "auto") -> Callable[[Sequence[Pair]], list[int]]:
     """A function from pairs to the tokens of their judge prompts, as `spec`'s tokenizer counts them."""
     from rmr1_lite.models import load_tokenizer
 
     tokenizer, style = load_tokenizer(spec), style_for(spec, style)
+    settle(tokenizer, style, thinking)
 
     def count(pairs: Sequence[Pair]) -> list[int]:
         texts = [rendered(tokenizer, messages(pair, style)) for pair in pairs]
@@ -37,11 +39,12 @@ def prompt_lengths(spec: str, style: str = "auto") -> Callable[[Sequence[Pair]],
     return count
 
 
-def chain_lengths(spec: str, style: str = "auto") -> Callable[[Sequence[Chain]], list[int]]:
+def chain_lengths(spec: str, style: str = "auto", thinking: str = "auto") -> Callable[[Sequence[Chain]], list[int]]:
     """A function from chains to the tokens that SFT sees of each: prompt, chain and end."""
     from rmr1_lite.models import load_tokenizer
 
     tokenizer, style = load_tokenizer(spec), style_for(spec, style)
+    settle(tokenizer, style, thinking)
 
     def count(chain: Chain) -> int:
         prompt = render(tokenizer, messages(shown(chain.pair, chain.order), style))

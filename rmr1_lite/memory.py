@@ -32,7 +32,8 @@ FRAGMENTED = 1.06
 
 @dataclass(frozen=True)
 class Shape:
-    """A Qwen2-like decoder. tied: the head shares the embeddings' weights."""
+    """A decoder of the Llama, Qwen2 or Qwen3 kind. tied: the head shares the embeddings' weights. biases: on q, k and v (Qwen2).
+    qk_norm: a norm on each head's queries and keys (Qwen3)."""
 
     hidden: int
     layers: int
@@ -42,6 +43,8 @@ class Shape:
     vocab: int
     tied: bool
     head_dim: int = 128
+    biases: bool = True
+    qk_norm: bool = False
 
     @property
     def linears(self) -> tuple[tuple[int, int], ...]:
@@ -53,12 +56,17 @@ class Shape:
 
 _1_5B = {"hidden": 1536, "layers": 28, "heads": 12, "kv_heads": 2, "mlp": 8960, "vocab": 151936}
 _7B = {"hidden": 3584, "layers": 28, "heads": 28, "kv_heads": 4, "mlp": 18944, "vocab": 152064}
+_QWEN3 = {"kv_heads": 8, "vocab": 151936, "biases": False, "qk_norm": True}
 SHAPES: dict[str, Shape] = {
     "Qwen/Qwen2.5-1.5B-Instruct": Shape(**_1_5B, tied=True),
     "Qwen/Qwen2.5-3B-Instruct": Shape(2048, 36, 16, 2, 11008, 151936, tied=True),
     "Qwen/Qwen2.5-7B-Instruct": Shape(**_7B, tied=False),
     "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": Shape(**_1_5B, tied=False),
     "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": Shape(**_7B, tied=False),
+    "Qwen/Qwen3-0.6B": Shape(1024, 28, 16, mlp=3072, tied=True, **_QWEN3),
+    "Qwen/Qwen3-1.7B": Shape(2048, 28, 16, mlp=6144, tied=True, **_QWEN3),
+    "Qwen/Qwen3-4B": Shape(2560, 36, 32, mlp=9728, tied=True, **_QWEN3),
+    "Qwen/Qwen3-8B": Shape(4096, 36, 32, mlp=12288, tied=False, **_QWEN3),
 }
 
 
@@ -74,13 +82,14 @@ def shape_of(spec: str, folder: Path | None = None) -> Shape:
         heads = held["num_attention_heads"]
         return Shape(held["hidden_size"], held["num_hidden_layers"], heads, held.get("num_key_value_heads", heads),
                      held["intermediate_size"], held["vocab_size"], held.get("tie_word_embeddings", False),
-                     held.get("head_dim") or held["hidden_size"] // heads)  # fmt: skip
+                     held.get("head_dim") or held["hidden_size"] // heads, held.get("model_type", "qwen2") == "qwen2",
+                     held.get("model_type") == "qwen3")  # fmt: skip
     except KeyError as error:
         raise InputError(f"{path} has no {error}: only decoders of the Llama and Qwen2 kind can be planned.") from None
 
 
 def parameters(shape: Shape) -> int:
-    """All parameters, biases of q, k and v included (Qwen2 has them)."""
+    """All parameters."""
     return _linear_parameters(shape) + _others(shape)
 
 
@@ -90,8 +99,8 @@ def _linear_parameters(shape: Shape) -> int:
 
 def _others(shape: Shape) -> int:
     """Embeddings, head, norms, biases: what stays in 16 bits."""
-    biases = shape.layers * sum(o for _, o in shape.linears[:3])
-    norms = (2 * shape.layers + 1) * shape.hidden
+    biases = shape.layers * sum(o for _, o in shape.linears[:3]) if shape.biases else 0
+    norms = (2 * shape.layers + 1) * shape.hidden + (2 * shape.layers * shape.head_dim if shape.qk_norm else 0)
     return shape.vocab * shape.hidden * (1 if shape.tied else 2) + biases + norms
 
 
@@ -156,13 +165,15 @@ def grpo_need(
 ) -> tuple[Need, Need]:  # fmt: skip
     """(while rollouts are written, while they are trained on), everything at its longest.
 
-    All rollouts of a step are written together. With a shared prefix each group's prompt is computed and kept once.
+    All rollouts of a step are written together. With a shared prefix each group's prompt is computed and kept once, where a
+    micro-batch holds whole groups: Unsloth shares among those alone.
     """
     prompts = groups if shared_prefix else groups * rollouts
     cached = prompts * prompt + groups * rollouts * completion
     writing = {**_fixed(shape, rank), "cache": cached * cache_bytes(shape),
                "logits": groups * rollouts * shape.vocab * LOGIT_BYTES}  # fmt: skip
-    trained = micro_batch * completion + (-(-micro_batch // rollouts) if shared_prefix else micro_batch) * prompt
+    whole = shared_prefix and micro_batch % rollouts == 0
+    trained = micro_batch * completion + (micro_batch // rollouts if whole else micro_batch) * prompt
     training = {**_fixed(shape, rank), "activations": activation_bytes(shape, trained, checkpointing),
                 "logits": logit_bytes(shape, micro_batch * completion)}  # fmt: skip
     return Need(writing), Need(training)

@@ -43,8 +43,9 @@ class MergedCopy:
 
         with torch.no_grad():
             for (name, module), base in zip(self.layers, self.bases, strict=True):
-                delta = sum((module.get_delta_weight(adapter).to(base.dtype) for adapter in _active(module)), 0)
-                self.model.get_submodule(name).weight.copy_(base + delta)
+                # summed in 32 bits and rounded once: an update smaller than half a bf16 step of the weight would vanish twice
+                delta = sum((module.get_delta_weight(adapter).float() for adapter in _active(module)), 0)
+                self.model.get_submodule(name).weight.copy_(base.float() + delta)
         return self.model
 
 

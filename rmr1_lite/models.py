@@ -7,19 +7,27 @@ is found before the base is read (`rmr1_lite.adapters`). Weights come from safet
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite import unsloth_path
 from rmr1_lite.adapters import NANO, AdapterInfo, fingerprint, is_adapter, read_adapter, resolve, weights_of, write_info
 from rmr1_lite.backend import Backend, check_fp16, choose, this_machine
+from rmr1_lite.model_files import (
+    LORA_TARGETS,
+    answer_ends,
+    check_layers,
+    check_targets,
+    model_place,
+    read_config,
+    reading,
+    stored_in_4bit,
+)
+from rmr1_lite.thinking import saved
 from rmr1_lite.types import InputError
 
 HALVES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # ours -> torch's
-# every linear layer of the decoder, as QLoRA does; the paper trains all parameters
-LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 @dataclass
@@ -27,6 +35,8 @@ class Loaded:
     """A model with its tokenizer. style: prompt style, None when unknown. adapter: the folder it came from, or None.
 
     backend: what it was loaded with; its LoRA is made and patched the same way. weights: fingerprint of what was loaded.
+    pad: the tokenizer's own pad token where another one is used while training ("" for none), else None.
+    thinking: the switch of its chat template as it was trained ("on", "off"), "" when unknown or when there is none.
     """
 
     model: Any
@@ -37,6 +47,8 @@ class Loaded:
     backend: Backend | None = None
     checkpointing: bool = False
     weights: str = ""
+    pad: str | None = None
+    thinking: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,16 +71,45 @@ def load(spec: str, four_bit: bool = True, trainable: bool = False, training: Tr
     trainable: the adapter's tensors get gradients. training: by which backend, and for which lengths; without it
     transformers + PEFT. Raises InputError for what cannot work, before anything slow.
     """
+    _check_process(training)
     folder = resolve(spec)
-    if folder is None or not is_adapter(folder):
-        tokenizer = _tokenizer(spec if folder is None else str(folder))
+    info = read_adapter(folder) if folder is not None and is_adapter(folder) else None
+    base, tokenizer, pad = info.base if info else spec, load_tokenizer(spec), None
+    if training:
+        training, pad = _fitting(base, tokenizer, training)
+    if info is None:
         made = Loaded(_base(spec, four_bit, training), tokenizer, _style_of_base(spec), spec)
     else:
-        made = _with_adapter(folder, read_adapter(folder), four_bit, trainable, training)
+        made = _with_adapter(folder, info, tokenizer, four_bit, trainable, training)
     if training:
-        made.backend, made.checkpointing = training.backend, training.checkpointing
-    made.weights = weights_of(spec)
+        made.backend, made.checkpointing, made.pad = training.backend, training.checkpointing, pad
+    made.weights, made.thinking = weights_of(spec), (info.thinking if info else saved(tokenizer))
     return made
+
+
+def _check_process(training: Training | None) -> None:
+    """Unsloth changes transformers for as long as the process lives; a model that it did not load itself then breaks while it
+    writes."""
+    import sys
+
+    if "unsloth" in sys.modules and not (training and training.backend.unsloth):
+        raise InputError("This process has trained with Unsloth, which changes transformers until it ends: a model loaded "
+                         "without it would fail. Judge in another process; rmr1_lite.training_process.train trains in a "
+                         "separate one.")  # fmt: skip
+
+
+def _fitting(base: str, tokenizer: Any, training: Training) -> tuple[Training, str | None]:
+    """(`training` with the length that the model will have, the pad token that was replaced or None), before weights are read.
+
+    Raises InputError for models that cannot be trained on this backend."""
+    config = read_config(base)
+    check_fp16(config.model_type, training.backend)
+    check_layers(base, config)
+    if not training.backend.unsloth:
+        return training, None
+    length = unsloth_path.length_within_context(training.length, getattr(config, "max_position_embeddings", None), base)
+    pad = unsloth_path.separate_pad(tokenizer, answer_ends(base, tokenizer), getattr(config, "vocab_size", None), base)
+    return replace(training, length=length), pad
 
 
 def within_context(loaded: Loaded, limit: int, answer: int = 0) -> int:
@@ -92,12 +133,10 @@ def load_tokenizer(spec: str) -> Any:
 
 def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int) -> Loaded:
     """A fresh LoRA on every linear layer; its first output equals the base's (B starts at zero)."""
-    names = {name.rpartition(".")[2] for name, _ in loaded.model.named_modules()}
-    if not names & set(LORA_TARGETS):
-        raise InputError(f"{loaded.base} has none of the layers that LoRA is put on here ({', '.join(LORA_TARGETS)}). Choose "
-                         "a model built like Qwen2.5 or Llama.")  # fmt: skip
+    check_targets(loaded.base, loaded.model)
     if loaded.backend and loaded.backend.unsloth:
-        return _with_unsloth_lora(loaded, r, alpha, dropout, seed)
+        loaded.model = unsloth_path.with_lora(loaded.model, LORA_TARGETS, r, alpha, dropout, seed, loaded.checkpointing)
+        return loaded
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -105,17 +144,6 @@ def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int)
     config = LoraConfig(r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LORA_TARGETS),
                         bias="none", task_type="CAUSAL_LM")  # fmt: skip
     loaded.model = get_peft_model(_for_training(loaded.model), config)
-    return loaded
-
-
-def _with_unsloth_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int) -> Loaded:
-    """The same LoRA, made by Unsloth so that its kernels know it."""
-    from unsloth import FastLanguageModel
-
-    loaded.model = FastLanguageModel.get_peft_model(
-        loaded.model, r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(LORA_TARGETS), bias="none",
-        use_gradient_checkpointing="unsloth" if loaded.checkpointing else False, random_state=seed, use_rslora=False,
-    )  # fmt: skip
     return loaded
 
 
@@ -128,12 +156,21 @@ def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str, card: str
     loaded.model.peft_config["default"].base_model_name_or_path = loaded.base
     # the vocabulary is never trained; "auto" would look the base up over the network
     loaded.model.save_pretrained(draft, safe_serialization=True, selected_adapters=["default"], save_embedding_layers=False)
-    loaded.tokenizer.save_pretrained(draft)
+    _save_tokenizer(loaded, draft)
     (draft / "README.md").write_text(card, encoding="utf-8")
     base = resolve(loaded.base)
-    write_info(draft, AdapterInfo(loaded.base, style, fingerprint(base) if base else "", stage))
+    write_info(draft, AdapterInfo(loaded.base, style, fingerprint(base) if base else "", stage, loaded.thinking))
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
+
+
+def _save_tokenizer(loaded: Loaded, folder: Path) -> None:
+    """The tokenizer with its own pad token: the other one was for the training alone."""
+    used = loaded.tokenizer.pad_token
+    if loaded.pad is not None:
+        loaded.tokenizer.pad_token = loaded.pad or None
+    loaded.tokenizer.save_pretrained(folder)
+    loaded.tokenizer.pad_token = used
 
 
 def is_quantised(model: Any) -> bool:
@@ -148,19 +185,17 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _with_adapter(folder: Path, info: AdapterInfo, four_bit: bool, trainable: bool, training: Training | None) -> Loaded:
+def _with_adapter(
+    folder: Path, info: AdapterInfo, tokenizer: Any, four_bit: bool, trainable: bool, training: Training | None
+) -> Loaded:
     from peft import PeftModel
 
     base = _base(info.base, four_bit, training)
     model = PeftModel.from_pretrained(_for_training(base) if trainable else base, str(folder), is_trainable=trainable)
     # at every checkpoint PEFT looks its base up, over the network unless it is a folder
-    model.peft_config["default"].base_model_name_or_path = _place(info.base)
+    model.peft_config["default"].base_model_name_or_path = model_place(info.base)
     if training and training.backend.unsloth:
-        from unsloth import FastLanguageModel
-
-        model = FastLanguageModel.patch_peft_model(model, "unsloth" if training.checkpointing else False)
-    has_tokenizer = (folder / "tokenizer_config.json").exists()
-    tokenizer = _tokenizer(str(folder) if has_tokenizer else str(resolve(info.base) or info.base))
+        model = unsloth_path.with_loaded_adapter(model, training.checkpointing)
     return Loaded(model, tokenizer, info.style or None, info.base, folder)
 
 
@@ -168,19 +203,17 @@ def _base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    if training:
-        _check_half(spec, training.backend)
     if training and training.backend.unsloth:
-        return _unsloth_base(spec, four_bit, training)
+        return unsloth_path.load_base(model_place(spec), four_bit, training, getattr(torch, HALVES[training.backend.half]))
     where = device()
     dtype = getattr(torch, HALVES[half_type()])
     quantise = {}
-    if four_bit and not _stored_in_4bit(spec):  # where the weights are stored so, a given None would count as "not quantised"
+    if four_bit and not stored_in_4bit(spec):  # where the weights are stored so, a given None would count as "not quantised"
         quantise["quantization_config"] = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",
                                                              bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
-    with told(spec):
+    with reading(spec):
         model = AutoModelForCausalLM.from_pretrained(
-            _place(spec), dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa",
+            model_place(spec), dtype=dtype, use_safetensors=True, trust_remote_code=False, attn_implementation="sdpa",
             device_map={"": where}, **quantise,
         )  # fmt: skip
     for module in model.modules():
@@ -195,54 +228,6 @@ def _base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
     return model
 
 
-def _stored_in_4bit(spec: str) -> bool:
-    """Whether the weights are stored in bitsandbytes' 4 bits already. InputError for any other quantisation: LoRA here is not
-    trained on those."""
-    from transformers import AutoConfig
-
-    with told(spec):
-        stored = getattr(AutoConfig.from_pretrained(_place(spec), trust_remote_code=False), "quantization_config", None)
-    if not stored:
-        return False
-    found = stored if isinstance(stored, dict) else stored.to_dict()
-    if found.get("quant_method") != "bitsandbytes" or not found.get("load_in_4bit"):
-        method = found.get("quant_method", "unknown")
-        raise InputError(f"{spec} is stored in another quantisation ({method}). Give the plain model, or one stored in "
-                         "bitsandbytes 4-bit.")  # fmt: skip
-    return True
-
-
-def _unsloth_base(spec: str, four_bit: bool, training: Training) -> Any:
-    """The base as Unsloth loads it: its kernels, its checkpointing. Not yet run on a GPU.
-
-    use_exact_model_name: otherwise a name it knows is replaced by a pre-quantised copy, which is another base.
-    """
-    import torch
-    from unsloth import FastLanguageModel
-
-    model, _ = FastLanguageModel.from_pretrained(
-        model_name=_place(spec), max_seq_length=training.length, dtype=getattr(torch, HALVES[training.backend.half]),
-        load_in_4bit=four_bit, use_exact_model_name=True, random_state=training.seed, **_vllm(training),
-        use_gradient_checkpointing="unsloth" if training.checkpointing else False, trust_remote_code=False,
-    )  # fmt: skip
-    return model
-
-
-def _vllm(training: Training) -> dict[str, Any]:
-    """Half of the card for vLLM, the rest for training. Not yet run."""
-    if not training.vllm_rank:
-        return {"fast_inference": False}
-    return {"fast_inference": True, "max_lora_rank": training.vllm_rank, "gpu_memory_utilization": 0.5}
-
-
-def _check_half(spec: str, backend: Backend) -> None:
-    from transformers import AutoConfig
-
-    with told(spec):
-        model_type = AutoConfig.from_pretrained(_place(spec), trust_remote_code=False).model_type
-    check_fp16(model_type, backend)
-
-
 def half_type() -> str:
     """bf16 from the Ampere generation on, fp16 on older cards (torch calls bf16 supported there, but emulates it), fp32
     without a card."""
@@ -252,25 +237,8 @@ def half_type() -> str:
 def _tokenizer(spec: str) -> Any:
     from transformers import AutoTokenizer
 
-    with told(spec):
-        return AutoTokenizer.from_pretrained(_place(spec), trust_remote_code=False)
-
-
-@contextmanager
-def told(spec: str) -> Iterator[None]:
-    """What cannot be found or reached becomes an InputError with the first line of what was said."""
-    try:
-        yield
-    except OSError as error:
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{spec} could not be loaded: {said.rstrip('.')}. Check the name and the network, or give a folder that "
-                         "holds the model's files (safetensors, config and tokenizer).") from None  # fmt: skip
-
-
-def _place(spec: str) -> str:
-    """An absolute path for a folder: a relative one with a single slash would be looked up as a hub id."""
-    folder = resolve(spec)
-    return str(folder.resolve()) if folder else spec
+    with reading(spec):
+        return AutoTokenizer.from_pretrained(model_place(spec), trust_remote_code=False)
 
 
 def _for_training(base: Any) -> Any:

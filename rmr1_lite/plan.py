@@ -125,26 +125,52 @@ def _fitted(stage: Any, config: Any, shape: Shape, gpu: GPU, chains: int) -> Sta
 
 def ladder(config: Any) -> Iterator[tuple[Any, str]]:
     """Smaller settings, the cheapest loss first: (config, what was changed)."""
-    if config.micro_batch > 1:
-        half = max(n for n in range(1, config.micro_batch) if config.micro_batch % n == 0)
-        yield replace(config, micro_batch=half), f"micro_batch {config.micro_batch} -> {half}"
     if isinstance(config, GRPOConfig):
         yield from _grpo_rungs(config)
-    elif config.max_length > 1024:
-        yield _less(config, "max_length", config.max_length * 3 // 4)
+    else:
+        if config.micro_batch > 1:
+            yield _less(config, "micro_batch", _divisor_below(config.micro_batch, config.micro_batch))
+        if config.max_length > 1024:
+            yield _less(config, "max_length", config.max_length * 3 // 4)
     if config.lora_r > 8:
         yield _less(config, "lora_r", config.lora_r // 2)
 
 
 def _grpo_rungs(config: GRPOConfig) -> Iterator[tuple[GRPOConfig, str]]:
+    """A micro-batch keeps whole groups as long as anything else can give way: half a group shares no prompt, and so often takes
+    more memory than the group did."""
+    groups_at_once = config.micro_batch // config.rollouts
+    if config.micro_batch % config.rollouts == 0 and groups_at_once > 1:
+        fewer = next(n for n in range(groups_at_once // 2, 0, -1) if config.groups % n == 0)
+        yield _less(config, "micro_batch", fewer * config.rollouts)
     if config.groups > 2:
-        yield _less(config, "groups", config.groups // 2)
+        smaller, said = _less(config, "groups", config.groups // 2)
+        micro = _divisor_below(config.micro_batch + 1, smaller.groups * smaller.rollouts)
+        yield replace(smaller, micro_batch=micro), said if micro == config.micro_batch else f"{said} (micro_batch {micro})"
     if config.max_new_tokens > 384:
         yield _less(config, "max_new_tokens", config.max_new_tokens * 3 // 4)
     if config.max_prompt_tokens > 768:
         yield _less(config, "max_prompt_tokens", config.max_prompt_tokens * 3 // 4)
     if config.rollouts > 4:
-        yield _less(config, "rollouts", config.rollouts - 2)
+        yield _fewer_rollouts(config)
+    if config.micro_batch > 1:
+        smaller, said = _less(config, "micro_batch", _divisor_below(config.micro_batch, config.groups * config.rollouts))
+        yield smaller, f"{said} (less than a group: prompts are no longer shared)" if groups_at_once else said
+
+
+def _fewer_rollouts(config: GRPOConfig) -> tuple[GRPOConfig, str]:
+    """Two fewer a group; a micro-batch of whole groups stays one."""
+    smaller, said = _less(config, "rollouts", config.rollouts - 2)
+    if config.micro_batch % config.rollouts == 0:
+        micro = config.micro_batch // config.rollouts * smaller.rollouts
+        return replace(smaller, micro_batch=micro), f"{said} (micro_batch {config.micro_batch} -> {micro})"
+    fitting = _divisor_below(config.micro_batch + 1, smaller.groups * smaller.rollouts)
+    return replace(smaller, micro_batch=fitting), said
+
+
+def _divisor_below(limit: int, total: int) -> int:
+    """The largest number under `limit` that divides `total`."""
+    return max(n for n in range(1, limit) if total % n == 0)
 
 
 def _less(config: Any, name: str, value: int) -> tuple[Any, str]:

@@ -16,17 +16,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rmr1_lite.backend import start, this_machine
+from rmr1_lite.ballast import held
 from rmr1_lite.config import CONFIGS, as_json, check
 from rmr1_lite.data.chains import read_chains, write_chains
 from rmr1_lite.data.files import read_pairs, write_json, write_pairs
 from rmr1_lite.plan import ladder
 from rmr1_lite.runs import FREE, steps_of
+from rmr1_lite.thinking import settle
 from rmr1_lite.types import ORDERS, InputError
 
 FILE = "preflight.json"
@@ -154,6 +157,7 @@ def _longest_chains(config: Any, folder: Path) -> Path:
 
     chains = sorted(read_chains(config.chains).chains, key=lambda chain: -_characters(chain.pair) - len(chain.text))
     tokenizer, style = load_tokenizer(config.model), _style(config)
+    settle(tokenizer, style, config.thinking)
     longest = _longest(chains, lambda some: [len(row["input_ids"]) for row in rows_of(some, tokenizer, style)], config.max_length)
     if longest is None:
         raise InputError(f"No chain fits into max_length {config.max_length}. Raise it, or give shorter chains.")
@@ -169,6 +173,7 @@ def _longest_pairs(config: Any, folder: Path) -> Path:
 
     pairs = sorted((pair for pair in read_pairs(config.pairs).pairs if pair.label), key=lambda pair: -_characters(pair))
     tokenizer, style = load_tokenizer(config.model), _style(config)
+    settle(tokenizer, style, config.thinking)
 
     def tokens(pair: Any) -> int:
         return max(row_of(pair, order, tokenizer, style)["prompt_tokens"] for order in ORDERS)
@@ -203,17 +208,17 @@ def _style(config: Any) -> str:
     return style_for(config.model, config.style)
 
 
-def _cap(gib: float) -> None:
+@contextmanager
+def _small_machine(gib: float) -> Iterator[None]:
     """Let this process have so much memory and no more: of the card where there is one, else of the machine."""
-    import torch
+    if this_machine().capability is not None:
+        with held(gib):
+            yield
+        return
+    import resource
 
-    if torch.cuda.is_available():
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, gib * 2**30 / total))
-    else:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30),) * 2)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30),) * 2)
+    yield
 
 
 def _run(path: Path) -> None:
@@ -222,13 +227,13 @@ def _run(path: Path) -> None:
     stage, folder = asked["stage"], Path(asked["folder"])
     start(asked["config"]["backend"], folder)  # Unsloth comes before transformers, which the tokenizer below brings
     config = trial_config(stage, CONFIGS[stage](**asked["config"]), folder)
-    if os.environ.get(LIMIT):
-        _cap(float(os.environ[LIMIT]))
     from rmr1_lite.grpo import train_grpo
     from rmr1_lite.sft import train_sft
 
-    started = time.perf_counter()
-    {"sft": train_sft, "grpo": train_grpo}[stage](config)
+    limit = os.environ.get(LIMIT)
+    with _small_machine(float(limit)) if limit else nullcontext():
+        started = time.perf_counter()
+        {"sft": train_sft, "grpo": train_grpo}[stage](config)
     rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
     import torch
 

@@ -1,7 +1,7 @@
 """Settings that fit a card: `t4-16gb` and `l4-24gb` by model, and `paper`, RM-R1's own lengths on one 80 GB card.
 
 Lengths, groups and micro-batches come from the planner's formulas (`python -m rmr1_lite plan`); learning rates are ours, since
-LoRA needs larger ones than the paper's full-parameter training. None of them has run on a GPU yet.
+LoRA needs larger ones than the paper's full-parameter training. What they give on a card is in docs/gpu.md.
 
     preset name     t4-16gb, l4-24gb (their smallest model that is worth it), or CARD:MODEL like t4-16gb:qwen2.5-3b
 """
@@ -17,6 +17,10 @@ MODELS: dict[str, tuple[str, str]] = {
     "qwen2.5-7b": ("Qwen/Qwen2.5-7B-Instruct", "rubrics"),
     "r1-distill-1.5b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", "reasoning"),
     "r1-distill-7b": ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "reasoning"),
+    "qwen3-0.6b": ("Qwen/Qwen3-0.6B", "rubrics"),
+    "qwen3-1.7b": ("Qwen/Qwen3-1.7B", "rubrics"),
+    "qwen3-4b": ("Qwen/Qwen3-4B", "rubrics"),
+    "qwen3-8b": ("Qwen/Qwen3-8B", "rubrics"),
 }
 # the same weights, stored in NF4: a third of the download and of the host memory. Named by their makers' pattern, not tried
 PREQUANTISED = {hub_id: f"unsloth/{hub_id.partition('/')[2]}-bnb-4bit" for hub_id, _ in MODELS.values()}
@@ -37,6 +41,10 @@ _SIZES: dict[str, dict[str, tuple[int, ...]]] = {
         "qwen2.5-3b": (2560, 1, 2500, 2048, 640, 6, 8, 8, 60),
         "qwen2.5-7b": (2048, 1, 1200, 1536, 512, 4, 6, 6, 50),
         "r1-distill-7b": (2048, 1, 1200, 1536, 768, 4, 6, 6, 40),
+        "qwen3-0.6b": (4096, 2, 6000, 3072, 1024, 8, 8, 8, 80),
+        "qwen3-1.7b": (3072, 2, 4000, 2048, 768, 8, 8, 8, 60),
+        "qwen3-4b": (2560, 1, 1800, 1536, 512, 4, 8, 8, 50),
+        "qwen3-8b": (1536, 1, 1000, 1024, 384, 4, 4, 4, 40),
     },
     "l4-24gb": {
         "qwen2.5-1.5b": (4096, 2, 8700, 3072, 1024, 8, 8, 8, 150),
@@ -44,6 +52,10 @@ _SIZES: dict[str, dict[str, tuple[int, ...]]] = {
         "qwen2.5-3b": (4096, 2, 5000, 3072, 1024, 6, 8, 8, 100),
         "qwen2.5-7b": (4096, 1, 2500, 2048, 768, 4, 8, 8, 60),
         "r1-distill-7b": (4096, 1, 2500, 2048, 1024, 4, 8, 8, 50),
+        "qwen3-0.6b": (4096, 4, 8700, 3072, 1024, 8, 8, 8, 120),
+        "qwen3-1.7b": (4096, 2, 8700, 3072, 1024, 8, 8, 8, 120),
+        "qwen3-4b": (4096, 1, 4000, 3072, 1024, 4, 8, 8, 80),
+        "qwen3-8b": (4096, 1, 2500, 2048, 768, 4, 8, 8, 50),
     },
 }
 

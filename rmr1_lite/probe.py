@@ -74,11 +74,11 @@ def _data(stage: str, config: Any, folder: Path) -> Path:
 
     path = folder / "longest.jsonl"
     if stage == "sft":
-        count = chain_lengths(config.model, config.style)
+        count = chain_lengths(config.model, config.style, config.thinking)
         words = _most(lambda n: count([_chain(n)])[0], config.max_length)
         write_chains(path, [_chain(words)])
     else:
-        count = prompt_lengths(config.model, config.style)
+        count = prompt_lengths(config.model, config.style, config.thinking)
         words = _most(lambda n: count([_pair(n)])[0], config.max_prompt_tokens)
         write_pairs(path, [_pair(words)])
     return path

@@ -33,6 +33,7 @@ from rmr1_lite.demo import judge_of, run_demo, sft_config
 from rmr1_lite.evaluate import compare, evaluate
 from rmr1_lite.parallel import run_all, threads
 from rmr1_lite.results import add_stage, load, save
+from rmr1_lite.training_process import train
 
 RESULTS = "results.json"
 LONGER = "sft, same wall time"
@@ -126,15 +127,13 @@ def _ablate(out: Path, results: dict[str, Any]) -> None:
 def _longer_sft(demo: DemoConfig, out: Path, results: dict[str, Any]) -> None:
     """Train, judge and compare the SFT that takes as long as SFT and GRPO did."""
     from rmr1_lite.models import load as load_model
-    from rmr1_lite.sft import train_sft
-
     folder, seconds = out / "sft-same-wall-time", results["data"]["train_seconds"]
     config = changed(sft_config(demo, out), epochs=round(demo.epochs * (1 + seconds["grpo"] / seconds["sft"]), 1),
                      out=str(folder))  # fmt: skip
     if (folder / "config.json").exists():  # a resumed run keeps the length that it began with
         config = replace(config, epochs=json.loads((folder / "config.json").read_text())["settings"]["epochs"])
     print(f"\nSFT again, {config.epochs} epochs: the wall time of SFT and GRPO together")
-    adapter = train_sft(config)
+    adapter = train("sft", config)
     pairs = read_pairs(out / "data" / "test.jsonl").pairs
     judged = {}
     for name, spec in ((LONGER, adapter), *((stage, out / stage / "adapter") for stage in ("sft", "grpo"))):

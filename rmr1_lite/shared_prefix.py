@@ -7,7 +7,8 @@ on any device. On a GPU Unsloth brings its own; TRL's trainer has none.
 
 How: the prompts but for their last token are run first and their keys and values kept. Every completion then begins with
 the prompt's last token and attends to its group's keys: column by column without copying them, all columns at once (in
-training) through torch's fused attention, which on a CPU never holds the scores and is worth the copy.
+training) through torch's fused attention, which never holds the scores and is worth the copy (shown on a CPU; on a GPU it is
+torch that chooses the kernel, and memory there has not been measured).
 
     rows = rollout(model, prompts, n=8, max_new_tokens=160, temperature=1.0, end_ids=(2,), generator=g)
     logps, mask, entropies = token_logps(model, prompts, rows)
@@ -159,12 +160,14 @@ class _Store:
 
         if self.mode == "write":
             self.prefix[layer] = (key, value)
-            return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=True)
+            key, value, gqa = _heads(query, key, value)
+            return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scaling, enable_gqa=gqa)
         if self.room:
             return self._read_column(layer, query * scaling, *self._kept(layer, key, value))
         prompt_key, prompt_value = (kept.repeat_interleave(self.n, 0) for kept in self.prefix[layer])
         keys, values = torch.cat([prompt_key, key], dim=2), torch.cat([prompt_value, value], dim=2)
-        return F.scaled_dot_product_attention(query, keys, values, attn_mask=self.allowed, scale=scaling, enable_gqa=True)
+        keys, values, gqa = _heads(query, keys, values)
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=self.allowed, scale=scaling, enable_gqa=gqa)
 
     def _allowed(self, steps: int) -> Any:
         """What each of `steps` columns may see, [G * n, 1, T, P + T]: its prompt, and its own row up to itself."""
@@ -200,6 +203,18 @@ class _Store:
         told = (shared.reshape(groups, kv, -1, width) @ prompt_values).view(groups, kv, n, rep, size)
         out = own + told.transpose(1, 2).reshape(rows, kv, rep, size)
         return out.view(rows, heads, 1, size)
+
+
+def _heads(query: Any, key: Any, value: Any) -> tuple[Any, Any, bool]:
+    """(keys, values, whether the attention still has to spread them over the query heads).
+
+    On CUDA they are spread here: with a mask the flash kernel is out, and the memory-efficient one takes no grouped heads, so
+    torch would fall back to the kernel that holds every score for the backward pass.
+    """
+    if not query.is_cuda:
+        return key, value, True
+    times = query.shape[1] // key.shape[1]
+    return key.repeat_interleave(times, 1), value.repeat_interleave(times, 1), False
 
 
 def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any) -> Any:

@@ -121,14 +121,19 @@ def callback(watch: Watch, total: int | None = None) -> Any:
 
 
 def fixed_text(model: Any) -> list[float]:
-    """Log-probabilities that the policy gives to a fixed row of tokens: a cheap mark of which policy it is."""
+    """Log-probabilities that the policy gives to a fixed row of tokens: a cheap mark of which policy it is.
+
+    Read without accelerate's autocast, whatever the moment: Unsloth's GRPO takes that wrapper off `forward` for good at its
+    first step, so a mark read with it (first step of a resume) would differ from one read without (at the save).
+    """
     import torch
 
     was_training = model.training
     model.eval()
+    forward = getattr(model, "_original_forward", model.forward)
     ids = torch.arange(5, 5 + FIXED_TOKENS, device=next(model.parameters()).device)[None]
     with torch.no_grad():
-        logps = torch.log_softmax(model(input_ids=ids, use_cache=False).logits[0, :-1].float(), -1)
+        logps = torch.log_softmax(forward(input_ids=ids, use_cache=False).logits[0, :-1].float(), -1)
     model.train(was_training)
     return [round(value, 4) for value in logps.gather(-1, ids[0, 1:, None])[:, 0].tolist()]
 
@@ -228,7 +233,10 @@ def probe_of(loaded: Loaded, style: str, pairs: Sequence[Pair], config: TrainCon
 
     def figures() -> dict[str, float]:
         result = score("probe", pairs, judge.compare_many(pairs, progress=False), 0.0)
-        return {name: getattr(result, name) for name in PROBE_FIGURES}
+        long = result.statuses.get("too_long", 0.0)
+        if long:
+            print(f"Probe: {long:.0%} of the prompts are too long for this training and count as wrong.")
+        return {name: getattr(result, name) for name in PROBE_FIGURES} | ({"too_long": long} if long else {})
 
     return figures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rmr1_lite.backend import NOT_IN_FP16, TESTED, Backend, Machine, check_fp16, check_vllm, choose, untested
+from rmr1_lite import backend
+from rmr1_lite.backend import NOT_IN_FP16, TESTED, Backend, Machine, check_fp16, choose, compiled_cache, start, untested
 from rmr1_lite.data.nano.dataset import NanoData, make
 from rmr1_lite.runs import Run, versions
 from rmr1_lite.types import InputError
@@ -69,7 +71,7 @@ def test_versions_are_those_of_the_requirements():
 KL = [
     (1, 0, 0.04, 0.2, 0.0, "the reference is another policy: go on without"),
     (1, 0, 0.04, 0.0, 0.04, "it is the starting policy"),
-    (1, 0, 0.04, 5e-4, 0.04, "rounding"),
+    (1, 0, 0.04, 5e-3, 0.04, "rounding in bf16"),
     (2, 0, 0.04, 0.2, 0.04, "later it may well differ"),
     (1, 50, 0.04, 0.2, 0.04, "a resumed run does not start"),
     (1, 0, 0.0, 0.2, 0.0, "no KL term anyway"),
@@ -83,7 +85,10 @@ def test_a_kl_that_does_not_start_at_zero_is_switched_off(tmp_path, capsys, step
     trainer = SimpleNamespace(beta=beta)
     run = Run(tmp_path, tmp_path / f"checkpoint-{resumed}" if resumed else None, False)
     kl_start(trainer, run)({"step": step, "kl": kl})
-    assert trainer.beta == after and bool(capsys.readouterr().out) == (after != beta)
+    assert trainer.beta == after
+    said = capsys.readouterr().out
+    assert ("beta is 0 from here on" in said) == (after != beta), "a change is said"
+    assert ("0 but for rounding" in said) == (step == 1 and not resumed and beta == after > 0), "and so is that all is well"
     again = SimpleNamespace(beta=beta)
     kl_start(again, Run(tmp_path, tmp_path / "checkpoint-50", False))
     assert again.beta == after, "and stays so after a resume"
@@ -93,8 +98,8 @@ def test_the_reference_is_the_adapter_as_it_stands_and_stays_so():
     """For Unsloth, which would take the base: "ref" gives what the policy gave when it was made, whatever is trained after."""
     import torch
 
-    from rmr1_lite.grpo import with_reference
     from rmr1_lite.models import load
+    from rmr1_lite.unsloth_path import with_reference
 
     model = load("nano", trainable=True).model.eval()
     ids = torch.arange(40).reshape(2, 20)
@@ -129,13 +134,60 @@ def test_a_model_that_cannot_be_reached_is_one_line(command, why, tmp_path):
     assert "nobody/no-such-model could not be loaded" in done.stderr and "Check the name and the network" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("backend", "said"),
-    [
-        (Backend("transformers", "fp32", "CPU", ""), "the backend is transformers"),
-        (Backend("unsloth", "bf16", "L4", ""), "vllm is not installed"),
-    ],
-)
-def test_rollouts_by_vllm_are_refused_where_it_cannot_be_had(backend, said):
-    with pytest.raises(InputError, match=f"needs a GPU, Unsloth and vllm, and {said}. Choose --rollout model"):
-        check_vllm(backend)
+CACHES = [
+    ("", None, "kept", "a new folder"),
+    ("", {"torch": "1.0"}, "removed", "made by another version: it would be imported by name"),
+    ("", {}, "removed", "left by a kit that wrote no versions"),
+    ("", "now", "kept", "a resume with the same versions"),
+    ("own", {"torch": "1.0"}, "refused", "a user's folder is not ours to delete"),
+    ("own", {}, "kept", "a user's folder that Unsloth alone has filled: it checks its files itself"),
+    ("own", "now", "kept", "a user's folder with our mark"),
+]
+
+
+@pytest.mark.parametrize(("own", "mark", "outcome", "reason"), CACHES, ids=[row[-1] for row in CACHES])
+def test_generated_code_of_other_versions_is_never_imported(tmp_path, monkeypatch, capsys, own, mark, outcome, reason):
+    monkeypatch.delenv("UNSLOTH_COMPILE_LOCATION", raising=False)
+    place = tmp_path / (own or "unsloth_compiled_cache")
+    if own:
+        monkeypatch.setenv("UNSLOTH_COMPILE_LOCATION", str(place))
+    if mark is not None:
+        place.mkdir()
+        (place / "UnslothGRPOTrainer.py").write_text("")
+        if mark:
+            (place / "versions.json").write_text(json.dumps(versions(TESTED) if mark == "now" else mark))
+    if outcome == "refused":
+        with pytest.raises(InputError, match="other versions of the packages made. Delete that folder, or unset"):
+            compiled_cache(tmp_path)
+        return
+    assert compiled_cache(tmp_path) == place.resolve()
+    assert (place / "UnslothGRPOTrainer.py").exists() == (mark is not None and outcome == "kept")
+    assert ("is removed" in capsys.readouterr().out) == (outcome == "removed")
+
+
+def test_a_training_takes_one_card(monkeypatch, tmp_path):
+    """Kaggle has two T4s, and transformers' Trainer would split every batch over both."""
+    import torch
+
+    code = "import os; from rmr1_lite.backend import this_machine; this_machine(); print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    free = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    for given, wanted in [({}, "0"), ({"CUDA_VISIBLE_DEVICES": "1"}, "1")]:
+        done = subprocess.run([sys.executable, "-c", code], env={**free, **given}, capture_output=True, text=True)
+        assert done.stdout.strip() == wanted, done.stderr
+    monkeypatch.setattr(backend, "this_machine", lambda: Machine(*T4, False))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="2 CUDA cards are visible.*Set CUDA_VISIBLE_DEVICES=0"):
+        start("transformers", tmp_path)
+
+
+def test_the_allocator_is_set_before_cuda_starts_and_never_over_a_users_choice(monkeypatch):
+    """Asking for the card's name starts CUDA; Unsloth's own setting would come too late."""
+    code = ("import os, sys; from rmr1_lite.backend import this_machine; this_machine(); "
+            "print(os.environ.get('PYTORCH_ALLOC_CONF'))")  # fmt: skip
+    free = {name: value for name, value in os.environ.items() if "ALLOC_CONF" not in name}
+    own, old = {"PYTORCH_ALLOC_CONF": "a:1"}, {"PYTORCH_CUDA_ALLOC_CONF": "a:1"}
+    rows = [({}, "expandable_segments:True"), (own, "a:1"), (old, "None")]
+    for given, wanted in rows:
+        done = subprocess.run([sys.executable, "-c", code], env={**free, **given}, capture_output=True, text=True)
+        assert done.stdout.strip() == wanted, done.stderr

@@ -10,7 +10,7 @@ from rmr1_lite import tables
 from rmr1_lite.ablations import _turned, reasoning_carries
 from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.files import read_pairs
-from rmr1_lite.demo import DemoConfig, run_demo
+from rmr1_lite.demo import DemoConfig, _train, run_demo
 from rmr1_lite.evaluate import RULES, by_rule
 from rmr1_lite.letters import OPENING, forced_letters, judge_by_letter
 from rmr1_lite.metrics import score
@@ -101,3 +101,16 @@ def test_rules_see_what_is_shown():
     assert (always.strict_accuracy, always.accuracy, always.flip_rate, always.a_share) == (0, 0.5, 1, 1)
     longer = score("l", PAIRS, by_rule(PAIRS, RULES["longer"]), 0.0)
     assert (longer.strict_accuracy, longer.flip_rate) == (0.5, 0)
+
+
+def test_where_unsloth_trains_the_stages_run_in_processes_of_their_own(tmp_path, monkeypatch):
+    """Unsloth changes transformers for its whole process: the judging that follows would fail there."""
+    from rmr1_lite import training_process
+    from rmr1_lite.backend import Backend
+
+    commands = []
+    monkeypatch.setattr(training_process, "choose", lambda *_: Backend("unsloth", "bf16", "L4", ""))
+    monkeypatch.setattr(training_process, "_shown", lambda command: commands.append(command) or 0)
+    stages = _train(DemoConfig(), tmp_path, tmp_path / "data")
+    assert [command[1:3] for command in commands] == [["-m", "rmr1_lite.training_process"]] * 2
+    assert stages == {"base": "nano-base", "sft": str(tmp_path / "sft/adapter"), "grpo": str(tmp_path / "grpo/adapter")}

@@ -14,14 +14,15 @@ ROOT = Path(__file__).parents[1] / "rmr1_lite"
 FLOORS = {
     0: ("__init__", "types", "config", "presets"),
     1: ("prompts", "verdict"),
-    2: ("data", "rewards", "intervals", "metrics", "calibration", "adapters", "memory"),
-    3: ("backend", "models", "merged", "engines", "shared_prefix", "runs", "parallel"),
+    2: ("data", "rewards", "intervals", "metrics", "calibration", "adapters", "memory",
+        "thinking"),  # fmt: skip
+    3: ("backend", "ballast", "models", "model_files", "unsloth_path", "merged", "engines", "shared_prefix", "runs", "parallel"),
     4: ("judge", "judge_file", "ranking", "letters", "rollouts", "group_trainer", "bank")
     + ("screening", "lengths", "spending"),
     5: ("trainers", "sft", "grpo", "nano_base", "evaluate", "benchmark", "comparison", "ablations", "suites")
     + ("distill", "distilled", "results", "panels", "plots", "confidence"),
     6: ("report", "tables", "demo", "reproduce", "plan", "options", "app", "data_commands", "__main__")
-    + ("notebook", "sharing", "preflight", "probe", "nano_ship"),
+    + ("notebook", "sharing", "preflight", "probe", "nano_ship", "training_process"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "gradio", "matplotlib", "openai")

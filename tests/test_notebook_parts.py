@@ -15,8 +15,8 @@ from rmr1_lite.config import preset
 from rmr1_lite.models import load
 from rmr1_lite.notebook import judging, places, settings, setup, show
 from rmr1_lite.notebook.settings import choose
-from rmr1_lite.notebook.training import train
 from rmr1_lite.sharing import pack, push
+from rmr1_lite.training_process import train
 from rmr1_lite.types import Generation, InputError, Judgment, Look, Pair, Verdict
 
 PLATFORMS = [

@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rmr1_lite import memory, presets
 from rmr1_lite.config import CONFIGS, PRESETS, check, preset
@@ -20,6 +22,10 @@ PUBLISHED = [
     ("Qwen/Qwen2.5-7B-Instruct", 7_615_616_512),
     ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 1_777_088_000),
     ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", 7_615_616_512),
+    ("Qwen/Qwen3-0.6B", 596_049_920),
+    ("Qwen/Qwen3-1.7B", 1_720_574_976),
+    ("Qwen/Qwen3-4B", 4_022_468_096),
+    ("Qwen/Qwen3-8B", 8_190_735_360),
 ]
 
 
@@ -99,6 +105,32 @@ def test_the_ladder_leads_down_until_it_fits_and_says_each_step():
         assert rung[0] != config
         config = rung[0]
     assert rung is None, "it ends"
+
+
+@given(st.sampled_from([1, 2, 3, 4, 6, 8, 16]), st.sampled_from([2, 4, 6, 7, 8]), st.sampled_from([128, 1024]), st.data())
+def test_every_rung_of_grpo_can_be_trained_and_whole_groups_stay_whole_until_nothing_else_is_left(groups, rollouts, tokens, data):
+    total = groups * rollouts
+    micro = data.draw(st.sampled_from([n for n in range(1, total + 1) if total % n == 0]))
+    config = preset("grpo", "nano", groups=groups, rollouts=rollouts, micro_batch=micro, max_new_tokens=tokens)
+    rungs = 0
+    while rung := next(ladder(config), None):
+        smaller, said = rung
+        check(smaller)
+        assert smaller != config and said
+        whole, still = (c.micro_batch % c.rollouts == 0 for c in (config, smaller))
+        if whole and not still:
+            assert "no longer shared" in said
+            assert smaller.groups <= 2 and smaller.max_new_tokens <= 384 and smaller.rollouts <= 4
+        config, rungs = smaller, rungs + 1
+        assert rungs < 100
+    assert config.micro_batch == 1
+
+
+def test_half_a_group_shares_no_prompt_and_takes_more_than_the_group():
+    """What Unsloth does: it shares among whole groups alone, so the planner must not count one prompt for half a group."""
+    shape = SHAPES["Qwen/Qwen2.5-3B-Instruct"]
+    whole, half = (memory.grpo_need(shape, 32, 4096, 512, 4, 8, micro)[1].peak for micro in (8, 4))
+    assert half > whole
 
 
 def test_longer_and_larger_never_takes_less():

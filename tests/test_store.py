@@ -93,9 +93,9 @@ def test_same_settings(tmp_path: Path, then: dict, now: dict, words: str, why: s
     write_json(tmp_path / "settings.json", then)
     if words:
         with pytest.raises(InputError, match=words):
-            same_settings(tmp_path / "settings.json", now, unset="style", added="weights")
+            same_settings(tmp_path / "settings.json", now, unset="style", added=("weights",))
     else:
-        assert same_settings(tmp_path / "settings.json", now, unset="style", added="weights") == then, why
+        assert same_settings(tmp_path / "settings.json", now, unset="style", added=("weights",)) == then, why
 
 
 def test_same_settings_of_no_file(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,10 +65,10 @@ def write_json(path: str | Path, value: Any) -> None:
     atomic_write_text(path, _dumps(value, indent=2) + "\n")
 
 
-def same_settings(path: str | Path, now: dict[str, Any], unset: str = "", added: str = "") -> dict[str, Any] | None:
+def same_settings(path: str | Path, now: dict[str, Any], unset: str = "", added: Collection[str] = ()) -> dict[str, Any] | None:
     """The settings that were written to `path`, None when there are none yet.
 
-    unset: a name that may be None now, whatever it was then. added: a name that files written before it existed do not
+    unset: a name that may be None now, whatever it was then. added: names that files written before they existed do not
     tell. Raises InputError when they differ from `now`.
     """
     path = Path(path)
@@ -80,7 +80,7 @@ def same_settings(path: str | Path, now: dict[str, Any], unset: str = "", added:
         raise InputError(f"{path} is not JSON. Delete it to go on with the settings given now, or give another --out.") from None
     other = [f"{name} was {then.get(name)!r}, is {value!r}" for name, value in now.items()
              if then.get(name) != value and not (name == unset and value is None)
-             and not (name == added and name not in then)]  # fmt: skip
+             and not (name in added and name not in then)]  # fmt: skip
     if other:
         raise InputError(f"{path} tells of other settings: {'; '.join(other)}. Give the same ones to resume, or another --out.")
     return then

@@ -14,6 +14,7 @@ from rmr1_lite.engines.endpoint import OpenAIEngine
 from rmr1_lite.engines.local import LocalEngine
 from rmr1_lite.engines.render import opens_thought, render
 from rmr1_lite.engines.replay import ReplayEngine
+from rmr1_lite.thinking import settle
 from rmr1_lite.types import InputError
 
 __all__ = [
@@ -29,8 +30,10 @@ def make_engine(
     max_prompt_tokens: int | None = None,
     concurrency: int = 8,
     four_bit: bool = True,
+    thinking: str = "auto",
 ) -> Engine:
-    """The engine a spec names. `style` overrides the one that was saved with a model; four_bit: local weights in NF4."""
+    """The engine a spec names. `style` overrides the one that was saved with a model; four_bit: local weights in NF4; thinking:
+    on, off or auto, for chat templates with such a switch."""
     kind, _, rest = spec.partition(":")
     if kind == "replay":
         return ReplayEngine(rest, style=style)
@@ -38,8 +41,10 @@ def make_engine(
         model, _, url = rest.rpartition("@")
         if not model or not url:
             raise InputError("The endpoint spec is incomplete. Write openai:MODEL@URL, like openai:m@http://host/v1.")
-        return OpenAIEngine(model, url, concurrency=concurrency, style=style)
+        return OpenAIEngine(model, url, concurrency=concurrency, style=style, thinking=thinking)
     from rmr1_lite.models import load
 
     loaded = load(spec, four_bit)
-    return LocalEngine(loaded.model, loaded.tokenizer, batch_size, max_prompt_tokens, spec, style or loaded.style, loaded.weights)
+    style = style or loaded.style
+    switch = settle(loaded.tokenizer, style, thinking, loaded.thinking)
+    return LocalEngine(loaded.model, loaded.tokenizer, batch_size, max_prompt_tokens, spec, style, loaded.weights, switch)

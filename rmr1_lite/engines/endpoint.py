@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rmr1_lite.engines.base import Request, Sampling, request_seed
+from rmr1_lite.thinking import request_fields
 from rmr1_lite.types import Generation, InputError
 
 # how servers word "the prompt does not fit": OpenAI's code, then vLLM, llama.cpp and others
@@ -26,7 +27,8 @@ class OpenAIEngine:
     """model: the name the endpoint knows. base_url: ends with /v1 as a rule.
 
     concurrency: requests in flight. timeout: seconds for one try. max_retries: further tries after 408, 409, 429, 5xx
-    and lost connections. thought_open: the endpoint's template writes `<think>` itself and does not send it back.
+    and lost connections. thought_open: the endpoint's template writes `<think>` itself and does not send it back. thinking: "on"
+    or "off" is sent as chat_template_kwargs (vLLM, SGLang, llama.cpp and `transformers serve` take it), auto sends nothing.
     """
 
     def __init__(
@@ -39,12 +41,15 @@ class OpenAIEngine:
         timeout: float = 600.0,
         style: str | None = None,
         thought_open: bool = False,
+        thinking: str = "auto",
     ) -> None:
         from openai import OpenAI
 
         _check_url(base_url)
         self.name, self.style = f"openai:{model}@{base_url}", style
         self.model, self.concurrency, self.thought_open = model, concurrency, thought_open
+        self.thinking = "" if thinking == "auto" else thinking
+        self._extra = request_fields(thinking)
         # a server on the own machine asks for no key, but the client insists on one
         key = os.environ.get(api_key_env, "").strip() or "none"
         self._secrets = (key,) if key != "none" else ()
@@ -97,6 +102,7 @@ class OpenAIEngine:
             # not max_completion_tokens: self-hosted servers ignore it and would stop at their own default
             "max_tokens": sampling.max_new_tokens,
             "seed": request_seed(request, sampling.seed),
+            **({"extra_body": self._extra} if self._extra else {}),
         }
 
     def _read(self, reply: Any, seconds: float) -> Generation:

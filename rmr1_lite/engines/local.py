@@ -32,7 +32,8 @@ PLAIN_LIMIT = 100_000_000  # parameters; a plain copy takes four bytes for each
 class LocalEngine:
     """max_prompt_tokens: the longest prompt to accept; None takes the model's context less the answer's length.
 
-    weights: fingerprint of the model's, so that a log of its texts is never taken for another judge's.
+    weights: fingerprint of the model's, so that a log of its texts is never taken for another judge's. thinking: the switch that
+    its tokenizer's template was settled on, for the same reason.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class LocalEngine:
         name: str = "local",
         style: str | None = None,
         weights: str = "",
+        thinking: str = "",
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}. Give a whole number from 1 on.")
         self.model, self.tokenizer, self.name, self.style = model, tokenizer, name, style
-        self.batch_size, self.max_prompt_tokens, self.weights = batch_size, max_prompt_tokens, weights
+        self.batch_size, self.max_prompt_tokens = batch_size, max_prompt_tokens
+        self.weights, self.thinking = weights, thinking
         self.copy: MergedCopy | None = None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
@@ -75,7 +78,7 @@ class LocalEngine:
 
     def prompt_limit(self, sampling: Sampling) -> int:
         """The longest prompt, in tokens, that is accepted with this answer length."""
-        context = getattr(self.model.config, "max_position_embeddings", None)
+        context = _context(self.model)
         room = context - sampling.max_new_tokens if context else None
         limits = [n for n in (room, self.max_prompt_tokens) if n is not None]
         if not limits:
@@ -250,13 +253,26 @@ def _streamer(tokenizer: Any, ends: tuple[int, ...]) -> Any:
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """Dropout off while judging, and the model back as it was found."""
-    was_training = model.training
+    """Dropout off while judging, and the model back as it was found.
+
+    Unsloth's `generate` turns gradient checkpointing off and keeps half-precision copies of the adapter for decoding. It undoes
+    both only for a model that it finds in training mode, and never after an error, so its `for_training` is called here: else
+    the rest of an SFT run would train without checkpointing, and later probes would decode with the adapter of the first.
+    """
+    was_training, rearm = model.training, getattr(model, "for_training", None)
     model.eval()
     try:
         yield
     finally:
+        if was_training and rearm is not None:
+            rearm()
         model.train(was_training)
+
+
+def _context(model: Any) -> int | None:
+    """Tokens that the model takes. Unsloth cuts what is longer than the length that it was loaded for, without an error."""
+    limits = [getattr(model.config, "max_position_embeddings", None), getattr(model, "max_seq_length", None)]
+    return min((limit for limit in limits if limit), default=None)
 
 
 def _too_long(ids: list[int]) -> Generation:

@@ -13,6 +13,7 @@ from rmr1_lite.notebook.judging import bank_of, mark
 from rmr1_lite.notebook.settings import Settings
 from rmr1_lite.notebook.show import table
 from rmr1_lite.suites import quoted
+from rmr1_lite.thinking import settle
 from rmr1_lite.types import InputError
 
 PAPER = {"RewardBench": quoted.REWARDBENCH, "RM-Bench": quoted.RM_BENCH, "RMB": quoted.RMB}
@@ -45,7 +46,9 @@ def carried(s: Settings, spec: str, folder: Path) -> str:
     free()
     pairs, judged = judged_in(folder)
     try:
-        found = reasoning_carries(load(spec), pairs, judged, s.style)
+        loaded = load(spec)
+        settle(loaded.tokenizer, s.style, trained=loaded.thinking)
+        found = reasoning_carries(loaded, pairs, judged, s.style)
     except InputError as error:
         return f"It cannot be said. {error}"
     follows = f"The verdict follows another pair's chain in {found.follows:.1%} of {found.n} looks"

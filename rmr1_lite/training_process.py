@@ -1,9 +1,12 @@
-"""A training started from a notebook: in the kernel, or with Unsloth in a process of its own.
+"""A training inside a longer program (a notebook, the demo): in this process, or with Unsloth in a process of its own.
 
 Unsloth patches transformers, PEFT and TRL for the whole process and wants to be imported before them. A notebook has them long
-imported when it trains, and judges with them afterwards. So where Unsloth trains, it gets a process of its own, whose output is
-shown as it comes and whose end gives the card's memory back. It dies with the kernel: a kernel that was restarted must not
-race with a training that it has forgotten.
+imported when it trains, and both it and the demo judge with them afterwards, which no longer works in a patched process (a plain
+model has not what Unsloth's forward passes look for). So where Unsloth trains, it gets a process of its own, whose output is
+shown as it comes and whose end gives the card's memory back. It dies with its parent: a kernel that was restarted must not race
+with a training that it has forgotten.
+
+    adapter = train("sft", config)
 """
 
 from __future__ import annotations
@@ -40,12 +43,12 @@ def train(stage: str, config: Any, apart: bool | None = None) -> Path:
     with tempfile.TemporaryDirectory(prefix="rmr1_train_") as folder:
         asked, said = Path(folder) / "asked.json", Path(folder) / "said.txt"
         write_json(asked, {"stage": stage, "config": as_json(config), "said": str(said)})
-        status = _shown([sys.executable, "-m", "rmr1_lite.notebook.training", str(asked)])
+        status = _shown([sys.executable, "-m", "rmr1_lite.training_process", str(asked)])
         words = said.read_text(encoding="utf-8") if said.exists() else f"The training ended with status {status}."
     if status in (REFUSED, STOPPED):
         raise (InputError if status == REFUSED else TrainingStopped)(words)
     if status:
-        raise RuntimeError(f"{words} What it said stands above; the same cell goes on from its last checkpoint.")
+        raise RuntimeError(f"{words} What it said stands above; the same cell or command resumes from its last checkpoint.")
     return Path(config.out) / "adapter"
 
 

@@ -1,0 +1,62 @@
+"""The thinking switch of chat templates: Qwen3's and others' write an empty thought, or none, by a variable `enable_thinking`.
+
+A judge must meet the same switch wherever its prompt is rendered: in SFT rows, in TRL's GRPO, in judging, behind a server that
+loads the saved tokenizer. So it is settled once, as a first line of the tokenizer's own template: every renderer follows, and so
+does whoever loads the adapter folder. A caller that passes enable_thinking still has its way.
+
+    settle(tokenizer, "rubrics")     # "off": those chains begin with <type>, and a thought before it would be a second one
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+VARIABLE = "enable_thinking"
+_SWITCH = re.compile(rf"\b{VARIABLE}\b")
+_OURS = re.compile(
+    rf"\A\{{%- if {VARIABLE} is not defined %\}}\{{%- set {VARIABLE} = (true|false) %\}}\{{%- endif %\}}"
+)
+THINKING_STYLES = ("reasoning",)  # the model thinks by itself, and its prompt asks for a verdict alone
+
+
+def settle(tokenizer: Any, style: str | None, asked: str = "auto", trained: str | None = None) -> str:
+    """Set the switch of the tokenizer's template and return it: "on" or "off", "" for a template without one.
+
+    asked: on, off, or auto: as the judge was `trained` ("on", "off", "" for unknown; None: as the tokenizer was saved), else by
+    the prompt style.
+    """
+    if not has_switch(tokenizer):
+        return ""
+    value = _chosen(style, asked, saved(tokenizer) if trained is None else trained)
+    if value:
+        plain = _OURS.sub("", tokenizer.chat_template)
+        word = "true" if value == "on" else "false"
+        tokenizer.chat_template = (
+            f"{{%- if {VARIABLE} is not defined %}}{{%- set {VARIABLE} = {word} %}}{{%- endif %}}{plain}"
+        )
+    return value
+
+
+def has_switch(tokenizer: Any) -> bool:
+    """Whether the template asks for the variable."""
+    return isinstance(tokenizer.chat_template, str) and bool(_SWITCH.search(tokenizer.chat_template))
+
+
+def saved(tokenizer: Any) -> str:
+    """The switch as `settle` left it, "" where it never did."""
+    found = _OURS.match(tokenizer.chat_template) if isinstance(tokenizer.chat_template, str) else None
+    return {"true": "on", "false": "off"}[found[1]] if found else ""
+
+
+def request_fields(asked: str) -> dict[str, Any]:
+    """What a server that renders the template itself is sent. Nothing with auto: a server may refuse what it does not know."""
+    return {} if asked == "auto" else {"chat_template_kwargs": {VARIABLE: asked == "on"}}
+
+
+def _chosen(style: str | None, asked: str, trained: str) -> str:
+    if asked != "auto":
+        return asked
+    if trained or style is None:
+        return trained
+    return "on" if style in THINKING_STYLES else "off"

@@ -1,0 +1,156 @@
+"""The thinking switch: the same in SFT rows, TRL's GRPO, judging, the endpoint, and for whoever loads the saved folder.
+
+The templates are Qwen3's and others', as TRL ships them.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from test_unsloth_path import tokenizer_with
+
+from rmr1_lite.engines.render import opens_thought, render, rendered
+from rmr1_lite.thinking import has_switch, request_fields, saved, settle
+from rmr1_lite.types import Pair
+
+TEMPLATES = Path(find_spec("trl").submodule_search_locations[0]) / "chat_templates"
+EMPTY = "<think>\n\n</think>\n\n"
+TURNS = [{"role": "user", "content": "Which reply?"}]
+PAIR = Pair("p", ({"role": "user", "content": "Which?"},), "sun", "tree", "A")
+
+
+def template(name: str) -> str:
+    return (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def tokenizer_of(name: str):
+    made = tokenizer_with(("<|endoftext|>", "<|im_start|>", "<|im_end|>"), pad="<|endoftext|>")
+    made.chat_template = template(name)
+    return made
+
+
+SWITCHES = ["qwen3", "qwen3_5_think", "glm4moe", "nemotron_3_nano"]
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("asked", ["on", "off"])
+def test_the_settled_template_writes_what_the_passed_switch_would(name, asked):
+    plain, made = tokenizer_of(name), tokenizer_of(name)
+    wanted = plain.apply_chat_template(
+        TURNS, add_generation_prompt=True, tokenize=False, enable_thinking=asked == "on"
+    )
+    assert settle(made, "rubrics", asked) == saved(made) == asked
+    assert made.apply_chat_template(TURNS, add_generation_prompt=True, tokenize=False) == wanted
+    other = made.apply_chat_template(
+        TURNS, add_generation_prompt=True, tokenize=False, enable_thinking=asked != "on"
+    )
+    assert other != wanted, "a caller that passes the switch still has its way, and the switch does something"
+
+
+CHOICES = [
+    ("rubrics", "auto", "", "off", "its chains begin with <type>"),
+    ("compact", "auto", "", "off", "so do these"),
+    ("reasoning", "auto", "", "on", "the model thinks by itself"),
+    ("rubrics", "auto", "on", "on", "as it was trained"),
+    ("rubrics", "on", "off", "on", "as asked"),
+    (None, "auto", "", "", "nobody said how it is asked: left alone"),
+]
+
+
+@pytest.mark.parametrize(
+    ("style", "asked", "trained", "value", "reason"), CHOICES, ids=[row[-1] for row in CHOICES]
+)
+def test_the_choice(style, asked, trained, value, reason):
+    made = tokenizer_of("qwen3")
+    assert settle(made, style, asked, trained) == value == saved(made)
+    assert settle(made, style, "off" if value == "on" else "on") != value, "it can be set anew"
+    assert made.chat_template.count("is not defined") == 1 + template("qwen3").count("is not defined")
+
+
+@pytest.mark.parametrize("name", ["qwen2_5", "llama3", "phi3"])
+def test_a_template_without_a_switch_is_left_alone(name):
+    made = tokenizer_of(name)
+    assert (
+        settle(made, "rubrics", "off") == "" and made.chat_template == template(name) and not has_switch(made)
+    )
+
+
+def test_in_training_rows_and_prompts_carry_it():
+    """SFT rows and GRPO's, as they are made; TRL renders GRPO's prompt by the template itself."""
+    from rmr1_lite.data.chains import Chain
+    from rmr1_lite.grpo import row_of
+    from rmr1_lite.sft import rows_of
+
+    made = tokenizer_of("qwen3")
+    settle(made, "rubrics")
+    row = row_of(PAIR, "ab", made, "rubrics")
+    by_trl = made.apply_chat_template(row["prompt"], add_generation_prompt=True, tokenize=False)
+    assert by_trl.endswith(EMPTY) and not row["thought_open"]
+    chain = Chain(PAIR, "ab", "<type>Chat</type>\n<answer>[[A]]</answer>")
+    (sft,) = rows_of([chain], made, "rubrics")
+    prompt = sft["input_ids"][: sft["completion_mask"].index(1)]
+    assert prompt == made(by_trl, add_special_tokens=False)["input_ids"], "the same prompt in both stages"
+
+
+def test_in_judging_the_engine_renders_it_and_says_so(toy_base, monkeypatch):
+    from rmr1_lite import models
+    from rmr1_lite.bank import Bank
+    from rmr1_lite.engines import make_engine
+
+    load_tokenizer = models._tokenizer
+
+    def with_qwen3(spec):
+        made = load_tokenizer(spec)
+        made.chat_template = template("qwen3")
+        return made
+
+    monkeypatch.setattr(models, "_tokenizer", with_qwen3)
+    for style, asked, end in [
+        ("compact", "auto", EMPTY),
+        ("reasoning", "auto", "assistant\n"),
+        ("compact", "on", "assistant\n"),
+    ]:
+        engine = make_engine(str(toy_base), style, thinking=asked)
+        assert rendered(engine.tokenizer, TURNS).endswith(end)
+        assert engine.thinking == ("off" if end == EMPTY else "on"), (
+            "kept beside a log: other texts than with the other switch"
+        )
+        assert not opens_thought(engine.tokenizer, render(engine.tokenizer, TURNS))
+    bank = Bank([str(toy_base)], style="compact")
+    with bank.shared(str(toy_base)).active() as loaded:
+        assert rendered(loaded.tokenizer, TURNS).endswith(EMPTY)
+
+
+def test_behind_an_endpoint_it_is_sent_when_asked_for():
+    from rmr1_lite.engines import OpenAIEngine, Request, Sampling
+
+    assert request_fields("auto") == {}
+    for asked, sent in [("on", True), ("off", False)]:
+        engine = OpenAIEngine("m", "http://127.0.0.1:9/v1", thinking=asked)
+        given = engine._arguments(Request("p", tuple(TURNS)), Sampling())
+        assert (
+            given["extra_body"] == {"chat_template_kwargs": {"enable_thinking": sent}}
+            and engine.thinking == asked
+        )
+    plain = OpenAIEngine("m", "http://127.0.0.1:9/v1")._arguments(Request("p", tuple(TURNS)), Sampling())
+    assert "extra_body" not in plain
+
+
+def test_a_saved_adapter_carries_it_for_whoever_loads_the_folder(tmp_path):
+    """What leaves the kit: a server that renders with the folder's tokenizer gets the prompt that was trained on."""
+    from transformers import AutoTokenizer
+
+    from rmr1_lite.models import load, save_adapter
+
+    loaded = load("nano-sft", trainable=True)
+    loaded.tokenizer.chat_template = template("qwen3")
+    loaded.thinking = settle(loaded.tokenizer, "rubrics")
+    save_adapter(loaded, tmp_path / "adapter", "rubrics", "sft", "card")
+    assert json.loads((tmp_path / "adapter" / "rmr1_lite.json").read_text())["thinking"] == "off"
+    foreign = AutoTokenizer.from_pretrained(tmp_path / "adapter")
+    assert foreign.apply_chat_template(TURNS, add_generation_prompt=True, tokenize=False).endswith(EMPTY)
+    again = load(str(tmp_path / "adapter"))
+    assert again.thinking == "off" and settle(again.tokenizer, "rubrics", trained=again.thinking) == "off"

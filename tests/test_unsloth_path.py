@@ -1,0 +1,196 @@
+"""What makes Unsloth train what transformers trains, as far as it needs no Unsloth: pads, lengths, settings, what vLLM is given.
+
+That Unsloth does what these answers are for is shown on its own code, in tests/unsloth_cpu.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from rmr1_lite.backend import Backend
+from rmr1_lite.config import preset
+from rmr1_lite.types import InputError
+from rmr1_lite.unsloth_path import (
+    check_settings,
+    check_vllm,
+    length_within_context,
+    separate_pad,
+    sharing_line,
+    vllm_arguments,
+)
+
+
+def tokenizer_with(special, ordinary=(), pad=None, eos="<|im_end|>", template=True):
+    """A tokenizer of a few words and the given added tokens, with a ChatML template."""
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.add_special_tokens([AddedToken(text, special=True) for text in special])
+    core.add_tokens([AddedToken(text, special=False) for text in ordinary])
+    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=eos, pad_token=pad)
+    if template:
+        made.chat_template = (
+            "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
+            "{% if add_generation_prompt %}<|im_start|>{% endif %}"
+        )
+    return made
+
+
+CHATML = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+PADS = [
+    (CHATML, (), "<|endoftext|>", (), None, "pad is neither an end nor in the template: nothing to do"),
+    (
+        CHATML,
+        (),
+        "<|im_end|>",
+        (),
+        "<|endoftext|>",
+        "SmolLM2-Instruct: pad = eos, the text's end is to spare",
+    ),
+    (CHATML, (), None, (), "<|endoftext|>", "no pad at all"),
+    (
+        (*CHATML, "<|vision_pad|>"),
+        (),
+        "<|endoftext|>",
+        ("<|endoftext|>",),
+        "<|vision_pad|>",
+        "Qwen2.5: the pad is a second end",
+    ),
+    (
+        (*CHATML, "<|reserved_0|>"),
+        ("<|fim_pad|>",),
+        "<|im_end|>",
+        (),
+        "<|fim_pad|>",
+        "a token named pad before a reserved one",
+    ),
+    (
+        (*CHATML, "<|file_sep|>"),
+        (),
+        "<|im_end|>",
+        ("<|endoftext|>",),
+        "<|file_sep|>",
+        "any special token that no text needs",
+    ),
+    (
+        CHATML,
+        ("keypad",),
+        "<|im_end|>",
+        ("<|endoftext|>",),
+        InputError,
+        "a word is no pad, and nothing else is left",
+    ),
+    (("<|im_start|>", "<|im_end|>"), (), "<|im_start|>", (), InputError, "a pad that the template writes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("special", "ordinary", "pad", "ends", "chosen", "reason"), PADS, ids=[row[-1] for row in PADS]
+)
+def test_a_pad_that_no_text_contains_is_chosen(special, ordinary, pad, ends, chosen, reason, capsys):
+    tokenizer = tokenizer_with(special, ordinary, pad)
+    ids = [tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(list(ends))]
+    if chosen is InputError:
+        with pytest.raises(InputError, match="Choose --backend transformers, or a model with a pad token"):
+            separate_pad(tokenizer, ids, None, "owner/model")
+        return
+    before = separate_pad(tokenizer, ids, None, "owner/model")
+    assert tokenizer.pad_token == (chosen or pad)
+    assert before == (None if chosen is None else pad or ""), "what is put back when the adapter is saved"
+    assert bool(capsys.readouterr().out) == (chosen is not None), "a change is said"
+
+
+def test_a_token_without_a_row_in_the_embedding_is_no_pad():
+    tokenizer = tokenizer_with((*CHATML, "<|a_pad|>"), (), "<|im_end|>")
+    rows = tokenizer.convert_tokens_to_ids("<|a_pad|>")
+    separate_pad(tokenizer, [tokenizer.eos_token_id], rows, "m")
+    assert tokenizer.pad_token == "<|endoftext|>"
+
+
+LENGTHS = [(768, 768, 768), (1024, 768, 768), (512, 768, 512), (512, None, 512)]
+
+
+@pytest.mark.parametrize(("asked", "context", "given"), LENGTHS)
+def test_unsloth_is_never_asked_for_more_than_the_context(asked, context, given, capsys):
+    assert length_within_context(asked, context, "nano-base") == given
+    assert ("RoPE stays as it is" in capsys.readouterr().out) == (given != asked)
+
+
+SETTINGS = [
+    (
+        {"loss_type": "dr_grpo", "scale_rewards": "group"},
+        "Give --scale-rewards none",
+        "",
+        "Unsloth overrides it",
+    ),
+    ({"loss_type": "dr_grpo", "scale_rewards": "none"}, None, "", "as its paper has it"),
+    (
+        {"rollouts": 4, "micro_batch": 2, "groups": 2},
+        None,
+        "Prompts are not shared: micro_batch 2",
+        "half a group",
+    ),
+    ({"rollouts": 4, "micro_batch": 8, "groups": 2}, None, "", "whole groups"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused", "said", "reason"), SETTINGS, ids=[row[-1] for row in SETTINGS]
+)
+def test_what_unsloth_would_change_is_refused_or_said(changes, refused, said, reason, capsys):
+    config = preset("grpo", "nano", **changes)
+    if refused:
+        with pytest.raises(InputError, match=refused):
+            check_settings(config)
+        return
+    check_settings(config)
+    printed = capsys.readouterr().out
+    assert printed.startswith(said) if said else printed == ""
+
+
+def test_the_line_at_the_end_says_why_prompts_were_not_shared():
+    config = preset("grpo", "nano", rollouts=4, micro_batch=8, groups=2)
+    verified = SimpleNamespace(_unsloth_prefix_grouper_grad_verified={"shape"})
+    assert sharing_line(verified, config) == "Unsloth's shared prompts: were used."
+    assert "prompts are short beside the completions" in sharing_line(SimpleNamespace(), config)
+    assert "see the start" in sharing_line(SimpleNamespace(), replace(config, micro_batch=2))
+
+
+VLLM = [
+    (
+        Backend("transformers", "fp32", "CPU", ""),
+        0.0,
+        "the backend is transformers. Choose --rollout model",
+        "needs Unsloth",
+    ),
+    (
+        Backend("unsloth", "bf16", "L4", ""),
+        0.0,
+        "vllm is not installed. Choose --rollout model",
+        "needs vllm",
+    ),
+]
+
+
+@pytest.mark.parametrize(("backend", "beta", "said", "reason"), VLLM, ids=[row[-1] for row in VLLM])
+def test_rollouts_by_vllm_are_refused_where_they_cannot_be_had(backend, beta, said, reason):
+    with pytest.raises(InputError, match=said):
+        check_vllm(backend, preset("grpo", "nano", rollout="vllm", beta=beta))
+
+
+def test_what_vllm_is_given(monkeypatch, capsys):
+    from rmr1_lite import unsloth_path
+
+    assert vllm_arguments(0) == {"fast_inference": False}
+    assert vllm_arguments(16) == {"fast_inference": True, "max_lora_rank": 16, "gpu_memory_utilization": 0.5}
+    monkeypatch.setattr(unsloth_path, "find_spec", lambda name: object())
+    card = Backend("unsloth", "bf16", "L4", "")
+    check_vllm(card, preset("grpo", "nano", rollout="vllm"))
+    assert "never been run" in capsys.readouterr().out
+    with pytest.raises(InputError, match="Give --beta 0, or --rollout model"):
+        check_vllm(card, preset("grpo", "nano", rollout="vllm", beta=0.05))
