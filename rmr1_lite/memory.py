@@ -4,6 +4,7 @@
                  embeddings, the head (if it has weights of its own), norms and biases in 16 bits
     LoRA         rank x (in + out) parameters a linear layer, 16 bytes each: value, gradient, two Adam moments, in 32 bits
     cache        2 (keys, values) x layers x key-value heads x head size x 2 bytes a token
+    first pass   while rollouts are written: all prompts of a step through one layer at a time
     activations  with checkpointing one vector a layer and token, and the inside of one layer while it is worked out again
     logits       vocabulary x 10 bytes (16 bits, 32 bits, gradient) for as many completion tokens as are taken at a time
     workspace    what CUDA, the libraries' kernels and fragmentation take
@@ -136,6 +137,12 @@ def activation_bytes(shape: Shape, tokens: int, checkpointing: bool = True) -> i
     return tokens * (shape.layers * between + inside if checkpointing else shape.layers * (between + inside))
 
 
+def first_pass_bytes(shape: Shape, tokens: int) -> int:
+    """The widest moment of a pass that keeps nothing for a backward pass: one layer's MLP (gate, up, their product) beside
+    the stream of hidden states."""
+    return tokens * HALF * (3 * shape.mlp + 2 * shape.hidden)
+
+
 def logit_bytes(shape: Shape, tokens: int) -> int:
     """Logits and their gradient for the completion tokens that are taken at a time."""
     return min(tokens, LOGIT_CHUNK) * shape.vocab * LOGIT_BYTES
@@ -165,13 +172,14 @@ def grpo_need(
 ) -> tuple[Need, Need]:  # fmt: skip
     """(while rollouts are written, while they are trained on), everything at its longest.
 
-    All rollouts of a step are written together. With a shared prefix each group's prompt is computed and kept once, where a
-    micro-batch holds whole groups: Unsloth shares among those alone.
+    All rollouts of a step are written together, by `generate`: each row has a prompt of its own there, in the cache and in the
+    first pass over all prompts. With a shared prefix the training pass computes each group's prompt once, where a micro-batch
+    holds whole groups: Unsloth shares among those alone.
     """
-    prompts = groups if shared_prefix else groups * rollouts
-    cached = prompts * prompt + groups * rollouts * completion
-    writing = {**_fixed(shape, rank), "cache": cached * cache_bytes(shape),
-               "logits": groups * rollouts * shape.vocab * LOGIT_BYTES}  # fmt: skip
+    rows = groups * rollouts
+    writing = {**_fixed(shape, rank), "cache": rows * (prompt + completion) * cache_bytes(shape),
+               "first pass over the prompts": first_pass_bytes(shape, rows * prompt),
+               "logits": rows * shape.vocab * LOGIT_BYTES}  # fmt: skip
     whole = shared_prefix and micro_batch % rollouts == 0
     trained = micro_batch * completion + (micro_batch // rollouts if whole else micro_batch) * prompt
     training = {**_fixed(shape, rank), "activations": activation_bytes(shape, trained, checkpointing),

@@ -18,10 +18,12 @@ LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", 
 
 @contextmanager
 def reading(spec: str) -> Iterator[None]:
-    """What cannot be found or reached becomes an InputError with the first line of what was said."""
+    """What cannot be found, reached or read becomes an InputError with the first line of what was said."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{spec} could not be loaded: {said.rstrip('.')}. Check the name and the network, or give a folder that "

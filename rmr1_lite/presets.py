@@ -34,35 +34,35 @@ _GRPO = {**_COMMON, "lr": 1e-5, "warmup_steps": 5, "temperature": 1.0, "beta": 0
          "lr_schedule": "constant", "screen_pairs": 0, "save_every": 10, "probe_every": 50}  # fmt: skip
 # A micro-batch of GRPO is one whole group, so that its prompt can be computed once.
 # card -> model -> (SFT length, SFT micro-batch, SFT chains, prompt, completion, groups, rollouts, GRPO micro-batch, steps)
-_SIZES: dict[str, dict[str, tuple[int, ...]]] = {
+SIZES: dict[str, dict[str, tuple[int, ...]]] = {
     "t4-16gb": {
-        "qwen2.5-1.5b": (3072, 2, 4000, 2048, 768, 8, 8, 8, 80),
-        "r1-distill-1.5b": (3072, 2, 4000, 2048, 1024, 8, 8, 8, 60),
-        "qwen2.5-3b": (2560, 1, 2500, 2048, 640, 6, 8, 8, 60),
-        "qwen2.5-7b": (2048, 1, 1200, 1536, 512, 4, 6, 6, 50),
-        "r1-distill-7b": (2048, 1, 1200, 1536, 768, 4, 6, 6, 40),
-        "qwen3-0.6b": (4096, 2, 6000, 3072, 1024, 8, 8, 8, 80),
-        "qwen3-1.7b": (3072, 2, 4000, 2048, 768, 8, 8, 8, 60),
-        "qwen3-4b": (2560, 1, 1800, 1536, 512, 4, 8, 8, 50),
-        "qwen3-8b": (1536, 1, 1000, 1024, 384, 4, 4, 4, 40),
+        "qwen2.5-1.5b": (3072, 2, 4000, 2048, 768, 4, 8, 8, 110),
+        "r1-distill-1.5b": (3072, 2, 4000, 2048, 1024, 4, 8, 8, 80),
+        "qwen2.5-3b": (2560, 1, 2500, 2048, 640, 4, 8, 8, 70),
+        "qwen2.5-7b": (2048, 1, 1200, 1280, 512, 4, 4, 4, 60),
+        "r1-distill-7b": (2048, 1, 1200, 1280, 768, 4, 4, 4, 50),
+        "qwen3-0.6b": (4096, 2, 6000, 2048, 768, 4, 8, 8, 110),
+        "qwen3-1.7b": (3072, 2, 4000, 2048, 768, 4, 6, 6, 90),
+        "qwen3-4b": (2560, 1, 1800, 1280, 512, 4, 6, 6, 70),
+        "qwen3-8b": (1536, 1, 1000, 1024, 384, 4, 4, 4, 50),
     },
     "l4-24gb": {
-        "qwen2.5-1.5b": (4096, 2, 8700, 3072, 1024, 8, 8, 8, 150),
-        "r1-distill-1.5b": (4096, 2, 8700, 3072, 1536, 8, 8, 8, 100),
-        "qwen2.5-3b": (4096, 2, 5000, 3072, 1024, 6, 8, 8, 100),
-        "qwen2.5-7b": (4096, 1, 2500, 2048, 768, 4, 8, 8, 60),
-        "r1-distill-7b": (4096, 1, 2500, 2048, 1024, 4, 8, 8, 50),
-        "qwen3-0.6b": (4096, 4, 8700, 3072, 1024, 8, 8, 8, 120),
-        "qwen3-1.7b": (4096, 2, 8700, 3072, 1024, 8, 8, 8, 120),
-        "qwen3-4b": (4096, 1, 4000, 3072, 1024, 4, 8, 8, 80),
-        "qwen3-8b": (4096, 1, 2500, 2048, 768, 4, 8, 8, 50),
+        "qwen2.5-1.5b": (4096, 2, 8700, 3072, 1024, 6, 8, 8, 150),
+        "r1-distill-1.5b": (4096, 2, 8700, 3072, 1536, 4, 8, 8, 110),
+        "qwen2.5-3b": (4096, 2, 5000, 3072, 1024, 4, 8, 8, 110),
+        "qwen2.5-7b": (4096, 1, 2500, 2048, 768, 4, 6, 6, 70),
+        "r1-distill-7b": (4096, 1, 2500, 2048, 1024, 4, 6, 6, 60),
+        "qwen3-0.6b": (4096, 4, 8700, 3072, 1024, 4, 8, 8, 150),
+        "qwen3-1.7b": (4096, 2, 8700, 2048, 1024, 4, 8, 8, 130),
+        "qwen3-4b": (4096, 1, 4000, 2048, 768, 4, 6, 6, 90),
+        "qwen3-8b": (4096, 1, 2500, 2048, 768, 4, 4, 4, 70),
     },
 }
 
 
 def names() -> list[str]:
     """Every preset name but nano."""
-    return [*_SIZES, *(f"{card}:{model}" for card, models in _SIZES.items() for model in models), "paper"]
+    return [*SIZES, *(f"{card}:{model}" for card, models in SIZES.items() for model in models), "paper"]
 
 
 def settings(stage: str, name: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def settings(stage: str, name: str) -> dict[str, Any]:
         return _paper(stage)
     card, _, model = name.partition(":")
     model = model or DEFAULT_MODEL[card]
-    length, micro, chains, prompt, completion, groups, rollouts, grpo_micro, steps = _SIZES[card][model]
+    length, micro, chains, prompt, completion, groups, rollouts, grpo_micro, steps = SIZES[card][model]
     style = MODELS[model][1]
     if stage == "sft":
         return {**_SFT, "model": MODELS[model][0], "style": style, "max_length": length, "micro_batch": micro, "batch_size": 16,
@@ -85,12 +85,12 @@ def settings(stage: str, name: str) -> dict[str, Any]:
 def _paper(stage: str) -> dict[str, Any]:
     """RM-R1's lengths, group, KL, clipping and temperature as published (7B); rank and learning rates are LoRA's, so ours.
 
-    A step holds 1,024 prompts in the paper (8 updates of 128); one card takes 16.
+    A step holds 1,024 prompts in the paper (8 updates of 128); one card writes the rollouts of 6 at a time.
     """
     model = MODELS["qwen2.5-7b"][0]
     if stage == "sft":
         return {**_SFT, "model": model, "style": "rubrics", "max_length": 12288, "batch_size": 128, "micro_batch": 1,
                 "lora_r": 64, "lora_alpha": 128, "max_new_tokens": 8192}  # fmt: skip
-    return {**_GRPO, "style": "rubrics", "max_prompt_tokens": 4096, "max_new_tokens": 8192, "groups": 16, "rollouts": 7,
+    return {**_GRPO, "style": "rubrics", "max_prompt_tokens": 4096, "max_new_tokens": 8192, "groups": 6, "rollouts": 7,
             "micro_batch": 7, "beta": 1e-3, "epsilon": 0.2, "loss_type": "grpo", "lora_r": 64, "lora_alpha": 128,
             "steps": 500}  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rmr1_lite import models
-from rmr1_lite.models import load, with_new_lora
+from rmr1_lite.backend import Backend
+from rmr1_lite.models import Training, load, load_tokenizer, with_new_lora
 from rmr1_lite.types import InputError
 
 
@@ -59,3 +60,45 @@ def test_a_model_without_the_layers_that_lora_is_put_on_is_told(tmp_path):
     load("nano-base").tokenizer.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="has none of the layers.*q_proj.*Qwen2.5"):
         with_new_lora(load(str(tmp_path)), 8, 16, 0.0, 0)
+
+
+REFUSED = [
+    ("gpt2", {"n_layer": 1, "n_head": 2, "n_embd": 16}, "has none of the layers that LoRA is put on", "other layers"),
+    ("t5", {"d_model": 16, "num_layers": 1, "num_heads": 2}, "no causal language model", "an encoder and a decoder"),
+    ("qwen3_moe", {"hidden_size": 16, "num_hidden_layers": 1}, "overflow in fp16", "experts leave fp16's range"),
+]
+
+
+@pytest.mark.parametrize(("kind", "size", "said", "reason"), REFUSED, ids=[row[-1] for row in REFUSED])
+def test_what_cannot_be_trained_is_refused_before_its_weights_are_read(tmp_path, kind, size, said, reason):
+    from transformers import AutoConfig
+
+    AutoConfig.for_model(kind, vocab_size=64, **size).save_pretrained(tmp_path)
+    load_tokenizer("nano-base").save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"never read")
+    for name in ("transformers", "unsloth"):
+        with pytest.raises(InputError, match=said):
+            load(str(tmp_path), training=Training(Backend(name, "fp16", "T4", ""), 64, True, 0))
+    if kind == "gpt2":
+        with pytest.raises(InputError, match="could not be loaded: Error while deserializing header"):
+            load(str(tmp_path))
+
+
+def test_a_model_is_not_loaded_into_a_process_that_unsloth_has_changed(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "unsloth", object())
+    with pytest.raises(InputError, match="Judge in another process"):
+        load("nano")
+
+
+def test_the_pad_of_the_training_is_not_saved(tmp_path):
+    """Unsloth's other pad is for the training alone: the folder keeps the tokenizer that the base came with."""
+    from rmr1_lite.models import save_adapter
+
+    loaded = load("nano-sft", trainable=True)
+    before, loaded.tokenizer.pad_token = loaded.tokenizer.pad_token, "<|im_start|>"
+    loaded.pad = before
+    save_adapter(loaded, tmp_path / "adapter", "compact", "sft", "card")
+    assert load_tokenizer(str(tmp_path / "adapter")).pad_token == before
+    assert loaded.tokenizer.pad_token == "<|im_start|>", "a resume in the same process goes on with it"

@@ -95,7 +95,7 @@ def test_the_ladder_leads_down_until_it_fits_and_says_each_step():
     made = plan(gpu="t4", preset_name="paper")
     assert made.fits and all(stage.peak <= 14.56 * GIB for stage in made.stages)
     said = text(made)
-    assert "groups 16 -> 8" in said and "not yet measured" in said
+    assert "groups 6 -> 3" in said and "not yet measured" in said
     config = preset("grpo", "paper")
     for _ in range(100):
         rung = next(ladder(config), None)
@@ -131,6 +131,14 @@ def test_half_a_group_shares_no_prompt_and_takes_more_than_the_group():
     shape = SHAPES["Qwen/Qwen2.5-3B-Instruct"]
     whole, half = (memory.grpo_need(shape, 32, 4096, 512, 4, 8, micro)[1].peak for micro in (8, 4))
     assert half > whole
+
+
+def test_rollouts_are_written_with_a_prompt_each_whatever_the_training_pass_shares():
+    """`generate` knows no groups: eight rows of a group hold its prompt eight times, in the cache and in the first pass."""
+    shape = SHAPES["Qwen/Qwen2.5-7B-Instruct"]
+    writing = memory.grpo_need(shape, 32, 1536, 512, 1, 8, 8)[0].parts
+    assert writing["cache"] == 8 * (1536 + 512) * cache_bytes(shape)
+    assert writing["first pass over the prompts"] > 8 * 1536 * 2 * 3 * shape.mlp
 
 
 def test_longer_and_larger_never_takes_less():
@@ -170,4 +178,4 @@ def test_the_command_prints_a_plan_and_presets_give_way_to_what_is_typed(tmp_pat
     assert command("sft", "--preset", "t5", "--chains", "x").returncode == 2
     (tmp_path / "a.jsonl").write_text("")
     done = command("grpo", "--preset", "t4-16gb", "--micro-batch", "7", "--pairs", "a.jsonl")
-    assert done.returncode == 2 and "groups x rollouts is 64, no multiple of micro_batch 7" in done.stderr
+    assert done.returncode == 2 and "groups x rollouts is 32, no multiple of micro_batch 7" in done.stderr

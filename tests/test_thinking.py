@@ -130,12 +130,12 @@ def test_behind_an_endpoint_it_is_sent_when_asked_for():
     assert request_fields("auto") == {}
     for asked, sent in [("on", True), ("off", False)]:
         engine = OpenAIEngine("m", "http://127.0.0.1:9/v1", thinking=asked)
-        given = engine._arguments(Request("p", tuple(TURNS)), Sampling())
+        given = engine._arguments(Request("p", "ab", tuple(TURNS)), Sampling())
         assert (
             given["extra_body"] == {"chat_template_kwargs": {"enable_thinking": sent}}
             and engine.thinking == asked
         )
-    plain = OpenAIEngine("m", "http://127.0.0.1:9/v1")._arguments(Request("p", tuple(TURNS)), Sampling())
+    plain = OpenAIEngine("m", "http://127.0.0.1:9/v1")._arguments(Request("p", "ab", tuple(TURNS)), Sampling())
     assert "extra_body" not in plain
 
 

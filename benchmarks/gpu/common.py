@@ -90,11 +90,15 @@ def completions(count: int, length: int, end: int) -> list[list[int]]:
 
 
 class Meter:
-    """Seconds and peak GiB of each optimizer step of one training; steps are fed by `callback`."""
+    """Seconds and peak GiB of each optimizer step of one training; steps are fed by `callback`.
+
+    peak_gib: allocated at once. reserved_gib: taken from the card, which fragmentation makes larger.
+    """
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self.peaks: list[float | None] = []
+        self.reserved: float | None = None
         self.began = 0.0
 
     def callback(self) -> Any:
@@ -112,6 +116,7 @@ class Meter:
                 synchronize()
                 meter.seconds.append(time.perf_counter() - meter.began)
                 meter.peaks.append(peak())
+                meter.reserved = reserved()
 
         return Steps()
 
@@ -129,6 +134,7 @@ class Meter:
             "all_step_s": [round(s, 3) for s in self.seconds],
             "first_step_peak_gib": first,
             "peak_gib": rest,
+            "reserved_gib": self.reserved,
         }
 
 
@@ -167,7 +173,7 @@ def attempt(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         traceback.print_exc()  # into the job's log
         found = {"error": f"{type(error).__name__}: {error}"[:500]}
     free()
-    return found
+    return {**found, "held_after_gib": held()}  # what the next size begins with: the model, and no trainer
 
 
 def synchronize() -> None:
@@ -189,6 +195,13 @@ def peak() -> float | None:
     import torch
 
     return round(torch.cuda.max_memory_allocated() / GIB, 2) if torch.cuda.is_available() else None
+
+
+def reserved() -> float | None:
+    """GiB that torch's allocator took from the card at most in this process: what a small card must have, beside CUDA's own."""
+    import torch
+
+    return round(torch.cuda.max_memory_reserved() / GIB, 2) if torch.cuda.is_available() else None
 
 
 def held() -> float | None:
