@@ -188,6 +188,7 @@ def _run_wave(
             print(f"part {job.part} {job.name}: skipped, {why}", flush=True)
             report.note(job, status="skipped", why=why)
             continue
+        report.held.setdefault("jobs", {})[job.name] = {"part": job.part, "status": "running"}
         running.append(_start(job, deadline, out, folder, small))
     while running:
         time.sleep(POLL)

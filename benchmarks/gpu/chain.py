@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gpu.common import Place, rows_of
+from gpu.common import Place, fresh, rows_of
 
 # in a process that nothing has patched
 ACCURACY = """
@@ -42,8 +42,8 @@ def chain(place: Place) -> Iterator[dict[str, Any]]:
         "probe": str(place.data / "validation.jsonl"),
         "gradient_checkpointing": True,
     }
-    out = {name: str(place.folder / f"chain-{name}-{place.backend}") for name in ("sft", "grpo", "kl")}
-    short = {"limit": 32, "max_new_tokens": 32} if place.small else {}
+    out = {name: str(fresh(place, f"chain-{name}")) for name in ("sft", "grpo", "kl")}
+    short = {"limit": 32, "max_new_tokens": 32, "micro_batch": 8} if place.small else {}
     sft = train_sft(
         SFTConfig(
             chains=str(place.data / "chains.jsonl"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,14 @@ class Place:
     @property
     def shape(self) -> Shape:
         return SMALL_SHAPE if self.small else SEVEN_B
+
+
+def fresh(place: Place, name: str) -> Path:
+    """A run folder that no other variant and no earlier call has written to."""
+    out = place.folder / f"{name}-{place.backend}"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    return out
 
 
 def rows_of(run: str | Path, *names: str) -> list[dict[str, Any]]:

@@ -155,7 +155,7 @@ def copy_tokenizer(folder: Path) -> None:
 
 def llama(place: Place) -> Iterator[dict[str, Any]]:
     """Three SFT and two GRPO steps of the Llama, on nano's rows."""
-    from gpu.common import rows_of
+    from gpu.common import fresh, rows_of
     from gpu.parity import given_rollouts
     from rmr1_lite.config import GRPOConfig, SFTConfig
     from rmr1_lite.grpo import train_grpo
@@ -168,12 +168,13 @@ def llama(place: Place) -> Iterator[dict[str, Any]]:
         "preflight": "off",
         "save_every": 0,
     }
-    base, out = str(place.folder / "random-llama"), str(place.folder / f"llama-{place.backend}")
+    base = str(place.folder / "random-llama")
+    out = {stage: str(fresh(place, f"llama-{stage}")) for stage in ("sft", "grpo")}
     adapter = train_sft(
         SFTConfig(
             model=base,
             chains=str(place.data / "chains.jsonl"),
-            out=f"{out}-sft",
+            out=out["sft"],
             limit=24,
             epochs=1.0,
             batch_size=8,
@@ -181,13 +182,13 @@ def llama(place: Place) -> Iterator[dict[str, Any]]:
             **common,
         )
     )
-    yield {"sft": rows_of(f"{out}-sft", "loss", "grad_norm")}
+    yield {"sft": rows_of(out["sft"], "loss", "grad_norm")}
     with given_rollouts():
         train_grpo(
             GRPOConfig(
                 model=str(adapter),
                 pairs=str(place.data / "train.jsonl"),
-                out=f"{out}-grpo",
+                out=out["grpo"],
                 groups=2,
                 rollouts=4,
                 micro_batch=8,
@@ -195,4 +196,4 @@ def llama(place: Place) -> Iterator[dict[str, Any]]:
                 **common,
             )
         )
-    yield {"grpo": rows_of(f"{out}-grpo", "loss", "grad_norm")}
+    yield {"grpo": rows_of(out["grpo"], "loss", "grad_norm")}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gpu.common import Place, rows_of
+from gpu.common import Place, fresh, rows_of
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def armed(model: Any) -> dict[str, int]:
 
 @contextmanager
 def watched_probes() -> Iterator[tuple[list[dict[str, int]], list[Any]]]:
-    """(what each probe of an SFT left behind, [the loaded model]), filled while the block runs."""
+    """(what each probe in the middle of an SFT left behind, [the loaded model]), filled while the block runs."""
     from rmr1_lite import sft, trainers
 
     states, models, train, judge = [], [], sft._train, trainers.Watch.judge
@@ -64,8 +64,10 @@ def watched_probes() -> Iterator[tuple[list[dict[str, int]], list[Any]]]:
         train(config, run, loaded, *rest)
 
     def judged(watch: Any, step: int) -> None:
+        training = models[-1].model.training
         judge(watch, step)
-        states.append({"step": step, **armed(models[-1].model)})
+        if training:  # the probe behind the last step finds a model that is done
+            states.append({"step": step, **armed(models[-1].model)})
 
     sft._train, trainers.Watch.judge = seen, judged
     try:
@@ -92,7 +94,7 @@ def parity(place: Place) -> Iterator[dict[str, Any]]:
     }
     sft = SFTConfig(
         chains=str(place.data / "chains.jsonl"),
-        out=str(place.folder / f"parity-sft-{place.backend}"),
+        out=str(fresh(place, "parity-sft")),
         epochs=1.0,
         limit=48,
         probe=str(place.data / "validation.jsonl"),
@@ -108,7 +110,7 @@ def parity(place: Place) -> Iterator[dict[str, Any]]:
     grpo = GRPOConfig(
         model="nano-sft",
         pairs=str(place.data / "train.jsonl"),
-        out=str(place.folder / f"parity-grpo-{place.backend}"),
+        out=str(fresh(place, "parity-grpo")),
         beta=0.05,
         groups=2,
         rollouts=4,

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from gpu.common import (
@@ -22,6 +21,7 @@ from gpu.common import (
     Place,
     attempt,
     completions,
+    fresh,
     held,
     metered,
     prompt_of,
@@ -130,7 +130,7 @@ def sft_step(place: Place, loaded: Any, length: int, steps: int) -> dict[str, An
     from rmr1_lite.config import SFTConfig
     from rmr1_lite.runs import Run
 
-    out = _fresh(place, f"sft-{length}")
+    out = fresh(place, f"sft-{length}")
     config = SFTConfig(
         model=str(place.model),
         style="compact",
@@ -159,7 +159,7 @@ def grpo_step(
     from rmr1_lite.runs import Run
 
     prompt, completion, rollouts = size
-    out = _fresh(place, f"grpo-{prompt}-{completion}-{rollouts}-{'shared' if sharing else 'not-shared'}")
+    out = fresh(place, f"grpo-{prompt}-{completion}-{rollouts}-{'shared' if sharing else 'not-shared'}")
     config = GRPOConfig(
         model=str(place.model),
         style="compact",
@@ -263,7 +263,7 @@ def shared_and_packed(trainer: Any, size: tuple[int, int, int]) -> dict[str, flo
     rows = [ids + row for row in completions(rollouts, completion, tokenizer.eos_token_id)]
     input_ids = torch.tensor(rows, device=trainer.model.device)
     found = []
-    for on in (True, False):
+    for on in (True, True, False):  # the first one also runs the check, and may return its other side
         module.UNSLOTH_GRPO_PREFIX_GROUPER_ON = on
         with torch.no_grad():
             found.append(
@@ -272,7 +272,7 @@ def shared_and_packed(trainer: Any, size: tuple[int, int, int]) -> dict[str, flo
                 )[0]
             )
     module.UNSLOTH_GRPO_PREFIX_GROUPER_ON = True
-    apart = (found[0].float() - found[1].float()).abs()[:, -completion:]
+    apart = (found[1].float() - found[2].float()).abs()[:, -completion:]
     return {"max_nats": round(float(apart.max()), 5), "mean_nats": round(float(apart.mean()), 6)}
 
 
@@ -336,13 +336,3 @@ def matrix_ceiling(small: bool) -> float:
         a @ a
     synchronize()
     return round(20 * 2 * n**3 / (time.perf_counter() - began) / 1e12, 3)
-
-
-def _fresh(place: Place, name: str) -> Path:
-    """A run folder that no other variant has written to."""
-    import shutil
-
-    out = place.folder / f"{place.backend}-{name}"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    return out

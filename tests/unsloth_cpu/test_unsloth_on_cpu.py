@@ -102,6 +102,7 @@ def ran(folder) -> Callable[[str, str], Any]:
         for name, names in PROCESSES.items():
             waiting[name] = pool.submit(scenarios, folder, *name.split(), names)
         waiting["killed"] = pool.submit(killed_and_resumed, folder, waiting["unsloth bf16"])
+        waiting["driver"] = pool.submit(driven, folder)
         waiting["notebook"] = pool.submit(in_a_notebook, folder)
         waiting["reload"] = pool.submit(
             reloaded, folder, *(waiting[f"unsloth {half}"] for half in ("fp32", "bf16", "fp16"))
@@ -167,6 +168,17 @@ def in_a_notebook(folder: Path) -> dict[str, Any]:
     arguments = [sys.executable, "-c", code, str(folder / "data" / "chains.jsonl"), str(folder / "notebook")]
     done = subprocess.run(arguments, env=environment("bf16"), capture_output=True, text=True)
     return {"status": done.returncode, "said": done.stdout + done.stderr[-2000:]}
+
+
+def driven(folder: Path) -> dict[str, Any]:
+    """Part 5 of the acceptance driver, with what it needs: the half of it that tests without Unsloth cannot reach."""
+    driver = HERE.parents[1] / "benchmarks" / "gpu_acceptance.py"
+    arguments = [str(driver), "--small", "--parts", "5", "--minutes", "8", "--out", str(folder / "driver")]
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment("bf16"), capture_output=True, text=True
+    )
+    held = json.loads((folder / "driver" / "results.json").read_text())["jobs"]
+    return {"status": done.returncode, "said": done.stdout[-3000:], "jobs": held}
 
 
 def reloaded(folder: Path, *trained: Future) -> dict[str, Any]:
@@ -327,3 +339,13 @@ def test_a_notebooks_call_tries_the_longest_rows_and_trains_in_processes_of_its_
         "the kernel itself stays free of Unsloth"
     )
     assert (folder / "notebook" / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_the_acceptance_driver_measures_unsloth_in_miniature(ran):
+    found = ran("driver")
+    assert found["status"] == 0, found["said"]
+    assert set(found["jobs"]) == {"facts", "model", "speed-unsloth"}, "what part 5 needs was added"
+    figures = found["jobs"]["speed-unsloth"]["figures"]
+    assert figures["sft_64"]["tokens_per_s"] > 0 and figures["writing"]["cache_32"]["prefill_s"] > 0
+    assert figures["grpo_96_16_4"]["prompts_shared"] and not figures["not_shared"]["prompts_shared"]
+    assert 0 <= figures["grpo_96_16_4"]["logp_apart"]["max_nats"] < 0.7
