@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.timeout(1500)  # a test waits for its process, and that for its turn
 PROCESSES = {  # the longest first
     "unsloth fp32": ["sft", "grpo", "pad_is_end", "probes", "lengths", "sharing", "vllm", "fp16_list"],
     "unsloth bf16": ["chain"],
