@@ -15,6 +15,7 @@ from typing import Any
 
 from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS
 from rmr1_lite.data.store import write_json
+from rmr1_lite.thinking import AS_SAVED
 from rmr1_lite.types import InputError
 
 ASSETS = Path(__file__).parent / "nano_assets"
@@ -84,6 +85,14 @@ def read_adapter(folder: Path) -> AdapterInfo:
     if base is not None and info.fingerprint and fingerprint(base) != info.fingerprint:
         raise InputError(f"{folder} was trained on another base than {info.base} is now. Use the base it was made with.")
     return info
+
+
+def thinking_of(spec: str) -> str | None:
+    """The thinking switch that an adapter was trained with ("as saved" where it does not say), None for what is no adapter."""
+    folder = resolve(spec)
+    if folder is None or not is_adapter(folder):
+        return None
+    return read_adapter(folder).thinking or AS_SAVED
 
 
 def write_info(folder: Path, info: AdapterInfo) -> None:

@@ -96,11 +96,11 @@ def prepare_card() -> None:
 
     One card alone: with two (Kaggle) transformers' Trainer would split each batch over both, which LoRA on a 4-bit base does not
     survive. Segments that grow: less fragmentation, so more fits. Unsloth sets those too, but after CUDA has started here; torch
-    does not support them on Windows and WSL.
+    does not support them on Windows, WSL and Jetson boards.
     """
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
-    wsl = "microsoft" in platform.uname().release.lower()
-    if sys.platform == "linux" and not wsl and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+    unsupported = any(word in platform.uname().release.lower() for word in ("microsoft", "tegra"))
+    if sys.platform == "linux" and not unsupported and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")
 
 

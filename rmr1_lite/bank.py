@@ -21,7 +21,7 @@ from rmr1_lite.adapters import AdapterInfo, answer_room, is_adapter, read_adapte
 from rmr1_lite.engines import Engine, LocalEngine, Request, Sampling, make_engine
 from rmr1_lite.judge import Judge
 from rmr1_lite.models import Loaded, load
-from rmr1_lite.thinking import settle
+from rmr1_lite.thinking import AS_SAVED, settle
 from rmr1_lite.types import Generation, InputError
 
 
@@ -68,7 +68,7 @@ class Bank:
             if info is not None:
                 _add(base, spec, folder, info)
             style = self.style or (info.style if info else base.loaded.style)
-            switch = settle(base.loaded.tokenizer, style, trained=info.thinking if info else base.loaded.thinking)
+            switch = settle(base.loaded.tokenizer, style, trained=(info.thinking or AS_SAVED) if info else base.loaded.thinking)
         return SharedEngine(base, spec, (info.style if info else base.loaded.style) or None, switch)
 
     def _base(self, name: str) -> _Base:

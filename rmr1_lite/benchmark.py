@@ -76,11 +76,19 @@ def _judged(
     then = same_settings(out / SETTINGS, settings, unset="style", added=("weights", "thinking"))
     with JsonlLog(out / ITEMS, LOG_KEY) as log:
         engine = _finished(log, pairs, asked.votes, then) or make_engine()
+        _check_switch(out, then, engine)
         judge = Judge(engine, asked.style or engine.style, asked.reading, asked.sampling)
         write_json(out / SETTINGS, {**settings, "style": judge.style})
         judgments = judge.compare_many(pairs, votes=asked.votes, log=log, progress=progress)
         in_order(log, pairs)
     return judgments, judge.style or ""
+
+
+def _check_switch(out: Path, then: dict[str, Any] | None, engine: Engine) -> None:
+    """Looks that were begun before the thinking switch was a setting met the template as it is."""
+    if then is not None and "thinking" not in then and getattr(engine, "thinking", ""):
+        raise InputError(f"{out} was begun by a version of the kit that left the chat template's thinking switch alone. Give another "
+                         "--out to judge anew.")  # fmt: skip
 
 
 def pairs_of(asked: Asked) -> tuple[Suite, list[Pair]]:

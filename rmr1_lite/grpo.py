@@ -25,7 +25,7 @@ from rmr1_lite.prompts import messages, shown, without_control_tokens
 from rmr1_lite.rollouts import RolloutWatch
 from rmr1_lite.runs import Run, begin, left_out
 from rmr1_lite.screening import failed
-from rmr1_lite.thinking import settle
+from rmr1_lite.thinking import settle_for_run
 from rmr1_lite.types import ORDERS, InputError, Order, Pair, TrainingStopped
 from rmr1_lite.unsloth_path import check_settings, check_vllm, keep_groups_together, sharing_line, with_reference
 
@@ -59,10 +59,10 @@ def train_grpo(config: GRPOConfig) -> Path:
     if config.rollout == "vllm":
         check_vllm(backend, config)
     training = Training(backend, config.max_prompt_tokens + config.max_new_tokens, config.gradient_checkpointing, config.seed,
-                        config.lora_r if config.rollout == "vllm" else 0)  # fmt: skip
+                        config.lora_r if config.rollout == "vllm" else 0, rollouts=True)  # fmt: skip
     loaded = load(config.model, config.four_bit, trainable=True, training=training)
     style = check_style(loaded, config.style)
-    loaded.thinking = settle(loaded.tokenizer, style, config.thinking, loaded.thinking)
+    loaded.thinking = settle_for_run(run, loaded.tokenizer, style, config.thinking, loaded.thinking)
     if loaded.adapter is None:
         print(f"{config.model} is a base: a cold start, with a new adapter.")
         with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)

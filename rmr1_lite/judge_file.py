@@ -103,7 +103,8 @@ def _check_settings(judge: Judge, log: JsonlLog) -> None:
     path, now = Path(f"{log.path}.run.json"), settings(judge)
     if not len(log) or not path.exists():
         return write_json(path, now)
-    same_settings(path, now, added=("weights", "thinking"))
+    # a log from before the switch was a setting is one of templates without it
+    same_settings(path, now, added=("weights",) if now["thinking"] else ("weights", "thinking"))
 
 
 def _keep_problems(read: PairsRead, out_path: str | Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rmr1_lite.adapters import is_adapter, is_nano, read_adapter, resolve
+from rmr1_lite.adapters import is_adapter, is_nano, read_adapter, resolve, thinking_of
 from rmr1_lite.data.chains import Chain
 from rmr1_lite.engines.render import render, rendered
 from rmr1_lite.prompts import messages, shown
@@ -29,7 +29,7 @@ def prompt_lengths(spec: str, style: str = "auto", thinking: str = "auto") -> Ca
     from rmr1_lite.models import load_tokenizer
 
     tokenizer, style = load_tokenizer(spec), style_for(spec, style)
-    settle(tokenizer, style, thinking)
+    settle(tokenizer, style, thinking, thinking_of(spec))
 
     def count(pairs: Sequence[Pair]) -> list[int]:
         texts = [rendered(tokenizer, messages(pair, style)) for pair in pairs]
@@ -44,7 +44,7 @@ def chain_lengths(spec: str, style: str = "auto", thinking: str = "auto") -> Cal
     from rmr1_lite.models import load_tokenizer
 
     tokenizer, style = load_tokenizer(spec), style_for(spec, style)
-    settle(tokenizer, style, thinking)
+    settle(tokenizer, style, thinking, thinking_of(spec))
 
     def count(chain: Chain) -> int:
         prompt = render(tokenizer, messages(shown(chain.pair, chain.order), style))

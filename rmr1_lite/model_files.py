@@ -23,7 +23,7 @@ def reading(spec: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:  # ValueError: remote code, or an unknown model type
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{spec} could not be loaded: {said.rstrip('.')}. Check the name and the network, or give a folder that "
@@ -69,7 +69,7 @@ def check_layers(base: str, config: Any) -> None:
     try:
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except ValueError as error:  # an encoder, a vision model, code that is not in transformers
+    except ValueError as error:  # an encoder, a vision model
         raise InputError(
             f"{base} is no causal language model ({str(error).splitlines()[0]:.150}). Choose a model like Qwen2.5, "
             "Qwen3 or Llama."
@@ -100,5 +100,7 @@ def answer_ends(base: str, tokenizer: Any) -> list[int]:
         named = GenerationConfig.from_pretrained(model_place(base)).eos_token_id
     except OSError:  # a model without generation settings
         named = None
-    named = named if isinstance(named, list) else [named]
-    return [index for index in (*named, tokenizer.eos_token_id) if index is not None]
+    found: list[Any] = []
+    for ends in (named, getattr(read_config(base), "eos_token_id", None), tokenizer.eos_token_id):
+        found += ends if isinstance(ends, list) else [ends]
+    return [index for index in dict.fromkeys(found) if index is not None]

@@ -13,7 +13,7 @@ from typing import Any
 
 from rmr1_lite import unsloth_path
 from rmr1_lite.adapters import NANO, AdapterInfo, fingerprint, is_adapter, read_adapter, resolve, weights_of, write_info
-from rmr1_lite.backend import Backend, check_fp16, choose, this_machine
+from rmr1_lite.backend import Backend, check_fp16, choose, prepare_card, this_machine
 from rmr1_lite.model_files import (
     LORA_TARGETS,
     answer_ends,
@@ -24,7 +24,7 @@ from rmr1_lite.model_files import (
     reading,
     stored_in_4bit,
 )
-from rmr1_lite.thinking import saved
+from rmr1_lite.thinking import AS_SAVED, saved
 from rmr1_lite.types import InputError
 
 HALVES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # ours -> torch's
@@ -55,7 +55,8 @@ class Loaded:
 class Training:
     """What a backend has to know when it loads a model to be trained. length: of the longest row in tokens.
 
-    vllm_rank: above 0 rollouts are written by vLLM in the same process, for adapters of this rank.
+    vllm_rank: above 0 rollouts are written by vLLM in the same process, for adapters of this rank. rollouts: GRPO, whose padding
+    Unsloth finds by its id. extra: tokens beyond `length` that probes would like.
     """
 
     backend: Backend
@@ -63,6 +64,8 @@ class Training:
     checkpointing: bool
     seed: int
     vllm_rank: int = 0
+    rollouts: bool = False
+    extra: int = 0
 
 
 def load(spec: str, four_bit: bool = True, trainable: bool = False, training: Training | None = None) -> Loaded:
@@ -83,7 +86,7 @@ def load(spec: str, four_bit: bool = True, trainable: bool = False, training: Tr
         made = _with_adapter(folder, info, tokenizer, four_bit, trainable, training)
     if training:
         made.backend, made.checkpointing, made.pad = training.backend, training.checkpointing, pad
-    made.weights, made.thinking = weights_of(spec), (info.thinking if info else saved(tokenizer))
+    made.weights, made.thinking = weights_of(spec), (info.thinking or AS_SAVED) if info else saved(tokenizer)
     return made
 
 
@@ -105,10 +108,13 @@ def _fitting(base: str, tokenizer: Any, training: Training) -> tuple[Training, s
     config = read_config(base)
     check_fp16(config.model_type, training.backend)
     check_layers(base, config)
+    stored_in_4bit(base)
     if not training.backend.unsloth:
         return training, None
-    length = unsloth_path.length_within_context(training.length, getattr(config, "max_position_embeddings", None), base)
-    pad = unsloth_path.separate_pad(tokenizer, answer_ends(base, tokenizer), getattr(config, "vocab_size", None), base)
+    context = getattr(config, "max_position_embeddings", None)
+    length = unsloth_path.length_within_context(training.length, training.extra, context, base)
+    ends, vocabulary = answer_ends(base, tokenizer), getattr(config, "vocab_size", None)
+    pad = unsloth_path.separate_pad(tokenizer, ends, vocabulary, base) if training.rollouts else None
     return replace(training, length=length), pad
 
 
@@ -159,7 +165,8 @@ def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str, card: str
     _save_tokenizer(loaded, draft)
     (draft / "README.md").write_text(card, encoding="utf-8")
     base = resolve(loaded.base)
-    write_info(draft, AdapterInfo(loaded.base, style, fingerprint(base) if base else "", stage, loaded.thinking))
+    write_info(draft, AdapterInfo(loaded.base, style, fingerprint(base) if base else "", stage,
+                                  "" if loaded.thinking == AS_SAVED else loaded.thinking))  # fmt: skip
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
 
@@ -180,6 +187,7 @@ def is_quantised(model: Any) -> bool:
 
 def device() -> str:
     """Where models go: the first CUDA card, else the CPU."""
+    prepare_card()  # asking is enough to start CUDA
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.adapters import thinking_of
 from rmr1_lite.backend import start, this_machine
 from rmr1_lite.ballast import held
 from rmr1_lite.config import CONFIGS, as_json, check
@@ -157,7 +158,7 @@ def _longest_chains(config: Any, folder: Path) -> Path:
 
     chains = sorted(read_chains(config.chains).chains, key=lambda chain: -_characters(chain.pair) - len(chain.text))
     tokenizer, style = load_tokenizer(config.model), _style(config)
-    settle(tokenizer, style, config.thinking)
+    settle(tokenizer, style, config.thinking, thinking_of(config.model))
     longest = _longest(chains, lambda some: [len(row["input_ids"]) for row in rows_of(some, tokenizer, style)], config.max_length)
     if longest is None:
         raise InputError(f"No chain fits into max_length {config.max_length}. Raise it, or give shorter chains.")
@@ -173,7 +174,7 @@ def _longest_pairs(config: Any, folder: Path) -> Path:
 
     pairs = sorted((pair for pair in read_pairs(config.pairs).pairs if pair.label), key=lambda pair: -_characters(pair))
     tokenizer, style = load_tokenizer(config.model), _style(config)
-    settle(tokenizer, style, config.thinking)
+    settle(tokenizer, style, config.thinking, thinking_of(config.model))
 
     def tokens(pair: Any) -> int:
         return max(row_of(pair, order, tokenizer, style)["prompt_tokens"] for order in ORDERS)
@@ -209,29 +210,36 @@ def _style(config: Any) -> str:
 
 
 @contextmanager
-def _small_machine(gib: float) -> Iterator[None]:
-    """Let this process have so much memory and no more: of the card where there is one, else of the machine."""
-    if this_machine().capability is not None:
-        with held(gib):
-            yield
-        return
-    import resource
+def _small_card(gib: float) -> Iterator[None]:
+    """Leave so much of the card free, where there is one, before anything of this process is on it."""
+    import torch
 
-    resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30),) * 2)
-    yield
+    with held(gib) if gib and torch.cuda.is_available() else nullcontext():
+        yield
+
+
+def _small_memory(gib: float) -> None:
+    """Let this process have so much of the machine's memory and no more, where there is no card."""
+    import torch
+
+    if gib and not torch.cuda.is_available():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30),) * 2)
 
 
 def _run(path: Path) -> None:
     """The trial itself, in the process made for it."""
     asked = json.loads(path.read_text(encoding="utf-8"))
     stage, folder = asked["stage"], Path(asked["folder"])
-    start(asked["config"]["backend"], folder)  # Unsloth comes before transformers, which the tokenizer below brings
-    config = trial_config(stage, CONFIGS[stage](**asked["config"]), folder)
-    from rmr1_lite.grpo import train_grpo
-    from rmr1_lite.sft import train_sft
+    limit = float(os.environ.get(LIMIT, 0))
+    with _small_card(limit):
+        start(asked["config"]["backend"], folder)  # Unsloth comes before transformers, which the tokenizer below brings
+        config = trial_config(stage, CONFIGS[stage](**asked["config"]), folder)
+        _small_memory(limit)
+        from rmr1_lite.grpo import train_grpo
+        from rmr1_lite.sft import train_sft
 
-    limit = os.environ.get(LIMIT)
-    with _small_machine(float(limit)) if limit else nullcontext():
         started = time.perf_counter()
         {"sft": train_sft, "grpo": train_grpo}[stage](config)
     rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]

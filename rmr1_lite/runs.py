@@ -33,11 +33,13 @@ FREE = ("report_to", "out", "save_minutes", "preflight")
 
 @dataclass(frozen=True)
 class Run:
-    """One training in `folder`. checkpoint: where to go on, None at the start. finished: adapter/ is there."""
+    """One training in `folder`. checkpoint: where to go on, None at the start. finished: adapter/ is there. added: settings that
+    did not exist when it was begun."""
 
     folder: Path
     checkpoint: Path | None
     finished: bool
+    added: tuple[str, ...] = ()
 
     @property
     def adapter(self) -> Path:
@@ -56,9 +58,10 @@ def begin(config: TrainConfig, stage: str, data: str) -> Run:
     folder = Path(config.out)
     wanted = {"stage": stage, "settings": as_json(config), "data": {"path": data, "sha256": file_hash(data)},
               "model": _weights(config.model)}  # fmt: skip
-    path = folder / "config.json"
+    path, added = folder / "config.json", ()
     if path.exists() and _begun(folder):
         then = json.loads(path.read_text())
+        added = tuple(f.name for f in fields(config) if f.name not in then["settings"])
         # a setting that did not exist when the run was begun had its default
         then["settings"] = {**{f.name: f.default for f in fields(config)}, **then["settings"]}
         _same(then, wanted, folder)
@@ -66,7 +69,7 @@ def begin(config: TrainConfig, stage: str, data: str) -> Run:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, {**wanted, "versions": versions()})
     checkpoint = _latest(folder)
-    run = Run(folder, checkpoint, (folder / "adapter" / "adapter_model.safetensors").exists())
+    run = Run(folder, checkpoint, (folder / "adapter" / "adapter_model.safetensors").exists(), added)
     if not run.finished:
         _trim(folder / "metrics.jsonl", run.step)
     return run

@@ -20,7 +20,7 @@ from rmr1_lite.engines.render import render
 from rmr1_lite.models import Loaded, Training, check_style, load, save_adapter, with_new_lora, within_context
 from rmr1_lite.prompts import messages, shown
 from rmr1_lite.runs import Run, begin, left_out
-from rmr1_lite.thinking import settle
+from rmr1_lite.thinking import settle_for_run
 from rmr1_lite.types import InputError
 
 CARD = """---
@@ -48,13 +48,13 @@ def train_sft(config: SFTConfig) -> Path:
         return run.adapter
     backend = start(config.backend, config.out)
     # a probe's prompt may be as long as a row, and then it is answered
-    length = config.max_length + (config.max_new_tokens if config.probe else 0)
-    training = Training(backend, length, config.gradient_checkpointing, config.seed)
+    extra = config.max_new_tokens if config.probe else 0
+    training = Training(backend, config.max_length, config.gradient_checkpointing, config.seed, extra=extra)
     loaded = load(config.model, config.four_bit, training=training)
     if loaded.adapter is not None:
         raise InputError(f"{config.model} is an adapter. SFT starts from a base: nano-base, a folder or a hub id.")
     style = check_style(loaded, config.style)
-    loaded.thinking = settle(loaded.tokenizer, style, config.thinking, loaded.thinking)
+    loaded.thinking = settle_for_run(run, loaded.tokenizer, style, config.thinking, loaded.thinking)
     with_new_lora(loaded, config.lora_r, config.lora_alpha, config.lora_dropout, config.seed)
     every, limit = rows_of(drawn(read.chains, config), loaded.tokenizer, style), within_context(loaded, config.max_length)
     left_out(run, read, limit, [row["id"] for row in every if len(row["input_ids"]) > limit])

@@ -211,10 +211,14 @@ def _heads(query: Any, key: Any, value: Any) -> tuple[Any, Any, bool]:
     On CUDA they are spread here: with a mask the flash kernel is out, and the memory-efficient one takes no grouped heads, so
     torch would fall back to the kernel that holds every score for the backward pass.
     """
-    if not query.is_cuda:
+    if not _spreads_heads(query):
         return key, value, True
     times = query.shape[1] // key.shape[1]
     return key.repeat_interleave(times, 1), value.repeat_interleave(times, 1), False
+
+
+def _spreads_heads(query: Any) -> bool:
+    return query.is_cuda
 
 
 def _sample(store: _Store, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any) -> Any:

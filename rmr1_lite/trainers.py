@@ -131,7 +131,7 @@ def fixed_text(model: Any) -> list[float]:
     was_training = model.training
     model.eval()
     forward = getattr(model, "_original_forward", model.forward)
-    ids = torch.arange(5, 5 + FIXED_TOKENS, device=next(model.parameters()).device)[None]
+    ids = torch.arange(5, 5 + FIXED_TOKENS, device=model.device)[None]
     with torch.no_grad():
         logps = torch.log_softmax(forward(input_ids=ids, use_cache=False).logits[0, :-1].float(), -1)
     model.train(was_training)

@@ -83,14 +83,15 @@ def _checkpointing(on: bool) -> str | bool:
     return "unsloth" if on else False
 
 
-def length_within_context(length: int, context: int | None, name: str) -> int:
-    """`length`, or the model's context where that is shorter: asked for more, Unsloth would rescale RoPE and so train another
-    model without an error."""
-    if not context or length <= context:
-        return length
-    print(
-        f"{name} takes {context} tokens: it is loaded for those, not for {length}, and RoPE stays as it is."
-    )
+def length_within_context(length: int, extra: int, context: int | None, name: str) -> int:
+    """`length` + `extra` tokens, or the model's context where that is shorter: asked for more, Unsloth would
+    rescale RoPE and so train another model without an error. extra: room that is only nice to have."""
+    if not context or length + extra <= context:
+        return length + extra
+    if length > context:
+        print(
+            f"{name} takes {context} tokens: it is loaded for those, not for {length}, and RoPE stays as it is."
+        )
     return context
 
 
@@ -113,14 +114,20 @@ def separate_pad(tokenizer: Any, ends: Sequence[int], vocabulary: int | None, na
                 f"Padding: {token} instead of {before or 'none'} while Unsloth trains, which would take the end for padding."
             )
             return before or ""
+    why = (
+        f"its pad token ({tokenizer.pad_token}) also ends an answer"
+        if tokenizer.pad_token
+        else "it has no pad token"
+    )
     raise InputError(
-        f"{name}: its pad token ({tokenizer.pad_token}) also ends an answer, and its vocabulary has no other token to pad with. "
-        "Unsloth would hide the end of every answer from the loss. Choose --backend transformers, or a model with a pad token."
+        f"{name}: {why}, and its vocabulary has no other token to pad with. Unsloth's GRPO would hide the end of every answer "
+        "from the loss. Choose --backend transformers, or a model with a pad token."
     )
 
 
 def _spare_tokens(tokenizer: Any) -> list[str]:
-    """Added tokens in brackets that a text does not need: those named pad, then reserved ones, then any other."""
+    """Added tokens in brackets that a text does not need: those named pad, then reserved ones, then any other, and the unknown
+    token last (Llama 2's vocabulary has nothing else to spare, and its byte pieces leave nothing unknown)."""
     ordinary = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token}
     tokens = [
         t for t in tokenizer.get_added_vocab() if t not in ordinary and t[:1] in "<[" and t[-1:] in ">]"
@@ -134,7 +141,7 @@ def _spare_tokens(tokenizer: Any) -> list[str]:
         )
         return "pad" not in text, not reserved, tokenizer.convert_tokens_to_ids(token)
 
-    return sorted(special, key=rank)
+    return [*sorted(special, key=rank), *([tokenizer.unk_token] if tokenizer.unk_token else [])]
 
 
 def _is_special(tokenizer: Any, token: str) -> bool:
@@ -143,16 +150,19 @@ def _is_special(tokenizer: Any, token: str) -> bool:
 
 
 def _template_ids(tokenizer: Any) -> set[int]:
-    """Ids of the tokens that a rendered conversation holds."""
-    turns = [
-        {"role": "user", "content": "a"},
-        {"role": "assistant", "content": "a"},
-        {"role": "user", "content": "a"},
-    ]
-    if not tokenizer.chat_template:
-        return set()
-    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return set(tokenizer(text, add_special_tokens=False)["input_ids"])
+    """Ids of the tokens that a rendered conversation holds; none for a template that refuses a plain one."""
+    from jinja2 import TemplateError
+
+    asked = {"role": "user", "content": "a"}
+    for turns in ([asked, {"role": "assistant", "content": "a"}, asked], [asked]):
+        if not tokenizer.chat_template:
+            return set()
+        try:
+            text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+        except TemplateError:
+            continue
+        return set(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return set()
 
 
 def with_reference(model: Any) -> None:
@@ -197,15 +207,17 @@ def prompts_were_shared(model: Any) -> bool:
 
 
 def sharing_line(model: Any, config: GRPOConfig) -> str:
-    """One line at the end of a training: whether prompts were shared, and where that was not to be expected why."""
+    """One line at the end of a training: whether prompts were shared, and what is known of the reason where they were not."""
     if prompts_were_shared(model):
         return "Unsloth's shared prompts: were used."
-    reason = (
-        "prompts are short beside the completions"
-        if not config.micro_batch % config.rollouts
-        else "see the start"
-    )
-    return f"Unsloth's shared prompts: were not used ({reason}; Unsloth shares from {SHARE_FROM} times fewer tokens on)."
+    prompt, completion, n = config.max_prompt_tokens, config.max_new_tokens, config.rollouts
+    if config.micro_batch % n:
+        reason = f"micro_batch {config.micro_batch} is no multiple of rollouts {n}"
+    elif n * (prompt + completion) < SHARE_FROM * (prompt + n * completion):
+        reason = "prompts this short beside the completions are not worth it to Unsloth"
+    else:
+        reason = "Unsloth fell back to another pass; with UNSLOTH_ENABLE_LOGGING=1 it says why"
+    return f"Unsloth's shared prompts: were not used ({reason})."
 
 
 def check_vllm(backend: Backend, config: GRPOConfig) -> None:

@@ -115,7 +115,9 @@ def test_jobs_end_as_they_end_and_the_figures_stay(driver, fake, tmp_path):
     assert found["after-broken"] == ("skipped", "broken failed")
     assert found["after-slow"] == ("skipped", "slow timed out")
     held = json.loads((tmp_path / "out" / "results.json").read_text())["jobs"]
-    assert held["slow"]["figures"] == held["broken"]["figures"] == {"first": 1}, "what was known before the end"
+    assert held["slow"]["figures"] == held["broken"]["figures"] == {"first": 1}, (
+        "what was known before the end"
+    )
     assert not alive(int((tmp_path / "work" / "child").read_text())), "the whole process group is gone"
     wrong = list(driver.ended_badly(report, [0, 2, 3, 4], waves))
     assert [line.partition(":")[0] for line in wrong] == ["slow", "broken", "after-broken", "after-slow"]

@@ -84,6 +84,28 @@ def test_what_cannot_be_trained_is_refused_before_its_weights_are_read(tmp_path,
             load(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "another quantisation"),
+        ({"model_type": "no_such_model"}, "could not be loaded"),
+        ({"model_type": "own_code", "auto_map": {"AutoConfig": "configuration.Own"}}, "could not be loaded"),
+    ],
+)
+def test_what_the_config_says_already_is_refused_on_both_backends(tmp_path, config, said):
+    import json
+
+    from rmr1_lite.adapters import NANO
+
+    held = json.loads((NANO["nano-base"] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**held, **config}))
+    load_tokenizer("nano-base").save_pretrained(tmp_path)
+    for name in ("transformers", "unsloth"):
+        for four_bit in (True, False):
+            with pytest.raises(InputError, match=said):
+                load(str(tmp_path), four_bit, training=Training(Backend(name, "bf16", "L4", ""), 64, True, 0))
+
+
 def test_a_model_is_not_loaded_into_a_process_that_unsloth_has_changed(monkeypatch):
     import sys
 

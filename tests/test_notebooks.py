@@ -128,7 +128,8 @@ def test_set_up_on_colab_from_an_uploaded_zip(kit, tmp_path):
     assert "(unpacked from " in third.stdout, "a zip that was uploaded later goes before the one that was unpacked"
 
 
-def test_set_up_on_kaggle_from_a_dataset(kit, tmp_path):
+def test_set_up_on_kaggle_from_a_dataset(kit, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # which tests in this process may have set
     (tmp_path / "desk").mkdir()
     shutil.copytree(kit, tmp_path / "input" / "my-kit" / kit.name)
     done = set_up(tmp_path / "desk", tmp_path / "input", KAGGLE_KERNEL_RUN_TYPE="Interactive")

@@ -13,7 +13,7 @@ import pytest
 from test_unsloth_path import tokenizer_with
 
 from rmr1_lite.engines.render import opens_thought, render, rendered
-from rmr1_lite.thinking import has_switch, request_fields, saved, settle
+from rmr1_lite.thinking import AS_SAVED, has_switch, request_fields, saved, settle
 from rmr1_lite.types import Pair
 
 TEMPLATES = Path(find_spec("trl").submodule_search_locations[0]) / "chat_templates"
@@ -55,6 +55,8 @@ CHOICES = [
     ("compact", "auto", "", "off", "so do these"),
     ("reasoning", "auto", "", "on", "the model thinks by itself"),
     ("rubrics", "auto", "on", "on", "as it was trained"),
+    ("rubrics", "auto", AS_SAVED, "", "trained before there was a switch here: its template is left alone"),
+    ("rubrics", "off", AS_SAVED, "off", "unless somebody asks"),
     ("rubrics", "on", "off", "on", "as asked"),
     (None, "auto", "", "", "nobody said how it is asked: left alone"),
 ]
@@ -135,7 +137,9 @@ def test_behind_an_endpoint_it_is_sent_when_asked_for():
             given["extra_body"] == {"chat_template_kwargs": {"enable_thinking": sent}}
             and engine.thinking == asked
         )
-    plain = OpenAIEngine("m", "http://127.0.0.1:9/v1")._arguments(Request("p", "ab", tuple(TURNS)), Sampling())
+    plain = OpenAIEngine("m", "http://127.0.0.1:9/v1")._arguments(
+        Request("p", "ab", tuple(TURNS)), Sampling()
+    )
     assert "extra_body" not in plain
 
 
@@ -154,3 +158,31 @@ def test_a_saved_adapter_carries_it_for_whoever_loads_the_folder(tmp_path):
     assert foreign.apply_chat_template(TURNS, add_generation_prompt=True, tokenize=False).endswith(EMPTY)
     again = load(str(tmp_path / "adapter"))
     assert again.thinking == "off" and settle(again.tokenizer, "rubrics", trained=again.thinking) == "off"
+
+
+def test_what_was_begun_before_there_was_a_switch_keeps_its_template_or_is_refused(tmp_path):
+    """An adapter without the field is loaded as it is; a run or a log would go on with other prompts in the middle."""
+    from types import SimpleNamespace
+
+    from rmr1_lite.adapters import thinking_of
+    from rmr1_lite.benchmark import _check_switch
+    from rmr1_lite.models import load
+    from rmr1_lite.runs import Run
+    from rmr1_lite.thinking import settle_for_run
+    from rmr1_lite.types import InputError
+
+    assert (
+        load("nano-sft").thinking == thinking_of("nano-sft") == AS_SAVED and thinking_of("nano-base") is None
+    )
+    for name, refused in [("qwen3", True), ("qwen2_5", False)]:
+        for added in (("thinking",), ()):
+            run = Run(tmp_path, None, False, added)
+            if refused and added:
+                with pytest.raises(InputError, match="Give another --out"):
+                    settle_for_run(run, tokenizer_of(name), "rubrics", "auto", "")
+            else:
+                settle_for_run(run, tokenizer_of(name), "rubrics", "auto", "")
+    _check_switch(tmp_path, {"style": "rubrics"}, SimpleNamespace(thinking=""))
+    _check_switch(tmp_path, {"thinking": "auto"}, SimpleNamespace(thinking="off"))
+    with pytest.raises(InputError, match="Give another --out"):
+        _check_switch(tmp_path, {"style": "rubrics"}, SimpleNamespace(thinking="off"))

@@ -23,7 +23,7 @@ from rmr1_lite.unsloth_path import (
 )
 
 
-def tokenizer_with(special, ordinary=(), pad=None, eos="<|im_end|>", template=True):
+def tokenizer_with(special, ordinary=(), pad=None, eos="<|im_end|>", template=True, unk=None, bos=None):
     """A tokenizer of a few words and the given added tokens, with a ChatML template."""
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -32,7 +32,7 @@ def tokenizer_with(special, ordinary=(), pad=None, eos="<|im_end|>", template=Tr
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     core.add_special_tokens([AddedToken(text, special=True) for text in special])
     core.add_tokens([AddedToken(text, special=False) for text in ordinary])
-    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=eos, pad_token=pad)
+    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=eos, pad_token=pad, unk_token=unk, bos_token=bos)
     if template:
         made.chat_template = (
             "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% endfor %}"
@@ -112,13 +112,38 @@ def test_a_token_without_a_row_in_the_embedding_is_no_pad():
     assert tokenizer.pad_token == "<|endoftext|>"
 
 
-LENGTHS = [(768, 768, 768), (1024, 768, 768), (512, 768, 512), (512, None, 512)]
+@pytest.mark.parametrize("pad", [None, "</s>"])
+def test_a_vocabulary_with_nothing_to_spare_pads_with_its_unknown_token(pad):
+    """Llama 2's, and those of models that took it over: <unk>, <s>, </s> and pieces of bytes."""
+    tokenizer = tokenizer_with(("<s>", "</s>", "<unk>"), pad=pad, eos="</s>", unk="<unk>", bos="<s>", template=False)
+    assert separate_pad(tokenizer, [tokenizer.eos_token_id], None, "m") == (pad or "")
+    assert tokenizer.pad_token == "<unk>"
 
 
-@pytest.mark.parametrize(("asked", "context", "given"), LENGTHS)
-def test_unsloth_is_never_asked_for_more_than_the_context(asked, context, given, capsys):
-    assert length_within_context(asked, context, "nano-base") == given
-    assert ("RoPE stays as it is" in capsys.readouterr().out) == (given != asked)
+def test_a_template_that_refuses_a_plain_conversation_is_left_to_whoever_renders(capsys):
+    tokenizer = tokenizer_with(CHATML, (), "<|im_end|>")
+    tokenizer.chat_template = "{{ raise_exception('only tools are spoken to') }}"
+    separate_pad(tokenizer, [tokenizer.eos_token_id], None, "m")
+    assert tokenizer.pad_token != "<|im_end|>"
+
+
+LENGTHS = [
+    (768, 0, 768, 768, False, "it fits"),
+    (1024, 0, 768, 768, True, "the rows themselves do not fit"),
+    (768, 152, 768, 768, False, "only the answers of probes do not"),
+    (512, 152, 768, 664, False, "both fit"),
+    (512, 0, None, 512, False, "a model that names no context"),
+]
+
+
+@pytest.mark.parametrize(
+    ("length", "extra", "context", "given", "said", "reason"), LENGTHS, ids=[r[-1] for r in LENGTHS]
+)
+def test_unsloth_is_never_asked_for_more_than_the_context(
+    length, extra, context, given, said, reason, capsys
+):
+    assert length_within_context(length, extra, context, "nano-base") == given
+    assert ("RoPE stays as it is" in capsys.readouterr().out) == said
 
 
 SETTINGS = [
@@ -157,8 +182,10 @@ def test_the_line_at_the_end_says_why_prompts_were_not_shared():
     config = preset("grpo", "nano", rollouts=4, micro_batch=8, groups=2)
     verified = SimpleNamespace(_unsloth_prefix_grouper_grad_verified={"shape"})
     assert sharing_line(verified, config) == "Unsloth's shared prompts: were used."
-    assert "prompts are short beside the completions" in sharing_line(SimpleNamespace(), config)
-    assert "see the start" in sharing_line(SimpleNamespace(), replace(config, micro_batch=2))
+    assert "Unsloth fell back" in sharing_line(SimpleNamespace(), config), "nothing that the settings explain"
+    short = replace(config, max_prompt_tokens=64, max_new_tokens=512)
+    assert "not worth it to Unsloth" in sharing_line(SimpleNamespace(), short)
+    assert "no multiple of rollouts 4" in sharing_line(SimpleNamespace(), replace(config, micro_batch=2))
 
 
 VLLM = [

@@ -40,7 +40,8 @@ def chain(place: Place) -> Iterator[dict[str, Any]]:
         "preflight": "off",
         "probe_pairs": 20,
         "probe": str(place.data / "validation.jsonl"),
-        "gradient_checkpointing": True,
+        "gradient_checkpointing": place.backend
+        == "unsloth",  # without it the other backend shares prompts itself
     }
     out = {name: str(fresh(place, f"chain-{name}")) for name in ("sft", "grpo", "kl")}
     short = {"limit": 32, "max_new_tokens": 32, "micro_batch": 8} if place.small else {}
@@ -48,7 +49,7 @@ def chain(place: Place) -> Iterator[dict[str, Any]]:
         SFTConfig(
             chains=str(place.data / "chains.jsonl"),
             out=out["sft"],
-            epochs=1.0 if place.small else 6.0,
+            epochs=1.0 if place.small else 3.0,
             probe_every=10**6,
             **common,
             **short,
@@ -59,7 +60,7 @@ def chain(place: Place) -> Iterator[dict[str, Any]]:
     sizes = (
         {"groups": 2, "rollouts": 2, "micro_batch": 4, "steps": 2, "max_new_tokens": 32}
         if place.small
-        else {"groups": 8, "rollouts": 8, "micro_batch": 64, "steps": 20}
+        else {"groups": 8, "rollouts": 8, "micro_batch": 64, "steps": 10}
     )
     asked = {
         "model": str(sft),

@@ -98,10 +98,16 @@ def quantised(outputs: int, inputs: int) -> dict[str, Any]:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    matrix = torch.randn(outputs, inputs, device=device, dtype=torch.bfloat16) * 0.02
+    matrix = torch.randn(outputs, inputs, device=device, dtype=torch.bfloat16) * spread(inputs)
     packed, state = bnb.quantize_4bit(matrix, quant_type="nf4", compress_statistics=True)
     parts = {f"weight.{key}": value.cpu() for key, value in state.as_dict(packed=True).items()}
     return {"weight": packed.cpu(), **parts}
+
+
+def spread(inputs: int) -> float:
+    """Of random weights, so that a layer's output is about as large as its input: in the miniature too the passes
+    then differ in the last bits, as they do on a card."""
+    return inputs**-0.5
 
 
 def others(shape: Shape) -> dict[str, Any]:

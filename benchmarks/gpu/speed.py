@@ -60,6 +60,7 @@ def speed(place: Place) -> Iterator[dict[str, Any]]:
     if place.backend == "unsloth":
         size = work_of(place, "unsloth")[1][0]
         yield {"not_shared": attempt(lambda: grpo_step(place, loaded, size, 3, sharing=False))}
+        yield {"logp_apart": attempt(lambda: logp_apart(place, loaded, size))}
     yield {"writing": attempt(lambda: writing(place, loaded))}
 
 
@@ -151,7 +152,12 @@ def sft_step(place: Place, loaded: Any, length: int, steps: int) -> dict[str, An
 
 
 def grpo_step(
-    place: Place, loaded: Any, size: tuple[int, int, int], steps: int, sharing: bool = True
+    place: Place,
+    loaded: Any,
+    size: tuple[int, int, int],
+    steps: int,
+    sharing: bool = True,
+    kept: list[Any] | None = None,
 ) -> dict[str, Any]:
     """One group a step, every rollout at its full length, every other one rewarded."""
     from rmr1_lite import grpo, unsloth_path
@@ -186,13 +192,22 @@ def grpo_step(
         metered() as meter,
     ):
         grpo._train(config, Run(out, None, False), loaded, "compact", rows)
+    if kept is not None:
+        kept += trainers
     found = meter.figures(rollouts * (prompt + completion), min(2, steps - 1))
     if place.backend == "unsloth":
         found["prompts_shared"] = any(
             unsloth_path.prompts_were_shared(module) for module in loaded.model.modules()
         )
-        found |= {"logp_apart": shared_and_packed(trainers[0], size)} if sharing else {}
     return found
+
+
+def logp_apart(place: Place, loaded: Any, size: tuple[int, int, int]) -> dict[str, float]:
+    """One step with a trainer that is kept, then both passes with it. Apart from the steps that are timed: what goes
+    wrong here must not cost their figures."""
+    kept: list[Any] = []
+    grpo_step(place, loaded, size, 1, kept=kept)
+    return shared_and_packed(kept.pop(), size)
 
 
 def prompts(tokenizer: Any, tokens: int, count: int) -> list[dict[str, Any]]:

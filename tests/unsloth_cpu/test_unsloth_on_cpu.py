@@ -29,6 +29,10 @@ PROCESSES = {  # the longest first
     "transformers fp32": ["sft", "grpo", "pad_is_end"],
 }
 
+PARTS_1_5_7 = {
+    "facts", "parity-unsloth", "parity-transformers", "parity-reload", "model", "speed-unsloth", "capped",
+}  # fmt: skip
+
 
 def environment(half: str) -> dict[str, str]:
     return {
@@ -172,14 +176,23 @@ def in_a_notebook(folder: Path) -> dict[str, Any]:
 
 
 def driven(folder: Path) -> dict[str, Any]:
-    """Part 5 of the acceptance driver, with what it needs: the half of it that tests without Unsloth cannot reach."""
+    """Parts of the acceptance driver, with what they need: the half of it that tests without Unsloth cannot reach."""
     driver = HERE.parents[1] / "benchmarks" / "gpu_acceptance.py"
-    arguments = [str(driver), "--small", "--parts", "5", "--minutes", "8", "--out", str(folder / "driver")]
+    arguments = [
+        str(driver),
+        "--small",
+        "--parts",
+        "1,5,7",
+        "--minutes",
+        "20",
+        "--out",
+        str(folder / "driver"),
+    ]
     done = subprocess.run(
         [sys.executable, *arguments], env=environment("bf16"), capture_output=True, text=True
     )
-    held = json.loads((folder / "driver" / "results.json").read_text())["jobs"]
-    return {"status": done.returncode, "said": done.stdout[-3000:], "jobs": held}
+    held = json.loads((folder / "driver" / "results.json").read_text())
+    return {"status": done.returncode, "said": done.stdout[-3000:], **held}
 
 
 def reloaded(folder: Path, *trained: Future) -> dict[str, Any]:
@@ -277,7 +290,7 @@ def test_what_switches_sharing_off_is_said(ran):
     found = ran("unsloth fp32", "sharing")
     assert found["whole"] == ["Unsloth's shared prompts: were used."]
     assert found["half"][0].startswith("Prompts are not shared: micro_batch 2 is no multiple of rollouts 4")
-    assert found["half"][1].startswith("Unsloth's shared prompts: were not used (see the start")
+    assert found["half"][1].startswith("Unsloth's shared prompts: were not used (micro_batch 2")
 
 
 def test_vllm_is_given_what_unsloth_and_trl_know(ran):
@@ -345,8 +358,12 @@ def test_a_notebooks_call_tries_the_longest_rows_and_trains_in_processes_of_its_
 def test_the_acceptance_driver_measures_unsloth_in_miniature(ran):
     found = ran("driver")
     assert found["status"] == 0, found["said"]
-    assert set(found["jobs"]) == {"facts", "model", "speed-unsloth"}, "what part 5 needs was added"
+    assert set(found["jobs"]) == PARTS_1_5_7, "what part 5 needs was added"
+    assert len(found["parity"]) == 9 and all(check["holds"] for check in found["parity"].values()), found[
+        "parity"
+    ]
     figures = found["jobs"]["speed-unsloth"]["figures"]
     assert figures["sft_64"]["tokens_per_s"] > 0 and figures["writing"]["cache_32"]["prefill_s"] > 0
     assert figures["grpo_96_16_4"]["prompts_shared"] and not figures["not_shared"]["prompts_shared"]
-    assert 0 <= figures["grpo_96_16_4"]["logp_apart"]["max_nats"] < 0.7
+    assert 0 < figures["logp_apart"]["max_nats"] < 0.7, "two passes, and they are two"
+    assert found["jobs"]["capped"]["figures"]["cap"] == "none: no GPU"
