@@ -87,8 +87,8 @@ def _judged(
 def _check_switch(out: Path, then: dict[str, Any] | None, engine: Engine) -> None:
     """Looks that were begun before the thinking switch was a setting met the template as it is."""
     if then is not None and "thinking" not in then and getattr(engine, "thinking", ""):
-        raise InputError(f"{out} was begun by a version of the kit that left the chat template's thinking switch alone. Give another "
-                         "--out to judge anew.")  # fmt: skip
+        raise InputError(f"{out} was begun by a version of the kit that left the chat template's thinking switch alone. Give "
+                         "another --out to judge anew.")  # fmt: skip
 
 
 def pairs_of(asked: Asked) -> tuple[Suite, list[Pair]]:

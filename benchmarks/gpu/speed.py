@@ -288,7 +288,14 @@ def shared_and_packed(trainer: Any, size: tuple[int, int, int]) -> dict[str, flo
             )
     module.UNSLOTH_GRPO_PREFIX_GROUPER_ON = True
     apart = (found[1].float() - found[2].float()).abs()[:, -completion:]
-    return {"max_nats": round(float(apart.max()), 5), "mean_nats": round(float(apart.mean()), 6)}
+    checked = any(
+        "_unsloth_prefix_grouper_nograd_verified" in module.__dict__ for module in trainer.model.modules()
+    )
+    return {
+        "max_nats": round(float(apart.max()), 5),
+        "mean_nats": round(float(apart.mean()), 6),
+        "shared_pass_ran": checked,
+    }
 
 
 def writing(place: Place, loaded: Any) -> dict[str, Any]:

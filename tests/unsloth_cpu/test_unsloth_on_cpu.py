@@ -29,8 +29,8 @@ PROCESSES = {  # the longest first
     "transformers fp32": ["sft", "grpo", "pad_is_end"],
 }
 
-PARTS_1_5_7 = {
-    "facts", "parity-unsloth", "parity-transformers", "parity-reload", "model", "speed-unsloth", "capped",
+PARTS_1_5 = {
+    "facts", "parity-unsloth", "parity-transformers", "parity-reload", "model", "speed-unsloth",
 }  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def driven(folder: Path) -> dict[str, Any]:
         str(driver),
         "--small",
         "--parts",
-        "1,5,7",
+        "1,5",
         "--minutes",
         "20",
         "--out",
@@ -358,12 +358,12 @@ def test_a_notebooks_call_tries_the_longest_rows_and_trains_in_processes_of_its_
 def test_the_acceptance_driver_measures_unsloth_in_miniature(ran):
     found = ran("driver")
     assert found["status"] == 0, found["said"]
-    assert set(found["jobs"]) == PARTS_1_5_7, "what part 5 needs was added"
+    assert set(found["jobs"]) == PARTS_1_5, "what part 5 needs was added"
     assert len(found["parity"]) == 9 and all(check["holds"] for check in found["parity"].values()), found[
         "parity"
     ]
     figures = found["jobs"]["speed-unsloth"]["figures"]
     assert figures["sft_64"]["tokens_per_s"] > 0 and figures["writing"]["cache_32"]["prefill_s"] > 0
     assert figures["grpo_96_16_4"]["prompts_shared"] and not figures["not_shared"]["prompts_shared"]
-    assert 0 < figures["logp_apart"]["max_nats"] < 0.7, "two passes, and they are two"
-    assert found["jobs"]["capped"]["figures"]["cap"] == "none: no GPU"
+    # so short a group lies in one block of the stand-in's attention: both passes sum in the same order
+    assert figures["logp_apart"]["shared_pass_ran"] and 0 <= figures["logp_apart"]["max_nats"] < 0.7
