@@ -40,8 +40,8 @@ def chain(place: Place) -> Iterator[dict[str, Any]]:
         "preflight": "off",
         "probe_pairs": 20,
         "probe": str(place.data / "validation.jsonl"),
-        "gradient_checkpointing": place.backend
-        == "unsloth",  # without it the other backend shares prompts itself
+        # without it the other backend's GRPO shares prompts by the kit's own pass
+        "gradient_checkpointing": place.backend == "unsloth",
     }
     out = {name: str(fresh(place, f"chain-{name}")) for name in ("sft", "grpo", "kl")}
     short = {"limit": 32, "max_new_tokens": 32, "micro_batch": 8} if place.small else {}

@@ -53,6 +53,18 @@ def fresh(place: Place, name: str) -> Path:
     return out
 
 
+def short_training(place: Place, **more: Any) -> dict[str, Any]:
+    """What the kit's short trainings here share, and `more`."""
+    return {
+        "backend": place.backend,
+        "style": "compact",
+        "gradient_checkpointing": True,
+        "preflight": "off",
+        "save_every": 0,
+        **more,
+    }
+
+
 def rows_of(run: str | Path, *names: str) -> list[dict[str, Any]]:
     """These columns of metrics.jsonl, for the steps that have the first of them."""
     lines = (Path(run) / "metrics.jsonl").read_text().splitlines()

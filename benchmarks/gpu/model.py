@@ -161,19 +161,13 @@ def copy_tokenizer(folder: Path) -> None:
 
 def llama(place: Place) -> Iterator[dict[str, Any]]:
     """Three SFT and two GRPO steps of the Llama, on nano's rows."""
-    from gpu.common import fresh, rows_of
+    from gpu.common import fresh, rows_of, short_training
     from gpu.parity import given_rollouts
     from rmr1_lite.config import GRPOConfig, SFTConfig
     from rmr1_lite.grpo import train_grpo
     from rmr1_lite.sft import train_sft
 
-    common = {
-        "backend": place.backend,
-        "style": "compact",
-        "gradient_checkpointing": True,
-        "preflight": "off",
-        "save_every": 0,
-    }
+    common = short_training(place)
     base = str(place.folder / "random-llama")
     out = {stage: str(fresh(place, f"llama-{stage}")) for stage in ("sft", "grpo")}
     adapter = train_sft(

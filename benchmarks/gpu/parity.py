@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gpu.common import Place, fresh, rows_of
+from gpu.common import Place, fresh, rows_of, short_training
 
 
 @contextmanager
@@ -83,15 +83,7 @@ def parity(place: Place) -> Iterator[dict[str, Any]]:
     from rmr1_lite.sft import train_sft
     from rmr1_lite.trainers import fixed_text
 
-    common = {
-        "backend": place.backend,
-        "style": "compact",
-        "gradient_checkpointing": True,
-        "preflight": "off",
-        "save_every": 0,
-        "warmup_steps": 1,
-        "probe_pairs": 4,
-    }
+    common = short_training(place, warmup_steps=1, probe_pairs=4)
     sft = SFTConfig(
         chains=str(place.data / "chains.jsonl"),
         out=str(fresh(place, "parity-sft")),

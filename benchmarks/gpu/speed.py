@@ -71,6 +71,7 @@ def capped(place: Place) -> Iterator[dict[str, Any]]:
     from rmr1_lite import backend, models
     from rmr1_lite.ballast import held as ballast
 
+    backend.prepare_card()
     if not torch.cuda.is_available():
         yield {"cap": "none: no GPU"}
         loaded = yield from _loaded(place, "capped")

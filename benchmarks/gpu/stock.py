@@ -27,6 +27,9 @@ def stock(
 
 def loaded(place: Place) -> tuple[Any, Any]:
     """(model, tokenizer); the weights are stored in NF4."""
+    from rmr1_lite.backend import prepare_card
+
+    prepare_card()  # the same allocator as the kit's runs
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
