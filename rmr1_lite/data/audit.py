@@ -30,7 +30,8 @@ Lengths = Callable[[Sequence[Chain]], list[int]]
 EXAMPLES = 5  # rows shown of each finding
 SIGNALS = 15  # findings printed; the page shows all
 CONTRADICTS, UNREADABLE = "verdict contradicts the label", "no verdict that can be read"
-TOLD, EMPTY, UNCLOSED, LONG = "says that it was told", "empty section", "section never closed", "longer than the limit"
+TOLD, EMPTY, UNCLOSED = "says that it was told", "empty section", "section never closed"
+LONG = "longer than the limit"
 BARE = "nothing before the verdict"
 REASONING = 20  # characters that a chain must hold beside its tags and verdict
 
