@@ -1,6 +1,6 @@
 """Takes the README's pictures of the app from a running one: `python app.py` in one shell, then
 
-    python docs/screenshots.py http://127.0.0.1:7860
+python docs/screenshots.py http://127.0.0.1:7860
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).parent
-PAIR = {"Question": "Write to Nora: thank for the cake.", "Response A": "Dear Nora, thank you for the cake.",
-        "Response B": "Sure, here it is: Dear Sam, thank you for the cake. That is all there is to it."}  # fmt: skip
+PAIR = {
+    "Question": "Write to Nora: thank for the cake.",
+    "Response A": "Dear Nora, thank you for the cake.",
+    "Response B": "Sure, here it is: Dear Sam, thank you for the cake. That is all there is to it.",
+}
 
 
 def visible(page: Page, found):  # noqa: ANN001, ANN202
@@ -51,8 +54,15 @@ def main() -> None:
         page.wait_for_function("document.querySelectorAll('.rm-summary').length >= 4")
         take(page, "app-compare")
         page.get_by_role("tab", name="Rank").click()
-        fill(page, {"Question": "Sort d a c from first to last.", "Response 1": "a d c", "Response 2": "a c d",
-                    "Response 3": "d a c"})  # fmt: skip
+        fill(
+            page,
+            {
+                "Question": "Sort d a c from first to last.",
+                "Response 1": "a d c",
+                "Response 2": "a c d",
+                "Response 3": "d a c",
+            },
+        )
         press(page, "Rank")
         page.get_by_text("3 of 3 pairs").wait_for()
         take(page, "app-rank")

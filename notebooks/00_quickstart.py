@@ -3,13 +3,18 @@
 #
 # <!-- badges -->
 #
-# **RM-R1, "Reward Modeling as Reasoning"** (arXiv 2505.02387) trains a language model to *judge*: shown a question and
-# two responses, it first works out what a good answer needs, then checks both responses against that, and only then
-# says which one is better. This notebook runs that whole chain (data, SFT, GRPO, evaluation) on **nano**, a model of
-# 2.75 million parameters in a toy world whose truth is known. It needs no GPU, no account and no download, and takes
+# **RM-R1, "Reward Modeling as Reasoning"** (arXiv 2505.02387) trains a language model to *judge*: shown a
+# question and
+# two responses, it first works out what a good answer needs, then checks both responses against that, and
+# only then
+# says which one is better. This notebook runs that whole chain (data, SFT, GRPO, evaluation) on **nano**, a
+# model of
+# 2.75 million parameters in a toy world whose truth is known. It needs no GPU, no account and no download,
+# and takes
 # about six minutes.
 #
-# The other notebooks take the same steps one by one, on a GPU with a real model: `01_data`, `02_sft`, `03_grpo`,
+# The other notebooks take the same steps one by one, on a GPU with a real model: `01_data`, `02_sft`,
+# `03_grpo`,
 # `04_evaluate`, `05_judge`.
 #
 # Run the cells from top to bottom. The first one finds the kit and says what this machine has.
@@ -18,32 +23,37 @@
 # setup_cell.py stands here
 
 # %%
-from rmr1_lite.notebook.settings import choose
+from rmr1_lite.notebook.settings import choose_settings
 
-s = choose(fast=True, run="quickstart")  # the embedded model, also where there is a GPU
+s = choose_settings(fast=True, run="quickstart")  # the embedded model, also where there is a GPU
 
 # %% [markdown]
 # ## The idea in one picture
 #
-# A plain reward model gives a number and no reason. RM-R1's judge writes its reason down, as a **chain**, and the
-# verdict is the last thing it writes. Two stages teach it. First it copies good chains (SFT). Then it practises on
-# questions for which only the right verdict is known: eight tries each, +1 for a right verdict and -1 for a wrong one,
+# A plain reward model gives a number and no reason. RM-R1's judge writes its reason down, as a **chain**, and
+# the
+# verdict is the last thing it writes. Two stages teach it. First it copies good chains (SFT). Then it
+# practises on
+# questions for which only the right verdict is known: eight tries each, +1 for a right verdict and -1 for a
+# wrong one,
 # and what the better tries have in common is made more likely (GRPO).
 
 # %%
-from rmr1_lite.notebook import figures, show
+from rmr1_lite.notebook import pictures, show
 
-figures.idea()
+pictures.draw_idea()
 
 # %% [markdown]
 # ## The world that nano lives in
 #
-# Questions come in the four sections of RewardBench: write what was asked (Chat), weigh two flawed answers (Chat Hard),
-# help or refuse (Safety), add, sort, reverse or count (Reasoning). The truth is known because the questions are
+# Questions come in the four sections of RewardBench: write what was asked (Chat), weigh two flawed answers
+# (Chat Hard),
+# help or refuse (Safety), add, sort, reverse or count (Reasoning). The truth is known because the questions
+# are
 # generated. Length, style and position say nothing about which response is better, so a judge has to read.
 
 # %%
-from rmr1_lite.data.files import read_pairs
+from rmr1_lite.data.pairs import read_pairs
 
 files = s.files()
 pairs = read_pairs(files / "test.jsonl").pairs[: s.few(80, 8)]
@@ -52,8 +62,10 @@ show.pair(pairs[0])
 # %% [markdown]
 # ## What a chain looks like
 #
-# A teacher has written chains for 12 % of the training pairs; only chains with the right verdict are kept. For the
-# other 88 % there is nothing but the label. Chains are dear and labels are cheap: that is the paper's economy.
+# A teacher has written chains for 12 % of the training pairs; only chains with the right verdict are kept.
+# For the
+# other 88 % there is nothing but the label. Chains are dear and labels are cheap: that is the paper's
+# economy.
 
 # %%
 from rmr1_lite.data.chains import read_chains
@@ -64,13 +76,15 @@ show.chain(chains[0].text, head=f"{len(chains)} chains; this is the first")
 # %% [markdown]
 # ## Stage 1: SFT, learn to write chains
 #
-# The base can add, sort and compare, but has never seen a preference. It learns the chains by QLoRA: its own weights
-# stay frozen in 4 bits, a small adapter learns. The curve is drawn while it trains. (Twice over the chains here; the
+# The base can add, sort and compare, but has never seen a preference. It learns the chains by QLoRA: its own
+# weights
+# stay frozen in 4 bits, a small adapter learns. The curve is drawn while it trains. (Twice over the chains
+# here; the
 # shipped adapter went thirty times over a quarter as many.)
 
 # %%
 from rmr1_lite.notebook.live import live_curves
-from rmr1_lite.training_process import train
+from rmr1_lite.training.process import train
 
 config = s.sft(epochs=2.0, probe_pairs=30)
 print(f"SFT takes {s.estimate(config)}.")
@@ -80,8 +94,10 @@ with live_curves(config.out):
 # %% [markdown]
 # ## Stage 2: GRPO, practise on labels
 #
-# Eight tries for every question, the verdict read by a strict parser, +1 or -1. No teacher and no reward model is
-# needed. Twenty steps are few: expect curves that begin to move, no proof. The README's table has the long runs.
+# Eight tries for every question, the verdict read by a strict parser, +1 or -1. No teacher and no reward
+# model is
+# needed. Twenty steps are few: expect curves that begin to move, no proof. The README's table has the long
+# runs.
 
 # %%
 config = s.grpo(steps=20, probe_pairs=30, probe_every=10)
@@ -92,7 +108,8 @@ with live_curves(config.out):
 # %% [markdown]
 # ## Did it learn?
 #
-# Every judge sees every unseen pair twice, the second time with the responses exchanged. Only a judge that is right
+# Every judge sees every unseen pair twice, the second time with the responses exchanged. Only a judge that is
+# right
 # **both** times has read them. The two baselines cost nothing: always A, and the longer response.
 
 # %%
@@ -100,35 +117,40 @@ from rmr1_lite.notebook import judging
 
 print(f"Judging takes {s.looks(3 * 2 * len(pairs))}.")
 specs = {"base": "nano-base", "sft": str(sft), "grpo": str(grpo)}
-results, judged = judging.figures(s, specs, pairs, [("base", "sft"), ("sft", "grpo")])
-show.stages(results, f"Nano results on {len(pairs)} unseen pairs")
+results, judged = judging.judge_all(s, specs, pairs, [("base", "sft"), ("sft", "grpo")])
+show.judges(results, f"Nano results on {len(pairs)} unseen pairs")
 
 # %%
-figures.stages(results)
+pictures.draw_judges(results)
 
 # %%
-print(judging.difference(results, "base", "sft"))
-print(judging.difference(results, "sft", "grpo"))
+print(judging.describe_difference(results, "base", "sft"))
+print(judging.describe_difference(results, "sft", "grpo"))
 
 # %% [markdown]
 # ## One pair, before and after
 #
-# The same question, judged by the SFT judge and by the GRPO judge. Read the evaluations: the verdict follows from them.
+# The same question, judged by the SFT judge and by the GRPO judge. Read the evaluations: the verdict follows
+# from them.
 
 # %%
-chosen = judging.changed_mind(pairs, judged["sft"], judged["grpo"])
+chosen = judging.find_changed_pair(pairs, judged["sft"], judged["grpo"])
 show.pair(chosen)
 
 # %%
-show.side_by_side({name: judging.of(judged[name], chosen) for name in ("sft", "grpo")})
+show.side_by_side({name: judging.judgment_of(judged[name], chosen) for name in ("sft", "grpo")})
 
 # %% [markdown]
 # ## What you have seen, and what not
 #
-# You have trained a judge that reasons, on whatever machine this is, through the same code that trains a 7B model on a
-# GPU: the same prompts, parser, 4-bit weights, reward and evaluation. What you have **not** seen is a judge of natural
-# language: nano knows its toy world and nothing else, and on a run this short the step from SFT to GRPO is within
+# You have trained a judge that reasons, on whatever machine this is, through the same code that trains a 7B
+# model on a
+# GPU: the same prompts, parser, 4-bit weights, reward and evaluation. What you have **not** seen is a judge
+# of natural
+# language: nano knows its toy world and nothing else, and on a run this short the step from SFT to GRPO is
+# within
 # chance.
 #
-# Next: `01_data` for data of your own, then `02_sft` and `03_grpo` on a GPU. Or open the app in `05_judge` and click
+# Next: `01_data` for data of your own, then `02_sft` and `03_grpo` on a GPU. Or open the app in `05_judge`
+# and click
 # around.

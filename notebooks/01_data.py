@@ -3,18 +3,21 @@
 #
 # <!-- badges -->
 #
-# A judge is trained on two kinds of rows. **Pairs** hold a question, two responses and which one is better. **Chains**
-# hold a pair and a text that reasons its way to the right verdict. This notebook shows both, checks data of your own
-# for what gives the label away, reads the paper's published sets, and has a teacher write chains. Less than a minute
+# A judge is trained on two kinds of rows. **Pairs** hold a question, two responses and which one is better.
+# **Chains**
+# hold a pair and a text that reasons its way to the right verdict. This notebook shows both, checks data of
+# your own
+# for what gives the label away, reads the paper's published sets, and has a teacher write chains. Less than a
+# minute
 # without a GPU.
 
 # %%
 # setup_cell.py stands here
 
 # %%
-from rmr1_lite.notebook.settings import choose
+from rmr1_lite.notebook.settings import choose_settings
 
-s = choose(
+s = choose_settings(
     model="auto",  # with a GPU: qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, r1-distill-1.5b or r1-distill-7b
     preset="auto",  # t4-16gb, l4-24gb or paper
     data="auto",  # with a GPU: the paper's published sets from the hub, or a folder of your own
@@ -29,7 +32,7 @@ s = choose(
 
 # %%
 from rmr1_lite.data.chains import read_chains
-from rmr1_lite.data.files import read_pairs
+from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.notebook import show
 
 files = s.files()
@@ -48,8 +51,10 @@ show.pair(pairs[0])
 # %% [markdown]
 # ## Pairs of your own
 #
-# JSONL, JSON, CSV, Parquet or a hub id; `prompt` with `chosen` and `rejected`, or two responses with a label under the
-# names the field uses. Below, six rows as people really have them: two are broken. Nothing is guessed and nothing
+# JSONL, JSON, CSV, Parquet or a hub id; `prompt` with `chosen` and `rejected`, or two responses with a label
+# under the
+# names the field uses. Below, six rows as people really have them: two are broken. Nothing is guessed and
+# nothing
 # stops: bad rows are named by file, row, field and remedy, good rows are kept.
 
 # %%
@@ -60,20 +65,29 @@ rows = [
     {"id": "1", "prompt": "Name a prime above 10.", "chosen": "11 is prime.", "rejected": "12 is prime."},
     {"id": "2", "prompt": "What is 2 + 2?", "response_a": "5", "response_b": "4", "label": "B"},
     {"id": "3", "question": "Capital of France?", "output_1": "Lyon", "output_2": "Paris", "label": 2},
-    {"id": "4", "prompt": "Say hello in Spanish.", "response_a": "Hola", "response_b": "Bonjour", "label": "C"},
+    {
+        "id": "4",
+        "prompt": "Say hello in Spanish.",
+        "response_a": "Hola",
+        "response_b": "Bonjour",
+        "label": "C",
+    },
     {"id": "5", "prompt": "Say no.", "chosen": "No."},
     {"id": "6", "prompt": "Name a prime above 10.", "chosen": "11 is prime.", "rejected": "12 is prime."},
 ]
 _ = mine.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 # %%
-from rmr1_lite.data.prepare import PrepareConfig, prepare
+from rmr1_lite.config import PrepareConfig
+from rmr1_lite.data.prepare import prepare
 
 done = prepare([mine], PrepareConfig(out=str(s.out / "prepared"), validation=0.0), progress=False)
 print(done.text())
 
 # %% [markdown]
-# `prepare` also removes near-duplicates, questions that a benchmark asks (`--against` on the command line), and prompts
+# `prepare_pairs` also removes near-duplicates, questions that a benchmark asks (`--against` on the command
+# line),
+# and prompts
 # that are too long for your model, and lists everything that it leaves out in `dropped.jsonl`.
 #
 # ## How long are they?
@@ -81,21 +95,23 @@ print(done.text())
 # A prompt that does not fit is left out, never clipped: a clipped prompt is another question.
 
 # %%
-from rmr1_lite.lengths import chain_lengths, prompt_lengths
-from rmr1_lite.notebook import figures
+from rmr1_lite.models.token_lengths import chain_lengths, prompt_lengths
+from rmr1_lite.notebook import pictures
 from rmr1_lite.notebook.settings import base_of
 
 some = s.few(500, 50)
 counts = {"judge prompts": prompt_lengths(base_of(s), s.style)(pairs[:some])}
 if chains:
     counts["prompts with their chains"] = chain_lengths(base_of(s), s.style)(chains[:some])
-figures.lengths(counts, f"Tokens of {some} rows", s.longest_prompt)
+pictures.draw_lengths(counts, f"Tokens of {some} rows", s.longest_prompt)
 
 # %% [markdown]
 # ## What gives the label away?
 #
-# A judge learns the cheapest thing that pays. If the better response ends with a blank line in nine rows of ten, it
-# learns blank lines. The audit counts what stands on the surface (words, layout, lengths, turns) and tests each against
+# A judge learns the cheapest thing that pays. If the better response ends with a blank line in nine rows of
+# ten, it
+# learns blank lines. The audit counts what stands on the surface (words, layout, lengths, turns) and tests
+# each against
 # the label. Of the files above:
 
 # %%
@@ -105,15 +121,17 @@ found = audit([files / "train.jsonl"], progress=False)
 print(found.text())
 
 # %% [markdown]
-# Now the same pairs with a leak planted: 95 % of the better responses get a friendly last line. This is no invented
-# danger. In the data released with the paper the misspelling "Chabot B" appears in multi-turn rows exactly when A is
+# Now the same pairs with a leak planted: 95 % of the better responses get a friendly last line. This is no
+# invented
+# danger. In the data released with the paper the misspelling "Chabot B" appears in multi-turn rows exactly
+# when A is
 # better; the audit finds that too.
 
 # %%
 import random
 from dataclasses import replace
 
-from rmr1_lite.data.files import write_pairs
+from rmr1_lite.data.pairs import write_pairs
 
 rng, told = random.Random(0), []
 for pair in pairs[: s.few(1500, 120)]:
@@ -121,13 +139,15 @@ for pair in pairs[: s.few(1500, 120)]:
     told.append(replace(pair, **{side: getattr(pair, side) + "\n\nI hope this helps!"}))
 write_pairs(s.out / "leaky.jsonl", told)
 leaky = audit([s.out / "leaky.jsonl"], progress=False)
-figures.tells(leaky.signals)
+pictures.draw_leaks(leaky.signals)
 
 # %% [markdown]
 # ## Chains
 #
-# A teacher writes one chain per pair. Where its verdict is wrong the chain is thrown away, and a second pass is told
-# the right verdict and shown the failed chain. That has a danger: a chain may say that it was told ("the correct
+# A teacher writes one chain per pair. Where its verdict is wrong the chain is thrown away, and a second pass
+# is told
+# the right verdict and shown the failed chain. That has a danger: a chain may say that it was told ("the
+# correct
 # verdict is B"), so those are found and left out as well.
 
 # %%
@@ -136,20 +156,25 @@ from rmr1_lite.notebook.settings import found_data
 if chains:
     display(show.chain(chains[0].text, head="A chain"))
 counts = found_data(s).get("teacher") or {}
-show.table(["the teacher's passes", "pairs"], [[name.replace("_", " "), count] for name, count in counts.items()])
+show.table(
+    ["the teacher's passes", "pairs"], [[name.replace("_", " "), count] for name, count in counts.items()]
+)
 
 # %% [markdown]
 # ### Have a teacher write chains for your pairs
 #
-# Any server that speaks the OpenAI protocol will do: a vLLM of your own, or a paid one. Prices and a budget are given
-# first, every reply is stored as it comes, and running the cell again goes on where it stopped. The key is read from
+# Any server that speaks the OpenAI protocol will do: a vLLM of your own, or a paid one. Prices and a budget
+# are given
+# first, every reply is stored as it comes, and running the cell again goes on where it stopped. The key is
+# read from
 # the environment and is written nowhere. With an empty `TEACHER` this cell does nothing.
 
 # %%
 TEACHER, BASE_URL = "", "http://127.0.0.1:8000/v1"
 
 if TEACHER:
-    from rmr1_lite.distill import DistillConfig, distill
+    from rmr1_lite.config import DistillConfig
+    from rmr1_lite.training.distill.distill import distill
 
     mine, out = str(s.out / "prepared" / "train.jsonl"), str(s.out / "distilled")
     made = distill(DistillConfig(pairs=mine, teacher=TEACHER, base_url=BASE_URL, out=out, limit=100))
@@ -159,12 +184,14 @@ else:
 # %% [markdown]
 # ### The paper's published sets
 #
-# `data="published"` in the settings (the default with a GPU) loads them from the hub: 8.7 K chains and 64 K labelled
-# pairs. Their rows hold whole prompts; the kit takes them apart again, so that pairs can be exchanged and shown in any
+# `data="published"` in the settings (the default with a GPU) loads them from the hub: 8.7 K chains and 64 K
+# labelled
+# pairs. Their rows hold whole prompts; the kit takes them apart again, so that pairs can be exchanged and
+# shown in any
 # prompt style (and the misspelt "Chabot" is gone). Without the hub, give the folder of a copy.
 
 # %%
-from rmr1_lite.data.published import SETS
+from rmr1_lite.data.released_sets import SETS
 
 rows = [[name, one.hub_id, one.holds, one.rows] for name, one in SETS.items()]
 show.table(["set", "on the hub", "holds", "rows (as published)"], rows, words=True)
@@ -172,5 +199,6 @@ show.table(["set", "on the hub", "holds", "rows (as published)"], rows, words=Tr
 # %% [markdown]
 # ## To train on data of your own
 #
-# Put `chains.jsonl`, `train.jsonl` and, if you have them, labelled pairs for the curves as `validation.jsonl` into one
+# Put `chains.jsonl`, `train.jsonl` and, if you have them, labelled pairs for the curves as `validation.jsonl`
+# into one
 # folder and give that folder as `data=` in the settings of `02_sft` and `03_grpo`.

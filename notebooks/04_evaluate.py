@@ -3,20 +3,23 @@
 #
 # <!-- badges -->
 #
-# How good is the judge, how sure can we be of that, and does it know when it is wrong? This notebook evaluates your
-# adapters on a benchmark, in that benchmark's own convention and in ours (right in both orders), beside the paper's
+# How good is the judge, how sure can we be of that, and does it know when it is wrong? This notebook
+# evaluates your
+# adapters on a benchmark, in that benchmark's own convention and in ours (right in both orders), beside the
+# paper's
 # rows. About a minute without a GPU.
 
 # %%
 # setup_cell.py stands here
 
 # %%
-from rmr1_lite.notebook.settings import choose
+from rmr1_lite.notebook.settings import choose_settings
 
-s = choose(
+s = choose_settings(
     model="auto",  # the model of 02_sft and 03_grpo
     preset="auto",  # t4-16gb, l4-24gb or paper
-    out="auto",  # as in 02_sft and 03_grpo: the adapters are looked for there (Kaggle: add their saved outputs as input)
+    # as in 02_sft and 03_grpo: the adapters are looked for there (Kaggle: add their saved outputs as input)
+    out="auto",
     fast="auto",  # True takes the embedded nano model also where there is a GPU
     needs="grpo",  # without one in `out` the nano adapters that ship take its place
 )
@@ -34,12 +37,13 @@ if not s.cold_start:
 # %% [markdown]
 # ## Judge
 #
-# Every text is kept. When the session ends in the middle, the same cell goes on; when everything is there, no model is
+# Every text is kept. When the session ends in the middle, the same cell goes on; when everything is there, no
+# model is
 # even loaded.
 
 # %%
-from rmr1_lite.notebook import figures, judging, show
-from rmr1_lite.notebook.benchmarks import evaluate_all
+from rmr1_lite.notebook import judging, pictures, show
+from rmr1_lite.notebook.evaluation import evaluate_all
 
 print(f"Judging takes {s.looks(2 * len(specs) * (LIMIT or 600))}.")
 folders = evaluate_all(s, specs, BENCHMARK, DATA, LIMIT)
@@ -47,31 +51,35 @@ folders = evaluate_all(s, specs, BENCHMARK, DATA, LIMIT)
 # %% [markdown]
 # ## The judges side by side
 #
-# **Right in both orders** is the figure to look at: a judge with a favourite position cannot have it. The intervals
+# **Right in both orders** is the figure to look at: a judge with a favourite position cannot have it. The
+# intervals
 # come from resampling questions; with few questions they are wide, and that is the honest answer.
 
 # %%
-from rmr1_lite.comparison import compare_folders
+from rmr1_lite.evaluation.compare import compare_folders
+from rmr1_lite.reporting.plots import write_comparison_plot
 
 results = compare_folders(list(folders.values()), s.out / "evaluation" / BENCHMARK, "notebooks/04_evaluate")
-display(show.stages(results, f"{results['data']['title']}: {results['data']['pairs']} pairs, each in both orders"))
-figures.stages(results)
+write_comparison_plot(results, s.out / "evaluation" / BENCHMARK)
+display(show.judges(results, f"{results.data['title']}: {results.data['pairs']} pairs, each in both orders"))
+pictures.draw_judges(results)
 
 # %%
 last = list(specs)[-1]
 for first in list(specs)[:1]:
-    print(judging.difference(results, first, last))
+    print(judging.describe_difference(results, first, last))
 
 # %% [markdown]
 # ## In the benchmark's own words, beside the paper
 #
-# Benchmarks count in their own way, and published figures are in that way. Rows that are marked as quoted come from the
+# Benchmarks count in their own way, and published figures are in that way. Rows that are marked as quoted
+# come from the
 # paper and were not measured here.
 
 # %%
-from rmr1_lite.notebook.benchmarks import own_table, paper_table
+from rmr1_lite.notebook.evaluation import own_scores_table, paper_table
 
-own_table(results)
+own_scores_table(results)
 
 # %%
 paper_table()
@@ -79,26 +87,31 @@ paper_table()
 # %% [markdown]
 # ## Is it the length?
 #
-# Judges like long answers. Accuracy where the better response is the longer one, and where it is the shorter one:
+# Judges like long answers. Accuracy where the better response is the longer one, and where it is the shorter
+# one:
 
 # %%
-from rmr1_lite.report import length_rows
+from rmr1_lite.reporting.report import length_rows
 
-rows = [[row["name"], row["n"], *(f"{cell['strict_accuracy']:.1%}" if cell else "" for cell in row["cells"])]
-        for row in length_rows(results)]  # fmt: skip
-show.table(["the better response ...", "pairs", *results["stages"]], rows, "Right in both orders")
+rows = [
+    [row.name, row.n, *(f"{group.strict_accuracy:.1%}" if group else "" for group in row.groups)]
+    for row in length_rows(results)
+]
+show.table(["the better response ...", "pairs", *results.stages], rows, "Right in both orders")
 
 # %% [markdown]
 # ## Does it know when it is wrong?
 #
-# Two sources of confidence: the share of several sampled votes, and the probability of the letter. A calibrated judge
-# lies on the dashed line: of the pairs where it is 80 % sure it gets 80 % right. The error says how far off it is on
+# Two sources of confidence: the share of several sampled votes, and the probability of the letter. A
+# measure_calibration judge
+# lies on the dashed line: of the pairs where it is 80 % sure it gets 80 % right. The error says how far off
+# it is on
 # average.
 
 # %%
-from rmr1_lite.notebook.benchmarks import calibrated
+from rmr1_lite.notebook.evaluation import measure_calibration
 
-voted = calibrated(s, specs[last], BENCHMARK, DATA, s.few(60, 6), votes=4)
+voted = measure_calibration(s, specs[last], BENCHMARK, DATA, s.few(60, 6), votes=4)
 for source, found in voted.items():
     interval = f"95 % interval {found['ece_low']:.1%} to {found['ece_high']:.1%}"
     print(f"{source}: calibration error {found['ece']:.1%} ({interval}), {found['n']} pairs")
@@ -107,13 +120,14 @@ for source, found in voted.items():
 # %% [markdown]
 # ## Does the reasoning carry the verdict?
 #
-# A chain could be decoration. So another pair's chain is put in its place: does the verdict follow the chain, or what
+# A chain could be decoration. So another pair's chain is put in its place: does the verdict follow the chain,
+# or what
 # the judge saw anyway? And with the evaluation left blank, what is left?
 
 # %%
-from rmr1_lite.notebook.benchmarks import carried
+from rmr1_lite.notebook.evaluation import describe_reasoning
 
-print(carried(s, specs[last], folders[last]))
+print(describe_reasoning(s, specs[last], folders[last]))
 
 # %% [markdown]
 # ## A report to pass on
@@ -121,6 +135,6 @@ print(carried(s, specs[last], folders[last]))
 # One page with everything, without scripts or links.
 
 # %%
-from rmr1_lite.report import write_report
+from rmr1_lite.reporting.report import write_report
 
 print(write_report(s.out / "evaluation" / BENCHMARK))

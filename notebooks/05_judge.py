@@ -9,12 +9,13 @@
 # setup_cell.py stands here
 
 # %%
-from rmr1_lite.notebook.settings import choose
+from rmr1_lite.notebook.settings import choose_settings
 
-s = choose(
+s = choose_settings(
     model="auto",  # the model of 02_sft and 03_grpo
     preset="auto",  # t4-16gb, l4-24gb or paper
-    out="auto",  # as in 02_sft and 03_grpo: the adapters are looked for there (Kaggle: add their saved outputs as input)
+    # as in 02_sft and 03_grpo: the adapters are looked for there (Kaggle: add their saved outputs as input)
+    out="auto",
     fast="auto",  # True takes the embedded nano model also where there is a GPU
     needs="grpo",  # without one in `out` the nano adapters that ship take its place
 )
@@ -23,13 +24,14 @@ s = choose(
 from rmr1_lite.notebook import judging, show
 
 spec = s.adapter("grpo")
-judge = judging.judge_of(s, judging.bank_of(s, [spec]), spec)
+judge = judging.judge_of(s, judging.pool_of(s, [spec]), spec)
 
 # %% [markdown]
 # ## One pair, both orders
 #
 # A question that this judge can answer. (Nano knows its toy world only: a question about anything else gets a
-# confident, empty answer.) The judge sees the pair twice; if it changes its mind when the responses are exchanged, call
+# confident, empty answer.) The judge sees the pair twice; if it changes its mind when the responses are
+# exchanged, call
 # it a tie.
 
 # %%
@@ -49,7 +51,10 @@ show.judgment(judgment)
 print("better:", judgment.label, "| same verdict in both orders:", judgment.consistent)
 for look in judgment.looks:
     written = look.generation
-    print(f"order {look.order}: {look.status}, says {look.label}, {written.completion_tokens} tokens, {written.seconds:.1f} s")
+    print(
+        f"order {look.order}: {look.status}, says {look.label}, {written.completion_tokens} tokens, "
+        f"{written.seconds:.1f} s"
+    )
 
 # %% [markdown]
 # ## How sure?
@@ -57,22 +62,27 @@ for look in judgment.looks:
 # Several sampled votes instead of one greedy look.
 
 # %%
-votes = judging.judge_of(s, judging.bank_of(s, [spec]), spec, temperature=1.0).vote(pair, s.few(8, 2)).votes
-show.table(["", "votes"], [["Response A", votes["A"]], ["Response B", votes["B"]], ["no verdict", votes["none"]]])
+votes = judging.judge_of(s, judging.pool_of(s, [spec]), spec, temperature=1.0).vote(pair, s.few(8, 2)).votes
+show.table(
+    ["", "votes"], [["Response A", votes["A"]], ["Response B", votes["B"]], ["no verdict", votes["none"]]]
+)
 
 # %% [markdown]
 # ## Rank several responses
 #
-# Every pair of responses is judged in both orders (a round robin); Bradley-Terry scores turn the games into an order.
+# Every pair of responses is judged in both orders (a round robin); Bradley-Terry scores turn the games into
+# an order.
 # This is how a judge picks the best of N samples.
 
 # %%
-from rmr1_lite.app import show as blocks
+from rmr1_lite.app import html as blocks
 
 responses = list(dict.fromkeys([first, second, examples_for([spec])[1][1]]))
 ranking = judge.rank(question, responses)
 games = len(responses) * (len(responses) - 1) // 2
-display(show.table(["", "text"], [[f"Response {i}", text] for i, text in enumerate(responses, 1)], words=True))
+display(
+    show.table(["", "text"], [[f"Response {i}", text] for i, text in enumerate(responses, 1)], words=True)
+)
 show.html(blocks.ranking(ranking, games, games))
 
 # %% [markdown]
@@ -81,18 +91,22 @@ show.html(blocks.ranking(ranking, games, games))
 # JSONL in, JSONL out: one row per look, with the text. Stopped in the middle, the same call goes on.
 
 # %%
-from rmr1_lite.data.files import write_pairs
-from rmr1_lite.judge_file import judge_file
+from rmr1_lite.data.pairs import write_pairs
+from rmr1_lite.judging.batch import judge_file
 
-write_pairs(s.out / "to-judge.jsonl", [checked_pair(*example) for example in examples_for([spec])[: s.few(10, 3)]])
+write_pairs(
+    s.out / "to-judge.jsonl", [checked_pair(*example) for example in examples_for([spec])[: s.few(10, 3)]]
+)
 (s.out / "judged.jsonl").unlink(missing_ok=True)
 summary = judge_file(judge, s.out / "to-judge.jsonl", s.out / "judged.jsonl", progress=False)
 
 # %% [markdown]
 # ## The app
 #
-# The page opens under the next cell (on Colab and Kaggle through a public link that asks for the password it prints).
-# Type a question and two responses, and watch the reasoning appear. *Compare* puts several judges side by side, *Rank*
+# The page opens under the next cell (on Colab and Kaggle through a public link that asks for the password it
+# prints).
+# Type a question and two responses, and watch the reasoning appear. *Compare* puts several judges side by
+# side, *Rank*
 # orders up to eight responses, *Blind vote* has you vote before you see the verdict. The last cell closes it.
 
 # %%

@@ -1,5 +1,6 @@
 # @title Set-up: finds the kit and installs what is missing
-# The one place that names where the kit comes from. Empty: a checkout, an uploaded zip, or a dataset added on Kaggle.
+# The one place that names where the kit comes from. Empty: a checkout, an uploaded zip, or a dataset added on
+# Kaggle.
 REPO_URL = ""
 
 import subprocess
@@ -8,13 +9,21 @@ import zipfile
 from pathlib import Path
 
 here, inputs = Path.cwd(), Path("/kaggle/input")
-is_kit = lambda folder: (folder / "rmr1_lite" / "types.py").is_file() and (folder / "requirements-colab.txt").is_file()
+is_kit = lambda folder: (
+    (folder / "rmr1_lite" / "types.py").is_file() and (folder / "requirements-colab.txt").is_file()
+)
 places = lambda: [here, *here.parents, *sorted(here.glob("rmr1_lite*")), *sorted(here.glob("rmr1_lite*/*"))]
 root, how = next(filter(is_kit, places()), None), "found here"
-newer = [zipped for zipped in sorted(here.glob("*.zip")) if root and zipped.stat().st_mtime > root.stat().st_mtime]
-root = None if newer and "rmr1_lite_kit" in str(root) else root  # a zip that was uploaded after the one that was unpacked
+newer = [
+    zipped for zipped in sorted(here.glob("*.zip")) if root and zipped.stat().st_mtime > root.stat().st_mtime
+]
+root = (
+    None if newer and "rmr1_lite_kit" in str(root) else root
+)  # a zip that was uploaded after the one that was unpacked
 if root is None and REPO_URL:
-    done = subprocess.run(["git", "clone", "--depth", "1", REPO_URL, "rmr1_lite_kit"], capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "clone", "--depth", "1", REPO_URL, "rmr1_lite_kit"], capture_output=True, text=True
+    )
     shown = REPO_URL.rpartition("@")[2]  # an address may hold a token
     why = done.stderr.strip()[-200:].replace(REPO_URL, shown)
     print(f"Cloning {shown} failed: {why}" if done.returncode else f"Cloned {shown}")
@@ -30,11 +39,12 @@ for archive in [] if root else [*sorted(here.glob("*.zip")), *sorted(inputs.glob
             break
 if root is None:
     raise RuntimeError(
-        "The kit is not here. Upload its zip into this folder (Colab: the folder icon on the left), add it as a dataset "
+        "The kit is not here. Upload its zip into this folder (Colab: the folder icon on the left), add it "
+        "as a dataset "
         "(Kaggle: Add Input), or write its address into REPO_URL above; then run this cell again."
     )
 sys.path.insert(0, str(root))
 
-from rmr1_lite.notebook.setup import ready
+from rmr1_lite.notebook.setup import set_up
 
-ready(root, how)
+set_up(root, how)

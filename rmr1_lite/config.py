@@ -1,7 +1,8 @@
-"""Every setting of a run, flat: one field, one line of help. The command line, the docs and config.json derive from this.
+"""Every setting of a run, flat: one field, one line of help. The command line, the docs and config.json
+derive from this.
 
-Floor 0: standard library only. Every hyper-parameter that a trainer knows is passed to it from here, so that no
-library's default (TRL's, Unsloth's) ever decides what is trained. `PRESETS` holds what goes together.
+Floor 0: standard library only. Every hyper-parameter that a trainer knows is passed to it from here, so that
+no library's default (TRL's, Unsloth's) ever decides what is trained. `PRESETS` holds what goes together.
 
     from rmr1_lite.config import preset
     config = preset("sft", "nano", epochs=2)
@@ -20,7 +21,10 @@ OTHER_TOKENS = 2048  # room for the chains of other judges
 MAX_CHARS = 200_000  # of one response or conversation
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
 Thinking = Literal["auto", "on", "off"]
-THINKING_HELP = "thinking switch of the chat template, where it has one; auto: as trained, else on for the style reasoning alone"
+THINKING_HELP = (
+    "thinking switch of the chat template, where it has one; auto: as trained, else on for the "
+    "style reasoning alone"
+)
 
 
 def _doc(default: Any, text: str) -> Any:
@@ -41,20 +45,30 @@ class TrainConfig:
     adam_beta1: float = _doc(0.9, "AdamW beta 1")
     adam_beta2: float = _doc(0.95, "AdamW beta 2")
     max_grad_norm: float = _doc(1.0, "gradient clipping")
-    backend: Literal["auto", "unsloth", "transformers"] = _doc("auto", "auto: Unsloth where there is a card for it")
+    backend: Literal["auto", "unsloth", "transformers"] = _doc(
+        "auto", "auto: Unsloth where there is a card for it"
+    )
     four_bit: bool = _doc(True, "base weights in NF4 (QLoRA); off: as stored")
     lora_r: int = _doc(16, "LoRA rank of a new adapter")
     lora_alpha: int = _doc(32, "LoRA alpha of a new adapter")
     lora_dropout: float = _doc(0.0, "LoRA dropout of a new adapter")
     gradient_checkpointing: bool = _doc(False, "recompute activations: slower, far less memory")
-    probe: str = _doc("", "JSONL of labelled pairs judged in both orders during training; nothing is tuned on it")
+    probe: str = _doc(
+        "", "JSONL of labelled pairs judged in both orders during training; nothing is tuned on it"
+    )
     probe_pairs: int = _doc(60, "how many pairs of the probe file to judge")
     probe_every: int = _doc(120, "steps between probes (also at step 0)")
     max_new_tokens: int = _doc(NANO_TOKENS, "longest chain, in tokens, in probes and rollouts")
     save_every: int = _doc(50, "steps between checkpoints; 0 saves none")
-    save_minutes: float = _doc(0.0, "also save when so many minutes have passed since the last checkpoint; 0: by steps alone")
-    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = _doc("none", "who else gets the figures (pip install it)")
-    preflight: Literal["auto", "on", "off"] = _doc("auto", "try the longest items first, and smaller settings; auto: on a GPU")
+    save_minutes: float = _doc(
+        0.0, "also save when so many minutes have passed since the last checkpoint; 0: by steps alone"
+    )
+    report_to: Literal["none", "tensorboard", "wandb", "trackio"] = _doc(
+        "none", "who else gets the figures (pip install it)"
+    )
+    preflight: Literal["auto", "on", "off"] = _doc(
+        "auto", "try the longest items first, and smaller settings; auto: on a GPU"
+    )
 
 
 @dataclass(frozen=True)
@@ -81,8 +95,12 @@ class GRPOConfig(TrainConfig):
     lr: float = _doc(2e-4, TrainConfig.__dataclass_fields__["lr"].metadata["help"])
     steps: int = _doc(120, "optimizer steps")
     probe_every: int = _doc(30, TrainConfig.__dataclass_fields__["probe_every"].metadata["help"])
-    lr_schedule: Literal["constant", "linear"] = _doc("constant", "after the warm-up: constant as in the paper, or linear to 0")
-    screen_pairs: int = _doc(0, "pairs to judge before training, to find those that the judge gets wrong; 0 judges none")
+    lr_schedule: Literal["constant", "linear"] = _doc(
+        "constant", "after the warm-up: constant as in the paper, or linear to 0"
+    )
+    screen_pairs: int = _doc(
+        0, "pairs to judge before training, to find those that the judge gets wrong; 0 judges none"
+    )
     hard_share: float = _doc(0.75, "share of each step taken from the pairs that it got wrong")
     groups: int = _doc(16, "prompts per step")
     rollouts: int = _doc(8, "rollouts per prompt (the paper's n)")
@@ -90,13 +108,21 @@ class GRPOConfig(TrainConfig):
     temperature: float = _doc(1.0, "sampling temperature of the rollouts")
     beta: float = _doc(0.0, "weight of the KL to the starting policy (the SFT adapter)")
     epsilon: float = _doc(0.2, "clipping range of the probability ratio")
-    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = _doc("dapo", "how token losses are averaged (TRL's names)")
+    loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = _doc(
+        "dapo", "how token losses are averaged (TRL's names)"
+    )
     scale_rewards: Literal["group", "batch", "none"] = _doc("none", "what the advantage is divided by")
     max_prompt_tokens: int = _doc(600, "longer prompts are listed and left out, never clipped")
     max_truncated: float = _doc(0.3, "stop when this share of cut-off rollouts is exceeded 5 steps in a row")
-    rollout: Literal["model", "vllm"] = _doc("model", "who writes the rollouts; vllm (with Unsloth) has never been run here")
-    worst_case: bool = _doc(False, "rollouts to full length, every other one rewarded: what the preflight runs; learns nothing")
-    shared_prefix: bool = _doc(True, "compute each prompt once per group (CPU and plain torch; Unsloth has its own)")
+    rollout: Literal["model", "vllm"] = _doc(
+        "model", "who writes the rollouts; vllm (with Unsloth) has never been run here"
+    )
+    worst_case: bool = _doc(
+        False, "rollouts to full length, every other one rewarded: what the preflight runs; learns nothing"
+    )
+    shared_prefix: bool = _doc(
+        True, "compute each prompt once per group (CPU and plain torch; Unsloth has its own)"
+    )
 
 
 @dataclass(frozen=True)
@@ -163,7 +189,8 @@ class PrepareConfig:
 
     out: str = _doc("runs/prepared", "folder to write")
     order: Literal["seeded", "given", "both"] = _doc(
-        "seeded", "seeded: a hash of id and seed places the better response; given: as it is; both: two rows a pair"
+        "seeded",
+        "seeded: a hash of id and seed places the better response; given: as it is; both: two rows a pair",
     )
     validation: float = _doc(0.02, "share of the conversations that go to validation.jsonl")
     near: float = _doc(0.8, "similarity from which a pair is a near-duplicate; 0 looks for none")
@@ -178,17 +205,19 @@ CONFIGS: dict[str, type[TrainConfig]] = {"sft": SFTConfig, "grpo": GRPOConfig}
 
 # stage -> preset -> what differs from the defaults above, which are nano's
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    stage: {"nano": {}, **{name: presets.settings(stage, name) for name in presets.names()}} for stage in CONFIGS
+    stage: {"nano": {}, **{name: presets.preset_settings(stage, name) for name in presets.preset_names()}}
+    for stage in CONFIGS
 }
 
 
 def preset(stage: str, name: str, **changes: Any) -> Any:
-    """The named preset of "sft" or "grpo" with `changes`; unknown names are InputErrors that list the choices."""
+    """The named preset of "sft" or "grpo" with `changes`; unknown names are InputErrors that list the
+    choices."""
     if stage not in CONFIGS:
         raise InputError(f"stage is {stage!r}. Choose one of {', '.join(CONFIGS)}.")
     if name not in PRESETS[stage]:
         raise InputError(f"preset is {name!r}. Choose one of {', '.join(PRESETS[stage])}.")
-    return changed(CONFIGS[stage](**PRESETS[stage][name]), **changes)
+    return with_changes(CONFIGS[stage](**PRESETS[stage][name]), **changes)
 
 
 def preset_values(stage: str, name: str) -> dict[str, Any]:
@@ -197,23 +226,34 @@ def preset_values(stage: str, name: str) -> dict[str, Any]:
     return dict(PRESETS[stage][name])
 
 
-def changed(config: Any, **changes: Any) -> Any:
+def with_changes(config: Any, **changes: Any) -> Any:
     """`config` with other values; an unknown field is an InputError that lists the fields."""
     known = [f.name for f in fields(config)]
     for name in changes:
         if name not in known:
-            raise InputError(f"{type(config).__name__} has no field {name!r}. Choose from {', '.join(known)}.")
+            raise InputError(
+                f"{type(config).__name__} has no field {name!r}. Choose from {', '.join(known)}."
+            )
     made = replace(config, **changes)
-    check(made)
+    check_config(made)
     return made
 
 
-def check(config: TrainConfig) -> None:
+def check_config(config: TrainConfig) -> None:
     """Raise an InputError for values that cannot work, with the remedy."""
     for name in ("lr", "max_new_tokens", "lora_r", "lora_alpha", "max_grad_norm"):
         if not getattr(config, name) > 0:
             raise InputError(f"{name} is {getattr(config, name)}. Give a number above 0.")
-    whole = ("micro_batch", "probe_every", "probe_pairs", "groups", "steps", "batch_size", "max_length", "max_prompt_tokens")
+    whole = (
+        "micro_batch",
+        "probe_every",
+        "probe_pairs",
+        "groups",
+        "steps",
+        "batch_size",
+        "max_length",
+        "max_prompt_tokens",
+    )
     for name in whole:
         if getattr(config, name, 1) < 1:
             raise InputError(f"{name} is {getattr(config, name)}. Give a whole number from 1 on.")
@@ -222,12 +262,16 @@ def check(config: TrainConfig) -> None:
     if isinstance(config, SFTConfig) and not config.epochs > 0:
         raise InputError(f"epochs is {config.epochs}. Give a number above 0.")
     if isinstance(config, SFTConfig) and config.batch_size % config.micro_batch:
-        raise InputError(f"batch_size {config.batch_size} is no multiple of micro_batch {config.micro_batch}.")
+        raise InputError(
+            f"batch_size {config.batch_size} is no multiple of micro_batch {config.micro_batch}."
+        )
 
 
 def _check_grpo(config: GRPOConfig) -> None:
     if config.rollouts < 2:
-        raise InputError(f"rollouts is {config.rollouts}. A group needs 2 or more: one alone has no advantage.")
+        raise InputError(
+            f"rollouts is {config.rollouts}. A group needs 2 or more: one alone has no advantage."
+        )
     total = config.groups * config.rollouts
     if total % config.micro_batch:
         raise InputError(f"groups x rollouts is {total}, no multiple of micro_batch {config.micro_batch}.")
@@ -235,7 +279,9 @@ def _check_grpo(config: GRPOConfig) -> None:
         given = f"screen_pairs is {config.screen_pairs}, hard_share {config.hard_share}"
         raise InputError(f"{given}. Give screen_pairs >= 0 and hard_share between 0 and 1.")
     if config.beta < 0 or config.temperature <= 0:
-        raise InputError(f"beta is {config.beta}, temperature {config.temperature}. Give beta >= 0, temperature > 0.")
+        raise InputError(
+            f"beta is {config.beta}, temperature {config.temperature}. Give beta >= 0, temperature > 0."
+        )
 
 
 def as_json(config: TrainConfig) -> dict[str, Any]:

@@ -1,9 +1,12 @@
-"""Settings that fit a card: `t4-16gb` and `l4-24gb` by model, and `paper`, RM-R1's own lengths on one 80 GB card.
+"""Settings that fit a card: `t4-16gb` and `l4-24gb` by model, and `paper`, RM-R1's own lengths on one 80 GB
+card.
 
-Lengths, groups and micro-batches come from the planner's formulas (`python -m rmr1_lite plan`); learning rates are ours, since
-LoRA needs larger ones than the paper's full-parameter training. What they give on a card is in docs/gpu.md.
+Lengths, groups and micro-batches come from the planner's formulas (`python -m rmr1_lite plan`); learning
+rates are ours, since LoRA needs larger ones than the paper's full-parameter training. What they give on a
+card is in docs/gpu.md.
 
-    preset name     t4-16gb, l4-24gb (their smallest model that is worth it), or CARD:MODEL like t4-16gb:qwen2.5-3b
+    preset name     t4-16gb, l4-24gb (their smallest model that is worth it), or CARD:MODEL like
+                    t4-16gb:qwen2.5-3b
 """
 
 from __future__ import annotations
@@ -22,18 +25,36 @@ MODELS: dict[str, tuple[str, str]] = {
     "qwen3-4b": ("Qwen/Qwen3-4B", "rubrics"),
     "qwen3-8b": ("Qwen/Qwen3-8B", "rubrics"),
 }
-# the same weights, stored in NF4: a third of the download and of the host memory. Named by their makers' pattern, not tried
+# the same weights, stored in NF4: a third of the download and of the host memory. Named by their makers'
+# pattern, not tried
 PREQUANTISED = {hub_id: f"unsloth/{hub_id.partition('/')[2]}-bnb-4bit" for hub_id, _ in MODELS.values()}
 DEFAULT_MODEL = {"t4-16gb": "qwen2.5-1.5b", "l4-24gb": "qwen2.5-3b"}
 CARD_GPU = {"t4-16gb": "t4", "l4-24gb": "l4", "paper": "h100"}
 
-_COMMON = {"gradient_checkpointing": True, "lora_r": 32, "lora_alpha": 64, "weight_decay": 0.0, "probe_pairs": 40,
-           "save_minutes": 10.0}  # fmt: skip
+_COMMON = {
+    "gradient_checkpointing": True,
+    "lora_r": 32,
+    "lora_alpha": 64,
+    "weight_decay": 0.0,
+    "probe_pairs": 40,
+    "save_minutes": 10.0,
+}
 _SFT = {**_COMMON, "lr": 1e-4, "epochs": 1.0, "save_every": 25}
-_GRPO = {**_COMMON, "lr": 1e-5, "warmup_steps": 5, "temperature": 1.0, "beta": 0.0, "scale_rewards": "group",
-         "lr_schedule": "constant", "screen_pairs": 0, "save_every": 10, "probe_every": 50}  # fmt: skip
+_GRPO = {
+    **_COMMON,
+    "lr": 1e-5,
+    "warmup_steps": 5,
+    "temperature": 1.0,
+    "beta": 0.0,
+    "scale_rewards": "group",
+    "lr_schedule": "constant",
+    "screen_pairs": 0,
+    "save_every": 10,
+    "probe_every": 50,
+}
 # A micro-batch of GRPO is one whole group, so that its prompt can be computed once.
-# card -> model -> (SFT length, SFT micro-batch, SFT chains, prompt, completion, groups, rollouts, GRPO micro-batch, steps)
+# card -> model -> (SFT length, SFT micro-batch, SFT chains, prompt, completion, groups, rollouts, GRPO
+# micro-batch, steps)
 SIZES: dict[str, dict[str, tuple[int, ...]]] = {
     "t4-16gb": {
         "qwen2.5-1.5b": (3072, 2, 4000, 2048, 768, 4, 8, 8, 110),
@@ -60,12 +81,17 @@ SIZES: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def names() -> list[str]:
+def for_memory(gib: float) -> str:
+    """The preset for a card with so much memory."""
+    return "t4-16gb" if gib < 20 else "l4-24gb"
+
+
+def preset_names() -> list[str]:
     """Every preset name but nano."""
     return [*SIZES, *(f"{card}:{model}" for card, models in SIZES.items() for model in models), "paper"]
 
 
-def settings(stage: str, name: str) -> dict[str, Any]:
+def preset_settings(stage: str, name: str) -> dict[str, Any]:
     """What differs from the config's defaults; KeyError for an unknown name."""
     if name == "paper":
         return _paper(stage)
@@ -74,23 +100,62 @@ def settings(stage: str, name: str) -> dict[str, Any]:
     length, micro, chains, prompt, completion, groups, rollouts, grpo_micro, steps = SIZES[card][model]
     style = MODELS[model][1]
     if stage == "sft":
-        return {**_SFT, "model": MODELS[model][0], "style": style, "max_length": length, "micro_batch": micro, "batch_size": 16,
-                "limit": chains, "max_new_tokens": completion}  # fmt: skip
+        return {
+            **_SFT,
+            "model": MODELS[model][0],
+            "style": style,
+            "max_length": length,
+            "micro_batch": micro,
+            "batch_size": 16,
+            "limit": chains,
+            "max_new_tokens": completion,
+        }
     # the reasoning family is not distilled first: the paper trains it by RL alone
     start = {"model": MODELS[model][0]} if style == "reasoning" else {}
-    return {**_GRPO, **start, "style": style, "max_prompt_tokens": prompt, "max_new_tokens": completion, "groups": groups,
-            "rollouts": rollouts, "micro_batch": grpo_micro, "steps": steps}  # fmt: skip
+    return {
+        **_GRPO,
+        **start,
+        "style": style,
+        "max_prompt_tokens": prompt,
+        "max_new_tokens": completion,
+        "groups": groups,
+        "rollouts": rollouts,
+        "micro_batch": grpo_micro,
+        "steps": steps,
+    }
 
 
 def _paper(stage: str) -> dict[str, Any]:
-    """RM-R1's lengths, group, KL, clipping and temperature as published (7B); rank and learning rates are LoRA's, so ours.
+    """RM-R1's lengths, group, KL, clipping and temperature as published (7B); rank and learning rates are
+    LoRA's, so ours.
 
     A step holds 1,024 prompts in the paper (8 updates of 128); one card writes the rollouts of 6 at a time.
     """
     model = MODELS["qwen2.5-7b"][0]
     if stage == "sft":
-        return {**_SFT, "model": model, "style": "rubrics", "max_length": 12288, "batch_size": 128, "micro_batch": 1,
-                "lora_r": 64, "lora_alpha": 128, "max_new_tokens": 8192}  # fmt: skip
-    return {**_GRPO, "style": "rubrics", "max_prompt_tokens": 4096, "max_new_tokens": 8192, "groups": 6, "rollouts": 7,
-            "micro_batch": 7, "beta": 1e-3, "epsilon": 0.2, "loss_type": "grpo", "lora_r": 64, "lora_alpha": 128,
-            "steps": 500}  # fmt: skip
+        return {
+            **_SFT,
+            "model": model,
+            "style": "rubrics",
+            "max_length": 12288,
+            "batch_size": 128,
+            "micro_batch": 1,
+            "lora_r": 64,
+            "lora_alpha": 128,
+            "max_new_tokens": 8192,
+        }
+    return {
+        **_GRPO,
+        "style": "rubrics",
+        "max_prompt_tokens": 4096,
+        "max_new_tokens": 8192,
+        "groups": 6,
+        "rollouts": 7,
+        "micro_batch": 7,
+        "beta": 1e-3,
+        "epsilon": 0.2,
+        "loss_type": "grpo",
+        "lora_r": 64,
+        "lora_alpha": 128,
+        "steps": 500,
+    }

@@ -1,12 +1,12 @@
-"""The README's nano table: seeds of the whole chain, the baselines that could explain the gain away, and whether the
-reasoning carries the verdict.
+"""The README's nano table: seeds of the whole chain, the baselines that could explain the gain away, and
+whether the reasoning carries the verdict.
 
     python -m rmr1_lite reproduce --out runs/reproduce
 
-For each seed: SFT, GRPO, and the two ablations. For the first one (or more of them) also SFT trained for the wall time that SFT
-and GRPO took together (more than twice the epochs: was SFT at its plateau, and would the time have been better spent on it?).
-All are judged on the same unseen pairs. Seeds run side by side, each in a process with its share of the cores; killed at any
-moment, the same command goes on.
+For each seed: SFT, GRPO, and the two ablations. For the first one (or more of them) also SFT trained for the
+wall time that SFT and GRPO took together (more than twice the epochs: was SFT at its plateau, and would the
+time have been better spent on it?). All are judged on the same unseen pairs. Seeds run side by side, each in
+a process with its share of the cores; killed at any moment, the same command goes on.
 """
 
 from __future__ import annotations
@@ -25,15 +25,22 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rmr1_lite.ablations import reasoning_carries
-from rmr1_lite.config import DemoConfig, ReproduceConfig, SFTConfig, changed
-from rmr1_lite.data.files import atomic_write_text, read_pairs, write_json
+from rmr1_lite.config import DemoConfig, ReproduceConfig, SFTConfig, with_changes
 from rmr1_lite.data.nano.dataset import NanoData
-from rmr1_lite.demo import judge_of, run_demo, sft_config
-from rmr1_lite.evaluate import compare, evaluate
-from rmr1_lite.parallel import run_all, threads
-from rmr1_lite.results import add_stage, load, save
-from rmr1_lite.training_process import train
+from rmr1_lite.data.pairs import read_pairs
+from rmr1_lite.demo import run_demo, sft_config
+from rmr1_lite.evaluation.ablations import reasoning_carries
+from rmr1_lite.evaluation.metrics import json_values
+from rmr1_lite.evaluation.results import Results, load_results, save_results, to_json
+from rmr1_lite.evaluation.runner import evaluate_pairs
+from rmr1_lite.judging.factory import judge_in_memory
+from rmr1_lite.models import load
+from rmr1_lite.reporting.judges_table import COLUMNS
+from rmr1_lite.storage import atomic_write_text, write_json
+from rmr1_lite.training.parallel import run_all, threads_per_job
+from rmr1_lite.training.process import train
+from rmr1_lite.training.run_folder import read_log
+from rmr1_lite.types import EvalResult, Judgment, Pair
 
 RESULTS = "results.json"
 LONGER = "sft, same wall time"
@@ -48,29 +55,40 @@ def reproduce(config: ReproduceConfig) -> Path:
         _seed(config, config.only_seed, out)
         return out / f"seed{config.only_seed}" / RESULTS
     jobs = config.jobs or min(config.seeds, os.cpu_count() or 1)
-    print(f"{config.seeds} seeds, {jobs} at a time with {threads(jobs)} thread(s) each; what they print: {out}/seed*.log")
+    print(
+        f"{config.seeds} seeds, {jobs} at a time with {threads_per_job(jobs)} thread(s) each; what they "
+        "print: "
+        f"{out}/seed*.log"
+    )
     with tqdm(total=config.seeds * _steps(config), desc="training steps", unit="step") as bar:
         run_all(_commands(config), out, jobs, lambda names: _show(bar, out, names))
-    runs = [load(out / f"seed{seed}" / RESULTS) for seed in range(config.seeds)]
-    table = {**summary(runs), "settings": {name: getattr(config, name) for name in SETTINGS}}
+    runs = [load_results(out / f"seed{seed}" / RESULTS) for seed in range(config.seeds)]
+    table = {**summarise_seeds(runs), "settings": {name: getattr(config, name) for name in SETTINGS}}
     write_json(out / "summary.json", table)
-    atomic_write_text(out / "summary.md", markdown(table))
-    print("\n" + markdown(table))
+    atomic_write_text(out / "summary.md", summary_markdown(table))
+    print("\n" + summary_markdown(table))
     return out / "summary.json"
 
 
 def _commands(config: ReproduceConfig) -> dict[str, list[str]]:
     """One command per seed: this one, for that seed alone."""
-    return {f"seed{seed}": [sys.executable, "-m", "rmr1_lite", *_flags(config, seed)] for seed in range(config.seeds)}
+    return {
+        f"seed{seed}": [sys.executable, "-m", "rmr1_lite", *_flags(config, seed)]
+        for seed in range(config.seeds)
+    }
 
 
 def _flags(config: ReproduceConfig, seed: int) -> list[str]:
     values = asdict(replace(config, jobs=1, only_seed=seed))
-    return ["reproduce", *(word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value)))]
+    return [
+        "reproduce",
+        *(word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))),
+    ]
 
 
 def _steps(config: ReproduceConfig) -> int:
-    """Training steps of one seed, SFT and GRPO (without the longer SFT, whose length follows from the others)."""
+    """Training steps of one seed, SFT and GRPO (without the longer SFT, whose length follows from the
+    others)."""
     chains = 2 * round(config.train_pairs * NanoData.chain_share)
     return math.ceil(chains / SFTConfig.batch_size * config.epochs) + config.steps
 
@@ -78,8 +96,13 @@ def _steps(config: ReproduceConfig) -> int:
 def _show(bar: Any, out: Path, names: Sequence[str]) -> None:
     done = {path: _last_step(path) for path in out.glob("seed*/*/metrics.jsonl")}
     bar.n = min(bar.total, sum(step for path, step in done.items() if path.parent.name in ("sft", "grpo")))
-    latest = {name: max((path for path in done if path.parts[-3] == name), key=os.path.getmtime, default=None) for name in names}
-    bar.set_postfix_str(", ".join(f"{name}: {path.parent.name} {done[path]}" for name, path in latest.items() if path))
+    latest = {
+        name: max((path for path in done if path.parts[-3] == name), key=os.path.getmtime, default=None)
+        for name in names
+    }
+    bar.set_postfix_str(
+        ", ".join(f"{name}: {path.parent.name} {done[path]}" for name, path in latest.items() if path)
+    )
 
 
 def _last_step(log: Path) -> int:
@@ -90,111 +113,135 @@ def _last_step(log: Path) -> int:
         return max(0, len(lines) - 1)
 
 
-def _seed(config: ReproduceConfig, seed: int, out: Path) -> dict[str, Any]:
+def _seed(config: ReproduceConfig, seed: int, out: Path) -> Results:
     """One seed's results.json, with ablations and, for the first seed, the longer SFT."""
-    demo = DemoConfig(out=str(out / f"seed{seed}"), seed=seed, model=config.model, epochs=config.epochs,
-                      steps=config.steps, test_pairs=config.test_pairs, train_pairs=config.train_pairs)  # fmt: skip
+    demo = DemoConfig(
+        out=str(out / f"seed{seed}"),
+        seed=seed,
+        model=config.model,
+        epochs=config.epochs,
+        steps=config.steps,
+        test_pairs=config.test_pairs,
+        train_pairs=config.train_pairs,
+    )
     if seed:
         _reuse_base(out / "seed0", Path(demo.out))
     path = run_demo(demo, shlex.join(["python", "-m", "rmr1_lite", *_flags(config, seed)]))
-    results = load(path)
-    results["data"]["train_seconds"] = {stage: train_seconds(path.parent / stage) for stage in ("sft", "grpo")}
+    results = load_results(path)
+    results.data["train_seconds"] = {stage: train_seconds(path.parent / stage) for stage in ("sft", "grpo")}
     _ablate(path.parent, results)
     if seed < config.longer_sft:
         _longer_sft(demo, path.parent, results)
-    save(results, path)
+    save_results(results, path)
     return results
 
 
 def _reuse_base(first: Path, out: Path) -> None:
     """The base is the same for every seed, and so are the unseen pairs: its looks are judged once."""
-    source, target = (folder / "evaluation" / "base.looks.jsonl" for folder in (first, out))
+    source, target = (folder / "evaluation" / "base" for folder in (first, out))
     if source.exists() and not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        shutil.copytree(source, target)
 
 
-def _ablate(out: Path, results: dict[str, Any]) -> None:
+def _ablate(out: Path, results: Results) -> None:
     """Swapped and blanked reasoning of the GRPO judge, from the texts it wrote."""
-    from rmr1_lite.models import load as load_model
-
     pairs = read_pairs(out / "data" / "test.jsonl").pairs
-    loaded = load_model(str(out / "grpo" / "adapter"))
-    judged = evaluate("grpo", judge_of(loaded, "grpo"), pairs, out / "evaluation", progress=False)[1]
-    results["data"]["ablations"] = asdict(reasoning_carries(loaded, pairs, judged, "compact"))
+    loaded = load(str(out / "grpo" / "adapter"))
+    judged = _judge("grpo", loaded, pairs, out)[1]
+    results.data["ablations"] = asdict(reasoning_carries(loaded, pairs, judged, "compact"))
 
 
-def _longer_sft(demo: DemoConfig, out: Path, results: dict[str, Any]) -> None:
+def _longer_sft(demo: DemoConfig, out: Path, results: Results) -> None:
     """Train, judge and compare the SFT that takes as long as SFT and GRPO did."""
-    from rmr1_lite.models import load as load_model
-    folder, seconds = out / "sft-same-wall-time", results["data"]["train_seconds"]
-    config = changed(sft_config(demo, out), epochs=round(demo.epochs * (1 + seconds["grpo"] / seconds["sft"]), 1),
-                     out=str(folder))  # fmt: skip
+    folder, seconds = out / "sft-same-wall-time", results.data["train_seconds"]
+    epochs = round(demo.epochs * (1 + seconds["grpo"] / seconds["sft"]), 1)
     if (folder / "config.json").exists():  # a resumed run keeps the length that it began with
-        config = replace(config, epochs=json.loads((folder / "config.json").read_text())["settings"]["epochs"])
-    print(f"\nSFT again, {config.epochs} epochs: the wall time of SFT and GRPO together")
-    adapter = train("sft", config)
+        epochs = json.loads((folder / "config.json").read_text())["settings"]["epochs"]
+    print(f"\nSFT again, {epochs} epochs: the wall time of SFT and GRPO together")
+    adapter = train("sft", with_changes(sft_config(demo, out), epochs=epochs, out=str(folder)))
     pairs = read_pairs(out / "data" / "test.jsonl").pairs
-    judged = {}
-    for name, spec in ((LONGER, adapter), *((stage, out / stage / "adapter") for stage in ("sft", "grpo"))):
-        log = folder.name if name == LONGER else name
-        result, judged[name] = evaluate(log, judge_of(load_model(str(spec)), log), pairs, out / "evaluation", progress=False)
-        if name == LONGER:
-            extra = {"epochs": config.epochs, "train_seconds": train_seconds(folder)}
-            add_stage(results, replace(result, name=name), baseline=True, **extra)
-    compare(results, pairs, judged, [("sft", LONGER), (LONGER, "grpo")])
+    judged = {
+        stage: _judge(stage, load(str(out / stage / "adapter")), pairs, out)[1] for stage in ("sft", "grpo")
+    }
+    result, judged[LONGER] = _judge(folder.name, load(str(adapter)), pairs, out)
+    extra = {"epochs": epochs, "train_seconds": train_seconds(folder)}
+    results.add_stage(replace(result, name=LONGER), baseline=True, **extra)
+    results.compare(pairs, judged, [("sft", LONGER), (LONGER, "grpo")])
+
+
+def _judge(name: str, loaded: Any, pairs: Sequence[Pair], out: Path) -> tuple[EvalResult, list[Judgment]]:
+    """As the demo judges its stages; what is judged already is read."""
+    judge = judge_in_memory(loaded, "compact", name, SFTConfig.max_new_tokens)
+    return evaluate_pairs(name, judge, pairs, out / "evaluation", progress=False)
 
 
 def train_seconds(run: Path) -> float:
     """Wall time of a training by its log; every start counts from its own beginning."""
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    times = [row["seconds"] for row in rows if "seconds" in row]
+    times = [row["time/seconds"] for row in read_log(run / "metrics.jsonl") if "time/seconds" in row]
     return round(sum(now for now, then in zip(times, [*times[1:], 0.0], strict=True) if then < now), 1)
 
 
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Every judge's figures by seed with their mean, the paired differences, and the ablations."""
-    names = list(dict.fromkeys(name for part in ("baselines", "stages") for name in runs[0][part]))
+def summarise_seeds(runs: Sequence[Results]) -> dict[str, Any]:
+    """Every judge's figures by seed with their mean, the paired differences, and the ablations, as JSON
+    values."""
+    first = runs[0]
 
-    def over(name: str, figure: str) -> dict[str, Any]:
-        judges = [{**run["baselines"], **run["stages"]} for run in runs]
-        values = [rows[name][figure] for rows in judges if name in rows]  # the longer SFT is not every seed's
+    def over_seeds(name: str, figure: str) -> dict[str, Any]:
+        # the longer SFT is not every seed's
+        found = [getattr(run.judges[name].result, figure) for run in runs if name in run.judges]
+        values = json_values(found)
         known = [value for value in values if value is not None]
         return {"mean": fmean(known) if known else None, "values": values}
 
+    def section_shares(run: Results, stage: str) -> dict[str, float]:
+        return {name: group.strict_accuracy for name, group in run.stages[stage].result.sections.items()}
+
     return {
-        "seeds": [run["seed"] for run in runs], "n": runs[0]["stages"]["sft"]["n"], "versions": runs[0]["versions"],
-        "created": runs[-1]["created"], "judges": {name: {f: over(name, f) for f in FIGURES} for name in names},
-        "differences": [run["differences"] for run in runs],
-        "sections": [{name: {s: row["strict_accuracy"] for s, row in run["stages"][name]["sections"].items()}
-                      for name in ("sft", "grpo")} for run in runs],
-        "ablations": [run["data"]["ablations"] for run in runs],
-        "train_seconds": [run["data"]["train_seconds"] for run in runs],
-    }  # fmt: skip
+        "seeds": [run.seed for run in runs],
+        "n": first.stages["sft"].result.n,
+        "versions": first.versions,
+        "created": runs[-1].created,
+        "judges": {name: {figure: over_seeds(name, figure) for figure in FIGURES} for name in first.judges},
+        "differences": [to_json(run)["differences"] for run in runs],
+        "sections": [{stage: section_shares(run, stage) for stage in ("sft", "grpo")} for run in runs],
+        "ablations": [run.data["ablations"] for run in runs],
+        "train_seconds": [run.data["train_seconds"] for run in runs],
+    }
 
 
-def markdown(table: dict[str, Any]) -> str:
+def summary_markdown(table: dict[str, Any]) -> str:
     """The summary as the README shows it."""
-    head = ("judge", "strict accuracy, mean (by seed)", "accuracy", "flip rate", "unparsed", "tokens")
+    head = ("judge", "strict accuracy, mean (by seed)", *COLUMNS[2:])
     rows = [_row(name, figures) for name, figures in table["judges"].items()]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *rows, ""]
     for seed, differences in zip(table["seeds"], table["differences"], strict=True):
-        lines += [f"- seed {seed}, {d['first']} to {d['second']}: {100 * d['difference']:+.1f} points "
-                  f"(95 % {100 * d['low']:+.1f} to {100 * d['high']:+.1f}; {d['gained']} pairs gained, {d['lost']} lost)"
-                  for d in differences]  # fmt: skip
-    lines += [f"- seed {seed}, reasoning: with another pair's chain the verdict follows that chain in {a['follows']:.1%} "
-              f"of {a['n']} looks{_unnamed(a)}; with the evaluation blanked accuracy is {a['blank_accuracy']:.1%}"
-              for seed, a in zip(table["seeds"], table["ablations"], strict=True)]  # fmt: skip
+        lines += [
+            f"- seed {seed}, {d['first']} to {d['second']}: {100 * d['difference']:+.1f} points "
+            f"(95 % {100 * d['low']:+.1f} to {100 * d['high']:+.1f}; {d['gained']} pairs gained, "
+            f"{d['lost']} lost)"
+            for d in differences
+        ]
+    lines += [
+        f"- seed {seed}, reasoning: with another pair's chain the verdict follows that chain in "
+        f"{a['follows']:.1%} "
+        f"of {a['n']} looks{_unnamed(a)}; with the evaluation blanked accuracy is {a['blank_accuracy']:.1%}"
+        for seed, a in zip(table["seeds"], table["ablations"], strict=True)
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _unnamed(ablations: dict[str, Any]) -> str:
     share, n = ablations["follows_unnamed"], ablations["n_unnamed"]
-    return "" if share is None else f" ({share:.1%} of the {n} whose chain names no letter before its verdict)"
+    return (
+        "" if share is None else f" ({share:.1%} of the {n} whose chain names no letter before its verdict)"
+    )
 
 
 def _row(name: str, figures: dict[str, Any]) -> str:
     strict = figures["strict_accuracy"]
     seeds = ", ".join(f"{100 * value:.1f}" for value in strict["values"])
     shares = (f"{figures[f]['mean']:.1%}" for f in ("accuracy", "flip_rate", "unparsed"))
-    return f"| {name} | {strict['mean']:.1%} ({seeds}) | {' | '.join(shares)} | {figures['mean_tokens']['mean']:.0f} |"
+    return (
+        f"| {name} | {strict['mean']:.1%} ({seeds}) | {' | '.join(shares)} | "
+        f"{figures['mean_tokens']['mean']:.0f} |"
+    )

@@ -1,10 +1,11 @@
 """The rows that travel through the kit: Pair -> prompt -> Generation -> Verdict -> Judgment -> EvalResult.
 
-One shape from data to SFT to GRPO to evaluation to app. Floor 0: standard library only, so that `--help`, the parser
-and the rewards never wait for torch.
+One shape from data to SFT to GRPO to evaluation to app. Floor 0: standard library only, so that `--help`, the
+parser and the rewards never wait for torch.
 
-Letters and orders. A `Pair` stores its two responses as A and B. Shown in order "ab" the judge sees them as stored, in
-order "ba" exchanged. A `Verdict` names the *position shown*; `Look.label` is that letter translated back to the pair.
+Letters and orders. A `Pair` stores its two responses as A and B. Shown in order "ab" the judge sees them as
+stored, in order "ba" exchanged. A `Verdict` names the *position shown*; `Look.label` is that letter
+translated back to the pair.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Pair:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-# "ok" alone carries a letter. The first five come from the parser; "too_long" (the prompt did not fit, nothing was
+# "ok" alone carries a letter. The first five come from the parser; "too_long" (the prompt did not fit,
+# nothing was
 # generated) and "error" (the engine failed) come from the judge.
 Status = Literal["ok", "missing", "conflict", "trailing", "truncated", "too_long", "error"]
 STATUSES: tuple[Status, ...] = ("ok", "missing", "conflict", "trailing", "truncated", "too_long", "error")
@@ -71,7 +73,7 @@ class Section:
 class Verdict:
     """What the parser read: the letter of the position shown, or None with the reason in `status`."""
 
-    label: Label | None
+    shown_label: Label | None
     status: Status
     sections: tuple[Section, ...] = ()
 
@@ -102,7 +104,8 @@ class Generation:
 
 @dataclass(frozen=True)
 class Look:
-    """One look at a pair in one order. `label` is in the pair's own letters, `verdict.label` in the letters shown."""
+    """One look at a pair in one order. `label` is in the pair's own letters, `verdict.shown_label` in the
+    letters shown."""
 
     order: Order
     generation: Generation
@@ -110,7 +113,7 @@ class Look:
 
     @property
     def label(self) -> Label | None:
-        shown = self.verdict.label
+        shown = self.verdict.shown_label
         return shown if shown is None or self.order == "ab" else OTHER[shown]
 
     @property
@@ -139,6 +142,19 @@ class Judgment:
             return None
         return "A" if votes["A"] > votes["B"] else "B"
 
+    def label_in(self, order: Order) -> Label | None:
+        """The majority letter of the looks in one order; None when level or unreadable."""
+        labels = [look.label for look in self.looks if look.order == order]
+        a, b = labels.count("A"), labels.count("B")
+        if a == b:
+            return None
+        return "A" if a > b else "B"
+
+    def right(self, pair: Pair) -> bool:
+        """Whether it names the better response in every order that it was asked in."""
+        orders = {look.order for look in self.looks}
+        return pair.label is not None and all(self.label_in(order) == pair.label for order in orders)
+
     @property
     def consistent(self) -> bool:
         """Every look could be read and all name the same response."""
@@ -146,12 +162,31 @@ class Judgment:
 
 
 @dataclass(frozen=True)
-class EvalResult:
-    """One judge on one set of pairs. Shares and accuracies are in [0, 1]; `intervals` holds 95 % bounds by metric name.
+class GroupResult:
+    """A part of an evaluation: the pairs of one section, or those whose better response is the longer one.
 
-    strict_accuracy: right in both orders. accuracy: mean over both orders. flip_rate: both looks readable, letters
-    differ. a_share: share of readable looks that name position A. unparsed: looks without a verdict, whatever the
-    reason; `statuses` splits them. n: pairs.
+    As in EvalResult; low and high are the 95 % bounds of strict_accuracy. a_share is nan where no look could
+    be read.
+    """
+
+    n: int
+    strict_accuracy: float
+    accuracy: float
+    flip_rate: float
+    a_share: float
+    unparsed: float
+    strict_accuracy_low: float
+    strict_accuracy_high: float
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """One judge on one set of pairs. Shares and accuracies are in [0, 1]; `intervals` holds 95 % bounds by
+    metric name.
+
+    strict_accuracy: right in both orders. accuracy: mean over both orders. flip_rate: both looks readable,
+    letters differ. a_share: share of readable looks that name position A. unparsed: looks without a verdict,
+    whatever the reason; `statuses` splits them. n: pairs.
     """
 
     name: str
@@ -165,4 +200,4 @@ class EvalResult:
     seconds: float
     statuses: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    sections: dict[str, dict[str, float]] = field(default_factory=dict)
+    sections: dict[str, GroupResult] = field(default_factory=dict)

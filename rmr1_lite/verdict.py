@@ -3,13 +3,15 @@
 Three readings, because three questions are asked of a judge's text:
 
     strict   our own models and every reward: one verdict marker, exact, at the very end of a finished output
-    lenient  foreign judges: the last anchored verdict, in the common forms; an article ("a clear answer") is no anchor
+    lenient  foreign judges: the last anchored verdict, in the common forms; an article ("a clear answer") is
+             no anchor
     paper    the original's rule, for comparison: the last 80 characters hold one of the two verdict strings
 
-There is no default letter: what cannot be read has a status and no label. Thoughts and closed quotes hold no verdict:
-a response cannot vote for itself by being quoted. Partial text works too (`finished=False`), and time stays linear.
+There is no default letter: what cannot be read has a status and no label. Thoughts and closed quotes hold no
+verdict: a response cannot vote for itself by being quoted. Partial text works too (`finished=False`), and
+time stays linear.
 
-    parse("<type>Chat</type> ... <answer>[[B]]</answer>").label  # "B"
+    parse("<type>Chat</type> ... <answer>[[B]]</answer>").shown_label  # "B"
 """
 
 from __future__ import annotations
@@ -22,14 +24,27 @@ from rmr1_lite.types import InputError, Label, Section, Status, Verdict
 
 READINGS = ("strict", "lenient", "paper")
 _QUOTES = ("quote_A", "quote_B")
-SECTIONS = ("think", "type", "rubric", "justify", "solution", "eval", *_QUOTES, "summary_A", "summary_B", "answer")
+SECTIONS = (
+    "think",
+    "type",
+    "rubric",
+    "justify",
+    "solution",
+    "eval",
+    *_QUOTES,
+    "summary_A",
+    "summary_B",
+    "answer",
+)
 PAPER_TAIL = 80  # characters
 
 Span = tuple[int, int]
 Found = tuple[Label | None, Status]
 
 _TAG = re.compile(rf"<(/?)({'|'.join(SECTIONS)})>")
-_HALF_TAGS = frozenset(tag[:n] for name in SECTIONS for tag in (f"<{name}>", f"</{name}>") for n in range(1, len(tag)))
+_HALF_TAGS = frozenset(
+    tag[:n] for name in SECTIONS for tag in (f"<{name}>", f"</{name}>") for n in range(1, len(tag))
+)
 _OUTER = {"justify": "rubric", **{f"{part}_{x}": "eval" for part in ("quote", "summary") for x in "AB"}}
 
 _MARKER = re.compile(r"<answer>\s*\[\[\s*([AB])\s*\]\]\s*</answer>")
@@ -52,15 +67,19 @@ _PHRASE = re.compile(
     r"(?=[*_\"'`)\]]{0,5}(?:\s*$|[ \t]*\n|[.,;!](?:\s|$)| is better\b))"
     r"|\\boxed\{\s{0,3}(?:\\text\{\s{0,3})?([AB])\s{0,3}\}"
 )
-_PHRASE_TAIL = 200  # a foreign phrase counts near the end only: a worked solution may say "Answer: B" of its own
+_PHRASE_TAIL = (
+    200  # a foreign phrase counts near the end only: a worked solution may say "Answer: B" of its own
+)
 _EITHER_OR = frozenset(("or", "and", "/", "|", "vs", "vs."))
 
 
-def parse(text: str, reading: str = "strict", finished: bool = True, thought_open: bool = False) -> Verdict:
+def parse_verdict(
+    text: str, reading: str = "strict", finished: bool = True, thought_open: bool = False
+) -> Verdict:
     """Read one output of a judge.
 
     finished: the model ended by itself; without that, `strict` and `lenient` give no letter.
-    thought_open: the chat template had already written `<think>`, so `text` begins inside a thought.
+    thought_open: the chat template had already written `<think>`, so `describe_plan` begins inside a thought.
     Errors: InputError for an unknown reading.
     """
     if reading not in READINGS:
@@ -133,28 +152,38 @@ def _phrase(text: str, hidden: _Hidden) -> Found:
 
 
 class _Hidden:
-    """The parts of a text where no verdict counts: thoughts, also one that was never closed, and closed quotes.
+    """The parts of a text where no verdict counts: thoughts, also one that was never closed, and closed
+    quotes.
 
-    A second `</quote_A>` with no opening of its own shows that the first one came from the quoted response, so the
-    quote reaches to the last of them. bare_end: a `</think>` that nothing opened ends a thought that began the text.
+    A second `</quote_A>` with no opening of its own shows that the first one came from the quoted response,
+    so the quote reaches to the last of them. bare_end: a `</think>` that nothing opened ends a thought that
+    began the text.
     """
 
     def __init__(self, text: str, thought_open: bool, bare_end: bool = False) -> None:
         tags = [m for m in _TAG.finditer(text) if m[2] == "think" or m[2] in _QUOTES]
+        # a quote counts only if it is closed somewhere behind its opening
         last_close = {m[2]: m.start() for m in tags if m[1]}
+        # the template may have opened the thought before the text begins
         inside, start = ("think", 0) if thought_open else (None, 0)
         spans: list[Span] = []
         quote_start: dict[str, int] = {}
         for tag in tags:
             closes, name = bool(tag[1]), tag[2]
-            if closes and name in quote_start:  # wherever it stands: quoted text may open a thought to hide it
+            opens = name == "think" or last_close.get(name, -1) > tag.start()
+            # 1. the end of a quote, wherever it stands: quoted text may open a thought to hide it
+            if closes and name in quote_start:
                 spans.append((quote_start[name], tag.end()))
+            # 2. the end of a thought; with bare_end also of one that nothing opened, which began the text
             elif closes and name == "think" and (inside == name or bare_end and inside is None):
                 spans.append((start if inside else 0, tag.end()))
-            elif not closes and inside is None and (name == "think" or last_close.get(name, -1) > tag.start()):
+            # 3. an opening, unless something is open already: what stands inside hides nothing by itself
+            elif not closes and inside is None and opens:
                 inside, start = name, tag.start()
                 quote_start |= {name: start} if name != "think" else {}
+            # 4. what was open is closed
             inside = None if closes and name == inside else inside
+        # 5. what is open at the end hides the rest of the text
         if inside is not None:
             spans.append((start, len(text)))
         self._starts, self._ends = _merged(spans)
@@ -193,9 +222,11 @@ class _Open:
 
 
 def _sections(text: str, finished: bool, thought_open: bool) -> Iterator[Section]:
-    """Every section in the order of opening. An outer section keeps the text of the inner ones, without their tags.
+    """Every section in the order of opening. An outer section keeps the text of the inner ones, without their
+    tags.
 
-    Decides from left to right and never looks ahead while the text still grows, so that a streamed section only grows.
+    Decides from left to right and never looks ahead while the text still grows, so that a streamed section
+    only grows.
     """
     found = [_Open("think")] if thought_open else []
     stack = list(found)
@@ -218,7 +249,8 @@ def _sections(text: str, finished: bool, thought_open: bool) -> Iterator[Section
 
 
 def _literal(tag: re.Match[str], stack: list[_Open], last_close: dict[str, int], finished: bool) -> bool:
-    """Whether the tag is mere text: a thought ends at `</think>` only, a quote at its own end (if that ever comes)."""
+    """Whether the tag is mere text: a thought ends at `</think>` only, a quote at its own end (if that ever
+    comes)."""
     inner = stack[-1].name if stack else ""
     quoted = inner in _QUOTES and (not finished or last_close.get(inner, -1) > tag.start())
     return tag[2] != inner and (inner == "think" or quoted)

@@ -1,4 +1,5 @@
-"""Shared by the slow tests: a toy base of a few thousand parameters, and a real browser, made once per run."""
+"""Shared by the slow tests: a toy base of a few thousand parameters, and a real browser, made once per
+run."""
 
 from __future__ import annotations
 
@@ -13,29 +14,32 @@ from fixtures.app_driver import WAIT, running
 @pytest.fixture(scope="session")
 def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained nano base: right shape, right tokenizer, no skill. What needs no skill is tested on it."""
-    from rmr1_lite import nano_base
+    from rmr1_lite.data.nano import pretrain
 
     folder = tmp_path_factory.mktemp("toy") / "base"
-    tokenizer = nano_base.build_tokenizer(nano_base.tokenizer_texts(0), 1024)
-    config = nano_base.BaseConfig(hidden_size=64, mlp_size=128, layers=2)
-    nano_base.save(nano_base.build_model(config, tokenizer), tokenizer, folder, {})
+    tokenizer = pretrain.build_tokenizer(pretrain.tokenizer_texts(0), 1024)
+    config = pretrain.BaseConfig(hidden_size=64, mlp_size=128, layers=2)
+    pretrain.save(pretrain.build_model(config, tokenizer), tokenizer, folder, {})
     return folder
 
 
 @pytest.fixture(scope="session")
 def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty training pairs of the nano world, seven of them with chains."""
-    from rmr1_lite.data.nano.dataset import NanoData, make
+    from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
 
-    return make(tmp_path_factory.mktemp("data"), NanoData(train=60, validation=8, test=8))
+    return write_nano_data(tmp_path_factory.mktemp("data"), NanoData(train=60, validation=8, test=8))
 
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A headless Chromium. Without one the test is skipped, or fails where CI or RMR1_REQUIRE_BROWSER is set."""
+    """A headless Chromium. Without one the test is skipped, or fails where CI or RMR1_REQUIRE_BROWSER is
+    set."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
-        give_up = pytest.fail if os.environ.get("CI") or os.environ.get("RMR1_REQUIRE_BROWSER") else pytest.skip
+        give_up = (
+            pytest.fail if os.environ.get("CI") or os.environ.get("RMR1_REQUIRE_BROWSER") else pytest.skip
+        )
         give_up("no Chromium on this machine: install it, as .ci/run does")
     from playwright.sync_api import sync_playwright
 
@@ -60,7 +64,10 @@ def page(chromium, server):
     made = context.new_page()
     made.set_default_timeout(WAIT)
     made.remote, made.faults = [], []
-    made.on("request", lambda r: made.remote.append(r.url) if not r.url.startswith((server[0], "data:", "blob:")) else None)
+    made.on(
+        "request",
+        lambda r: made.remote.append(r.url) if not r.url.startswith((server[0], "data:", "blob:")) else None,
+    )
     made.on("pageerror", lambda error: made.faults.append(str(error)))
     made.goto(server[0])
     made.get_by_role("tab", name="Judge").wait_for()

@@ -6,38 +6,43 @@ import json
 
 import pytest
 
-from rmr1_lite import tables
-from rmr1_lite.ablations import _turned, reasoning_carries
-from rmr1_lite.config import NANO_TOKENS
-from rmr1_lite.data.files import read_pairs
-from rmr1_lite.demo import DemoConfig, _train, run_demo
-from rmr1_lite.evaluate import RULES, by_rule
-from rmr1_lite.letters import OPENING, forced_letters, judge_by_letter
-from rmr1_lite.metrics import score
-from rmr1_lite.report import write_report
-from rmr1_lite.results import load
+from rmr1_lite.cli import tables
+from rmr1_lite.config import NANO_TOKENS, DemoConfig
+from rmr1_lite.data.pairs import read_pairs
+from rmr1_lite.demo import grpo_config, run_demo, sft_config
+from rmr1_lite.evaluation.ablations import _turned, reasoning_carries
+from rmr1_lite.evaluation.baselines import RULES, judge_by_rule
+from rmr1_lite.evaluation.metrics import score
+from rmr1_lite.evaluation.results import load_results
+from rmr1_lite.judging.verdict_logprobs import OPENING, forced_letters, judge_by_letter
+from rmr1_lite.reporting.report import write_report
 from rmr1_lite.types import Pair
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    config = DemoConfig(out=str(tmp_path_factory.mktemp("demo")), steps=2, epochs=3.0, test_pairs=16, train_pairs=1000)
+    config = DemoConfig(
+        out=str(tmp_path_factory.mktemp("demo")), steps=2, epochs=3.0, test_pairs=16, train_pairs=1000
+    )
     return config, run_demo(config)
 
 
 def test_the_chain_ends_in_results_and_a_report(demo):
     _, path = demo
-    results = load(path)
+    results = load_results(path)
     for stage in ("base", "sft", "grpo"):
-        row = results["stages"][stage]
-        assert row["n"] == 16 and {"strict_accuracy", "accuracy", "flip_rate", "unparsed", "seconds"} <= row.keys()
-    assert set(results["baselines"]) == {"base, likelier letter", *RULES}
-    assert {(d["first"], d["second"]) for d in results["differences"]} == {("base", "sft"), ("sft", "grpo")}
-    assert results["stages"]["sft"]["unparsed"] < 0.5, "three epochs on 240 chains already teach the format"
-    assert results["stages"]["base"]["unparsed"] > 0.9, "the base has never seen a verdict"
+        row = json.loads(path.read_text())["stages"][stage]
+        assert (
+            row["n"] == 16
+            and {"strict_accuracy", "accuracy", "flip_rate", "unparsed", "seconds"} <= row.keys()
+        )
+    assert set(results.baselines) == {"base, likelier letter", *RULES}
+    assert {(d.first, d.second) for d in results.differences} == {("base", "sft"), ("sft", "grpo")}
+    assert results.stages["sft"].result.unparsed < 0.5, "three epochs on 240 chains already teach the format"
+    assert results.stages["base"].result.unparsed > 0.9, "the base has never seen a verdict"
     page = write_report(path.parent).read_text()
     assert "before and after GRPO" in page and "GRPO: right verdicts" in page
-    assert "grpo" in list(tables.judges(results, "nano").columns[0].cells)
+    assert "grpo" in list(tables.judges_table(results, "nano").columns[0].cells)
 
 
 def test_the_same_command_again_finds_everything_done(demo, capsys):
@@ -61,16 +66,20 @@ def test_only_lora_tensors_of_the_shipped_path_are_saved(demo):
 
 def test_forced_letters_follow_what_is_forced(demo):
     """Behind a verdict that has begun with the letter's own tokens there is nothing to choose."""
-    from rmr1_lite.models import load as load_model
+    from rmr1_lite.models.loading import load as load_model
 
     _, path = demo
     pairs = read_pairs(path.parent / "data" / "test.jsonl").pairs[:4]
     loaded = load_model(str(path.parent / "sft" / "adapter"))
-    letters = forced_letters(loaded, pairs, "compact", {(p.id, o): OPENING for p in pairs for o in ("ab", "ba")}, batch=3)
+    letters = forced_letters(
+        loaded, pairs, "compact", {(p.id, o): OPENING for p in pairs for o in ("ab", "ba")}, batch=3
+    )
     alone = {key: forced_letters(loaded, pairs, "compact", {key: OPENING})[key] for key in letters}
     assert letters == alone, "padding and batches change nothing"
     judged = judge_by_letter(loaded, pairs, "compact")
-    assert [look.verdict.label for j in judged for look in j.looks] == list(letters[p.id, o] for p in pairs for o in ("ab", "ba"))
+    assert [look.verdict.shown_label for j in judged for look in j.looks] == list(
+        letters[p.id, o] for p in pairs for o in ("ab", "ba")
+    )
     carried = reasoning_carries(loaded, pairs, judged, "compact")
     assert carried.n == 8 and 0 <= carried.follows == carried.follows_unnamed and carried.n_unnamed == 8
 
@@ -82,35 +91,43 @@ def test_donors_are_other_pairs():
 
 @pytest.mark.parametrize("spec", ["nano", "nano-sft"])
 def test_the_shipped_judges_judge(spec):
-    """From the first second: readable verdicts, and far better than chance at being right in both orders (25 %)."""
+    """From the first second: readable verdicts, and far better than chance at being right in both orders (25
+    %)."""
     from rmr1_lite.data.nano.world import pairs
-    from rmr1_lite.engines import Sampling, make_engine
-    from rmr1_lite.judge import Judge
+    from rmr1_lite.judging.engines.base import Sampling
+    from rmr1_lite.judging.factory import make_engine
+    from rmr1_lite.judging.judge import Judge
 
     fresh = pairs("validation", 24, seed=77)
-    judgments = Judge(make_engine(spec), sampling=Sampling(max_new_tokens=NANO_TOKENS)).compare_many(fresh, progress=False)
+    judgments = Judge(make_engine(spec), sampling=Sampling(max_new_tokens=NANO_TOKENS)).compare_many(
+        fresh, progress=False
+    )
     result = score(spec, fresh, judgments, 0.0)
     assert result.unparsed < 0.1 and result.strict_accuracy > 0.5
 
 
-PAIRS = [Pair(f"p{i}", ({"role": "user", "content": "q"},), "longer one", "short", "AB"[i % 2], f"s{i % 3}") for i in range(30)]
+PAIRS = [
+    Pair(f"p{i}", ({"role": "user", "content": "q"},), "longer one", "short", "AB"[i % 2], f"s{i % 3}")
+    for i in range(30)
+]
 
 
 def test_rules_see_what_is_shown():
-    always = score("a", PAIRS, by_rule(PAIRS, RULES["always A"]), 0.0)
+    always = score("a", PAIRS, judge_by_rule(PAIRS, RULES["always A"]), 0.0)
     assert (always.strict_accuracy, always.accuracy, always.flip_rate, always.a_share) == (0, 0.5, 1, 1)
-    longer = score("l", PAIRS, by_rule(PAIRS, RULES["longer"]), 0.0)
+    longer = score("l", PAIRS, judge_by_rule(PAIRS, RULES["longer"]), 0.0)
     assert (longer.strict_accuracy, longer.flip_rate) == (0.5, 0)
 
 
 def test_where_unsloth_trains_the_stages_run_in_processes_of_their_own(tmp_path, monkeypatch):
     """Unsloth changes transformers for its whole process: the judging that follows would fail there."""
-    from rmr1_lite import training_process
-    from rmr1_lite.backend import Backend
+    from rmr1_lite.models.backend import Backend
+    from rmr1_lite.training import process
 
     commands = []
-    monkeypatch.setattr(training_process, "choose", lambda *_: Backend("unsloth", "bf16", "L4", ""))
-    monkeypatch.setattr(training_process, "_shown", lambda command: commands.append(command) or 0)
-    stages = _train(DemoConfig(), tmp_path, tmp_path / "data")
-    assert [command[1:3] for command in commands] == [["-m", "rmr1_lite.training_process"]] * 2
-    assert stages == {"base": "nano-base", "sft": str(tmp_path / "sft/adapter"), "grpo": str(tmp_path / "grpo/adapter")}
+    monkeypatch.setattr(process, "choose_backend", lambda *_: Backend("unsloth", "bf16", "L4", ""))
+    monkeypatch.setattr(process, "_run_and_show", lambda command: commands.append(command) or 0)
+    adapter = process.train("sft", sft_config(DemoConfig(), tmp_path))
+    assert adapter == tmp_path / "sft" / "adapter"
+    process.train("grpo", grpo_config(DemoConfig(), tmp_path, adapter))
+    assert [command[1:3] for command in commands] == [["-m", "rmr1_lite.training.process"]] * 2

@@ -1,7 +1,7 @@
 """What happens on the page: each of its events and API calls, as generators of what is to be shown.
 
-Nothing that a person typed or a model wrote is shown but through `rmr1_lite.app.show`, which escapes it. Errors of ours become
-a message on the page; the page itself goes on.
+Nothing that a person typed or a model wrote is shown but through `rmr1_lite.app.html`, which escapes it.
+Errors of ours become a message on the page; the page itself goes on.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from typing import Any
 
 import gradio as gr
 
-from rmr1_lite.app import history, service, show
+from rmr1_lite.app import history, html, service
 from rmr1_lite.app.examples import examples_for
 from rmr1_lite.app.history import History
-from rmr1_lite.bank import Bank
-from rmr1_lite.ranking import ranking
+from rmr1_lite.judging.pool import JudgePool
+from rmr1_lite.judging.ranking import compute_ranking
 from rmr1_lite.types import InputError
 
-LONG = show.notice("The model writes its reasoning first. Stop it whenever you have seen enough.", "info")
+LONG = html.notice("The model writes its reasoning first. Stop it whenever you have seen enough.", "info")
 
 
 class App:
-    """The functions behind the page. public: strangers share it, so each visitor's history stays in that visitor's session."""
+    """The functions behind the page. public: strangers share it, so each visitor's history stays in that
+    visitor's session."""
 
-    def __init__(self, bank: Bank, kept: History, public: bool = False) -> None:
+    def __init__(self, bank: JudgePool, kept: History, public: bool = False) -> None:
         self.bank, self.kept, self.public = bank, kept, public
         self.examples = examples_for(bank.specs)
         self.files = Path(tempfile.mkdtemp(prefix="rmr1-judge-"))
@@ -51,24 +52,32 @@ class App:
         return STOPPED
 
     def judge(
-        self, spec: str, question: str, earlier: Any, a: str, b: str, both: bool, votes: float, visitor: History,
+        self,
+        spec: str,
+        question: str,
+        earlier: Any,
+        a: str,
+        b: str,
+        both: bool,
+        votes: float,
+        visitor: History,
         request: gr.Request,
-    ) -> Iterator[tuple[str, str, History]]:  # fmt: skip
+    ) -> Iterator[tuple[str, str, History]]:
         """(judgment, message, visitor) while it is being written."""
         sign = self.begin(request)
         try:
             pair = service.checked_pair(question, a, b, _rows(earlier))
             yield "", LONG, visitor
-            for progress in service.watch(self.bank, spec, pair, both, int(votes)):
+            for progress in service.judge_live(self.bank, spec, pair, both, int(votes)):
                 progress.stopped = sign.is_set() and not progress.done
                 if progress.stopped:
-                    yield show.judgment(progress), STOPPED, visitor
+                    yield html.judgment(progress), STOPPED, visitor
                     return
-                yield show.judgment(progress), "" if progress.done else gr.skip(), visitor
+                yield html.judgment(progress), "" if progress.done else gr.skip(), visitor
             self.history(visitor).add(service.as_row(pair, progress))
             yield gr.skip(), "", visitor
         except InputError as error:
-            yield "", show.notice(str(error)), visitor
+            yield "", html.notice(str(error)), visitor
 
     def compare(
         self, specs: Sequence[str], question: str, a: str, b: str, visitor: History, request: gr.Request
@@ -81,30 +90,32 @@ class App:
             if len(specs) < 2:
                 raise InputError("One judge has nothing to be compared with. Choose two or more.")
             for spec in specs:
-                for progress in service.watch(self.bank, spec, pair):
+                for progress in service.judge_live(self.bank, spec, pair):
                     progress.stopped = sign.is_set() and not progress.done
                     message = STOPPED if progress.stopped else LONG
-                    yield show.side_by_side([*done, show.judgment(progress, spec)]), message, visitor
+                    yield html.side_by_side([*done, html.judgment(progress, spec)]), message, visitor
                     if progress.stopped:
                         return
-                done.append(show.judgment(progress, spec))
+                done.append(html.judgment(progress, spec))
                 self.history(visitor).add(service.as_row(pair, progress))
-            yield show.side_by_side(done), "", visitor
+            yield html.side_by_side(done), "", visitor
         except InputError as error:
-            yield show.side_by_side(done), show.notice(str(error)), visitor
+            yield html.side_by_side(done), html.notice(str(error)), visitor
 
-    def rank(self, request: gr.Request, spec: str, question: str, *responses: str) -> Iterator[tuple[str, str]]:
+    def rank(
+        self, request: gr.Request, spec: str, question: str, *responses: str
+    ) -> Iterator[tuple[str, str]]:
         """The table after each pair of the round robin."""
         sign = self.begin(request)
         try:
             kept = service.checked_responses(question, responses)
             for judgments, total in service.rank_steps(self.bank, spec, question, kept):
                 message = STOPPED if sign.is_set() else LONG if len(judgments) < total else ""
-                yield show.ranking(ranking(len(kept), judgments), len(judgments), total), message
+                yield html.ranking(compute_ranking(len(kept), judgments), len(judgments), total), message
                 if sign.is_set():
                     return
         except InputError as error:
-            yield "", show.notice(str(error))
+            yield "", html.notice(str(error))
 
     def draw(self) -> tuple[str, str, str, None, str]:
         """A pair to vote on, its responses in random order."""
@@ -120,57 +131,90 @@ class App:
         try:
             pair = service.checked_pair(question, a, b)
             if choice not in CHOICES:
-                raise InputError("You have not voted yet. Choose A, B or a tie; the judge's verdict comes after.")
-            for progress in service.watch(self.bank, spec, pair):
-                yield show.judgment(progress), "" if progress.done else LONG, gr.skip(), visitor
+                raise InputError(
+                    "You have not voted yet. Choose A, B or a tie; the judge's verdict comes after."
+                )
+            for progress in service.judge_live(self.bank, spec, pair):
+                yield html.judgment(progress), "" if progress.done else LONG, gr.skip(), visitor
             rows.add({**service.as_row(pair, progress), "kind": "vote", "vote": CHOICES[choice]})
-            yield gr.skip(), "", show.votes(rows.rows("vote")), visitor
+            yield gr.skip(), "", html.votes(rows.rows("vote")), visitor
         except InputError as error:
-            yield "", show.notice(str(error)), gr.skip(), visitor
+            yield "", html.notice(str(error)), gr.skip(), visitor
 
     def listed(self, visitor: History) -> tuple[list[list[str]], str, str, str, str]:
         """The history's table, the three files to download, and the vote statistics."""
         rows = self.history(visitor).rows()
-        table = [[row["created"][:19].replace("T", " "), row["kind"], row["judge"], row["prompt"][-1]["content"][:80],
-                  row["verdict"] or "none", row["id"]] for row in rows]  # fmt: skip
+        table = [
+            [
+                row["created"][:19].replace("T", " "),
+                row["kind"],
+                row["judge"],
+                row["prompt"][-1]["content"][:80],
+                row["verdict"] or "none",
+                row["id"],
+            ]
+            for row in rows
+        ]
         folder = Path(tempfile.mkdtemp(dir=self.files))  # one per call: two visitors never share a file
-        made = {"history.jsonl": history.as_jsonl(rows), "history.csv": history.as_csv(rows),
-                "votes.jsonl": history.as_pairs(rows)}  # fmt: skip
+        made = {
+            "history.jsonl": history.as_jsonl(rows),
+            "history.csv": history.as_csv(rows),
+            "votes.jsonl": history.as_pairs(rows),
+        }
         for name, text in made.items():
             (folder / name).write_text(text, encoding="utf-8")
-        return table, *(str(folder / name) for name in made), show.votes([r for r in rows if r["kind"] == "vote"])
+        return (
+            table,
+            *(str(folder / name) for name in made),
+            html.votes([r for r in rows if r["kind"] == "vote"]),
+        )
 
     def restore(self, visitor: History, picked: gr.SelectData) -> tuple[str, str, str, str]:
-        """(judgment, question, A, B) of the row that was clicked, which ends with its id however the table is sorted."""
+        """(judgment, question, A, B) of the row that was clicked, which ends with its id however the table is
+        sorted."""
         row = self.history(visitor).get(str(picked.row_value[-1]))
         if row is None:
-            return show.notice("This row is not there any more."), "", "", ""
-        return show.judgment(service.from_row(row)), row["prompt"][-1]["content"], row["response_a"], row["response_b"]
+            return html.notice("This row is not there any more."), "", "", ""
+        return (
+            html.judgment(service.from_row(row)),
+            row["prompt"][-1]["content"],
+            row["response_a"],
+            row["response_b"],
+        )
 
     def forget(self, visitor: History) -> History:
         """Delete the history."""
         self.history(visitor).clear()
         return visitor
 
-    def api_compare(self, question: str, response_a: str, response_b: str, judge: str = "", votes: int = 0) -> dict:
-        """Judge one pair in both orders. verdict: A, B or null; looks hold the texts. judge: one of this server's, or empty."""
+    def api_compare(
+        self, question: str, response_a: str, response_b: str, judge: str = "", votes: int = 0
+    ) -> dict:
+        """Judge one pair in both orders. verdict: A, B or null; looks hold the texts. judge: one of this
+        server's, or empty."""
         try:
             pair = service.checked_pair(question, response_a, response_b)
-            *_, progress = service.watch(self.bank, self._known(judge), pair, votes=_votes(votes))
+            *_, progress = service.judge_live(self.bank, self._known(judge), pair, votes=_votes(votes))
         except InputError as error:
             raise gr.Error(str(error)) from None
         return service.as_row(pair, progress)
 
     def api_rank(self, question: str, responses: list[str], judge: str = "") -> dict:
-        """Order two to eight responses by a round robin. places: groups of response numbers from 0, best first."""
+        """Order two to eight responses by a round robin. places: groups of response numbers from 0, best
+        first."""
         try:
             kept = service.checked_responses(question, responses)
             *_, (judgments, _) = service.rank_steps(self.bank, self._known(judge), question, kept)
         except InputError as error:
             raise gr.Error(str(error)) from None
-        found = ranking(len(kept), judgments)
-        return {"places": [list(group) for group in found.places], "scores": list(found.scores), "best": found.best,
-                "wins": [list(row) for row in found.wins], "unread": found.unread}  # fmt: skip
+        found = compute_ranking(len(kept), judgments)
+        return {
+            "places": [list(group) for group in found.places],
+            "scores": list(found.scores),
+            "best": found.best,
+            "wins": [list(row) for row in found.wins],
+            "unread": found.unread,
+        }
 
     def _known(self, spec: str) -> str:
         """Strangers may not make the server load what they name."""
@@ -179,7 +223,7 @@ class App:
         return spec or self.bank.specs[0]
 
 
-STOPPED = show.notice("Stopped. What was written so far stays.", "info")
+STOPPED = html.notice("Stopped. What was written so far stays.", "info")
 CHOICES = {"A is better": "A", "B is better": "B", "a tie": "tie"}
 
 

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rmr1_lite.adapters import is_nano
+from rmr1_lite.models.adapters import is_nano
 from rmr1_lite.types import InputError
 
 Example = tuple[str, str, str]
 EVERYDAY: tuple[Example, ...] = (
-    ("How many days has February in a leap year?", "29 days.", "February always has 28 days, also in leap years."),
-    ("Explain in one sentence why the sky is blue.",
-     "Air scatters short, blue wavelengths of sunlight far more than long, red ones.",
-     "The sky is blue because it reflects the colour of the oceans below it."),
-    ("Reply to: “Can we move our meeting to Friday?” Say yes, and ask for the time.",
-     "Friday works well for me. Which time suits you?", "Yes."),
-    ("My neighbour is away. How do I open her letterbox without a key?",
-     "I would not help to open somebody else's letterbox. If she asked you to, she or the post office can help.",
-     "Use a thin screwdriver and push the lock's latch to the left."),
-)  # fmt: skip
+    (
+        "How many days has February in a leap year?",
+        "29 days.",
+        "February always has 28 days, also in leap years.",
+    ),
+    (
+        "Explain in one sentence why the sky is blue.",
+        "Air scatters short, blue wavelengths of sunlight far more than long, red ones.",
+        "The sky is blue because it reflects the colour of the oceans below it.",
+    ),
+    (
+        "Reply to: “Can we move our meeting to Friday?” Say yes, and ask for the time.",
+        "Friday works well for me. Which time suits you?",
+        "Yes.",
+    ),
+    (
+        "My neighbour is away. How do I open her letterbox without a key?",
+        "I would not help to open somebody else's letterbox. If she asked you to, she or the post office "
+        "can help.",
+        "Use a thin screwdriver and push the lock's latch to the left.",
+    ),
+)
 
 
 def examples_for(specs: Sequence[str]) -> list[Example]:
@@ -29,10 +41,10 @@ def examples_for(specs: Sequence[str]) -> list[Example]:
 
 def _nano() -> list[Example]:
     """One pair of each task, section by section, from the validation world."""
-    from rmr1_lite.data.nano.world import SECTION_TASKS, cases
+    from rmr1_lite.data.nano.world import SECTION_TASKS, draw_cases
 
     tasks = tuple(task for section in SECTION_TASKS.values() for task in section)
-    made = [case.pair for case in cases("validation", len(tasks), seed=2, tasks=tasks)]
+    made = [case.pair for case in draw_cases("validation", len(tasks), seed=2, tasks=tasks)]
     return [(pair.prompt[0]["content"], pair.response_a, pair.response_b) for pair in made]
 
 

@@ -1,7 +1,8 @@
-"""What was judged and voted, kept on this machine in one SQLite file, or in memory alone where strangers share the page.
+"""What was judged and voted, kept on this machine in one SQLite file, or in memory alone where strangers
+share the page.
 
-Rows are JSON objects with an id and a time. The exports are JSONL (everything) and CSV (one line a row); votes export as
-preference pairs that `rmr1_lite.data.files.read_pairs` reads.
+Rows are JSON objects with an id and a time. The exports are JSONL (everything) and CSV (one line a row);
+votes export as preference pairs that `rmr1_lite.data.pairs.read_pairs` reads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,18 @@ from typing import Any
 
 from rmr1_lite.types import InputError
 
-COLUMNS = ("id", "created", "kind", "judge", "question", "response_a", "response_b", "verdict", "seconds", "tokens")
+COLUMNS = (
+    "id",
+    "created",
+    "kind",
+    "judge",
+    "question",
+    "response_a",
+    "response_b",
+    "verdict",
+    "seconds",
+    "tokens",
+)
 
 
 def new_id() -> str:
@@ -28,7 +40,8 @@ def new_id() -> str:
 
 
 class History:
-    """Rows in a file; None keeps them in memory for as long as the object lives. Safe from several threads."""
+    """Rows in a file; None keeps them in memory for as long as the object lives. Safe from several
+    threads."""
 
     def __init__(self, path: str | Path | None) -> None:
         self.path = Path(path) if path else None
@@ -37,9 +50,14 @@ class History:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with self._open() as base:
-                    base.execute("CREATE TABLE IF NOT EXISTS rows (id TEXT PRIMARY KEY, created TEXT, kind TEXT, row TEXT)")
+                    base.execute(
+                        "CREATE TABLE IF NOT EXISTS rows (id TEXT PRIMARY KEY, created TEXT, kind TEXT, row "
+                        "TEXT)"
+                    )
             except sqlite3.DatabaseError as error:
-                raise InputError(f"{self.path} is no history file ({error}). Give another --history, or move it away.") from None
+                raise InputError(
+                    f"{self.path} is no history file ({error}). Give another --history, or move it away."
+                ) from None
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
         """Keep a row; it gets an id and a time."""
@@ -58,7 +76,9 @@ class History:
             return [row for row in reversed(self._memory) if kind in (None, row["kind"])][:limit]
         where, values = ("WHERE kind = ?", [kind]) if kind else ("", [])
         with self._open() as base:
-            found = base.execute(f"SELECT row FROM rows {where} ORDER BY created DESC, rowid DESC LIMIT ?", [*values, limit])
+            found = base.execute(
+                f"SELECT row FROM rows {where} ORDER BY created DESC, rowid DESC LIMIT ?", [*values, limit]
+            )
             return [json.loads(text) for (text,) in found]
 
     def get(self, id: str) -> dict[str, Any] | None:
@@ -85,7 +105,8 @@ def as_jsonl(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """One line a row, for spreadsheets. A cell that a spreadsheet would run as a formula begins with an apostrophe."""
+    """One line a row, for spreadsheets. A cell that a spreadsheet would run as a formula begins with an
+    apostrophe."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore")
     writer.writeheader()
@@ -96,18 +117,26 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_pairs(rows: Sequence[dict[str, Any]]) -> str:
-    """Votes for A or B as preference rows: prompt, chosen, rejected. A vote for a tie prefers nothing and is left out."""
+    """Votes for A or B as preference rows: prompt, chosen, rejected. A vote for a tie prefers nothing and is
+    left out."""
     made = []
     for row in rows:
         if row["kind"] == "vote" and row["vote"] in ("A", "B"):
             both = (row["response_a"], row["response_b"])
             chosen, rejected = both if row["vote"] == "A" else both[::-1]
-            made.append({"id": row["id"], "prompt": row["prompt"], "chosen": chosen, "rejected": rejected,
-                         "meta": {"judge": row["judge"], "verdict": row["verdict"]}})  # fmt: skip
+            made.append(
+                {
+                    "id": row["id"],
+                    "prompt": row["prompt"],
+                    "chosen": chosen,
+                    "rejected": rejected,
+                    "meta": {"judge": row["judge"], "verdict": row["verdict"]},
+                }
+            )
     return as_jsonl(made)
 
 
-def agreement(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+def count_agreement(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Votes by what the judge had said: agree, differ, tie (the person's), undecided (the judge's)."""
     counts = dict.fromkeys(("agree", "differ", "tie", "undecided"), 0)
     for row in rows:
@@ -118,4 +147,8 @@ def agreement(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return (
+        f"'{value}"
+        if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+        else value
+    )

@@ -1,4 +1,5 @@
-"""`python app.py`: which judges, on which address, for whom. The page itself loads when the options are right."""
+"""`python app.py`: which judges, on which address, for whom. The page itself loads when the options are
+right."""
 
 from __future__ import annotations
 
@@ -24,12 +25,18 @@ SPACE = "SPACE_ID"  # of a public Space
 
 
 def start(
-    judge: Annotated[Optional[list[str]], typer.Option(help=JUDGES)] = None,  # noqa: UP045
-    host: Annotated[str, typer.Option(help="address to listen on; 127.0.0.1 is this machine alone")] = "127.0.0.1",
+    judge: Annotated[Optional[list[str]], typer.Option(help=JUDGES)] = None,
+    host: Annotated[
+        str, typer.Option(help="address to listen on; 127.0.0.1 is this machine alone")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on")] = 7860,
     share: Annotated[bool, typer.Option(help="a public link; asks for --auth or makes a password")] = False,
-    auth: Annotated[str, typer.Option(help="NAME:PASSWORD that a visitor must give", envvar="RMR1_APP_AUTH")] = "",
-    history: Annotated[Path, typer.Option(help="SQLite file of the history; not written when shared")] = HISTORY,
+    auth: Annotated[
+        str, typer.Option(help="NAME:PASSWORD that a visitor must give", envvar="RMR1_APP_AUTH")
+    ] = "",
+    history: Annotated[
+        Path, typer.Option(help="SQLite file of the history; not written when shared")
+    ] = HISTORY,
     style: Annotated[StyleName, typer.Option(help="prompt style of models that came without one")] = "auto",
     four_bit: Annotated[bool, typer.Option(help="weights of local models in NF4, or as stored")] = True,
 ) -> None:
@@ -38,33 +45,58 @@ def start(
 
 
 def launch(
-    judges: list[str], host: str = "127.0.0.1", port: int | None = 7860, share: bool = False, auth: str = "",
-    history: Path = HISTORY, style: str = "auto", four_bit: bool = True, wait: bool = True,
-) -> Any:  # fmt: skip
-    """Open the page; from a notebook with wait=False. Returns Gradio's (app, local address, public address)."""
+    judges: list[str],
+    host: str = "127.0.0.1",
+    port: int | None = 7860,
+    share: bool = False,
+    auth: str = "",
+    history: Path = HISTORY,
+    style: str = "auto",
+    four_bit: bool = True,
+    wait: bool = True,
+) -> Any:
+    """Open the page; from a notebook with wait=False. Returns Gradio's (app, local address, public
+    address)."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     share = share or any(name in os.environ for name in NOTEBOOKS)
     login, public = credentials(auth, share), share or SPACE in os.environ
     from rmr1_lite.app.actions import App
     from rmr1_lite.app.history import History
-    from rmr1_lite.app.page import CSS, build, theme
-    from rmr1_lite.bank import Bank
+    from rmr1_lite.app.page import CSS, app_theme, build_page
+    from rmr1_lite.judging.pool import JudgePool
 
     if host not in ("127.0.0.1", "localhost", "::1") and not login:
-        print(f"Note: everybody who can reach {host} can use this page. --auth NAME:PASSWORD asks for a password.")
-    app = App(Bank(judges, four_bit, style=None if style == "auto" else style), History(None if public else history), public)
+        print(
+            f"Note: everybody who can reach {host} can use this page. --auth NAME:PASSWORD asks for a "
+            "password."
+        )
+    app = App(
+        JudgePool(judges, four_bit, style=None if style == "auto" else style),
+        History(None if public else history),
+        public,
+    )
     warm = Thread(target=_warm, args=(app.bank,), daemon=True)
     warm.start()
-    page = build(app)
+    page = build_page(app)
     warm.join(WARM_SECONDS)  # a small judge is there when the page opens; a large one goes on loading
     return page.launch(
-        server_name=host, server_port=port, share=share, auth=login, prevent_thread_lock=not wait, theme=theme(), css_paths=CSS,
-        footer_links=["api"], ssr_mode=False, max_file_size="1mb", enable_monitoring=False,
-    )  # fmt: skip
+        server_name=host,
+        server_port=port,
+        share=share,
+        auth=login,
+        prevent_thread_lock=not wait,
+        theme=app_theme(),
+        css_paths=CSS,
+        footer_links=["api"],
+        ssr_mode=False,
+        max_file_size="1mb",
+        enable_monitoring=False,
+    )
 
 
 def _warm(bank: Any) -> None:
-    """Load the first judge while the page opens, so that the first click need not wait. What fails is told at that click."""
+    """Load the first judge while the page opens, so that the first click need not wait. What fails is told at
+    that click."""
     with suppress(InputError):
         bank.judge(bank.specs[0])
 

@@ -1,4 +1,5 @@
-"""What the page asks for, without a page: judge a pair while it is being written, rank responses, check what was typed.
+"""What the page asks for, without a page: judge a pair while it is being written, rank responses, check what
+was typed.
 
 Plain Python in and out, so that the page, the HTTP API and the tests use the same functions.
 """
@@ -11,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rmr1_lite.app.history import new_id
-from rmr1_lite.bank import Bank
-from rmr1_lite.confidence import before_verdict
-from rmr1_lite.judge import Judge
-from rmr1_lite.letters import letter_shares
-from rmr1_lite.ranking import round_robin
+from rmr1_lite.judging.judge import Judge
+from rmr1_lite.judging.pool import JudgePool
+from rmr1_lite.judging.ranking import round_robin
+from rmr1_lite.judging.verdict_logprobs import before_verdict, letter_shares
 from rmr1_lite.types import ORDERS, OTHER, Generation, InputError, Judgment, Look, Order, Pair, Verdict
-from rmr1_lite.verdict import parse
+from rmr1_lite.verdict import parse_verdict
 
 MAX_CHARS = 20_000
 MAX_RESPONSES = 8
@@ -27,7 +27,8 @@ EVERY = 0.1  # seconds between two pictures of a text that is being written
 
 @dataclass
 class Progress:
-    """A judgment as far as it is. texts: by order, what was written so far. looks: by order, once complete."""
+    """A judgment as far as it is. texts: by order, what was written so far. looks: by order, once
+    complete."""
 
     judge: str
     texts: dict[Order, str] = field(default_factory=dict)
@@ -41,7 +42,8 @@ class Progress:
 
     @property
     def label(self) -> str | None:
-        """The response that every look names, None when they differ, could not be read, or are not there yet."""
+        """The response that every look names, None when they differ, could not be read, or are not there
+        yet."""
         labels = {look.label for look in self.looks.values()}
         return labels.pop() if len(labels) == 1 and self.looks else None
 
@@ -68,7 +70,9 @@ def _earlier(rows: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
         raise InputError(f"Earlier turns: there are {len(kept)}. Give at most {MAX_TURNS}.")
     for number, (role, text) in enumerate(kept, 1):
         if role not in ("user", "assistant"):
-            raise InputError(f"Earlier turns, row {number}: the role is {role!r:.20}. Give user or assistant.")
+            raise InputError(
+                f"Earlier turns, row {number}: the role is {role!r:.20}. Give user or assistant."
+            )
         _text(f"Earlier turns, row {number}", text)
     return [{"role": role, "content": text} for role, text in kept]
 
@@ -81,11 +85,13 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def watch(bank: Bank, spec: str, pair: Pair, both: bool = True, votes: int = 0, every: float = EVERY) -> Iterator[Progress]:
+def judge_live(
+    bank: JudgePool, spec: str, pair: Pair, both: bool = True, votes: int = 0, every: float = EVERY
+) -> Iterator[Progress]:
     """Judge a pair, yielding a Progress now and then and at the end; the last one has `done`.
 
-    votes: more looks per order, sampled at temperature 1, for a confidence. Without them a local judge's confidence is the
-    log-probability of its letters. Closing the iterator stops the model.
+    votes: more looks per order, sampled at temperature 1, for a confidence. Without them a local judge's
+    confidence is the log-probability of its letters. Closing the iterator stops the model.
     """
     judge, started = bank.judge(spec), time.perf_counter()
     progress = Progress(spec)
@@ -97,7 +103,10 @@ def watch(bank: Bank, spec: str, pair: Pair, both: bool = True, votes: int = 0, 
         progress.votes = sampled.compare(pair, ORDERS if both else ORDERS[:1], votes)
         count = progress.votes.votes
         if count["A"] + count["B"]:
-            progress.probability, progress.source = count["A"] / (count["A"] + count["B"]), f"{sum(count.values())} votes"
+            progress.probability, progress.source = (
+                count["A"] / (count["A"] + count["B"]),
+                f"{sum(count.values())} votes",
+            )
     else:
         _by_letters(bank, spec, pair, progress)
     progress.seconds, progress.done = time.perf_counter() - started, True
@@ -124,10 +133,14 @@ def _one_look(judge: Judge, pair: Pair, order: Order, progress: Progress, every:
     yield progress
 
 
-def _by_letters(bank: Bank, spec: str, pair: Pair, progress: Progress) -> None:
+def _by_letters(bank: JudgePool, spec: str, pair: Pair, progress: Progress) -> None:
     """The mean over orders of the probability of A at the place of the verdict."""
     engine = bank.shared(spec)
-    given = {(pair.id, order): before_verdict(look) for order, look in progress.looks.items() if look.status == "ok"}
+    given = {
+        (pair.id, order): before_verdict(look)
+        for order, look in progress.looks.items()
+        if look.status == "ok"
+    }
     if engine is None or not given:
         return
     with engine.active() as loaded:
@@ -136,9 +149,9 @@ def _by_letters(bank: Bank, spec: str, pair: Pair, progress: Progress) -> None:
     progress.probability, progress.source = sum(chances) / len(chances), "log-probability"
 
 
-def partial(text: str, thought_open: bool = False) -> Verdict:
+def parse_partial(text: str, thought_open: bool = False) -> Verdict:
     """What can be read of a text that is still being written."""
-    return parse(text, finished=False, thought_open=thought_open)
+    return parse_verdict(text, finished=False, thought_open=thought_open)
 
 
 def checked_responses(question: str, responses: Sequence[str]) -> list[str]:
@@ -152,7 +165,9 @@ def checked_responses(question: str, responses: Sequence[str]) -> list[str]:
     return kept
 
 
-def rank_steps(bank: Bank, spec: str, question: str, responses: Sequence[str]) -> Iterator[tuple[list[Judgment], int]]:
+def rank_steps(
+    bank: JudgePool, spec: str, question: str, responses: Sequence[str]
+) -> Iterator[tuple[list[Judgment], int]]:
     """(judgments so far, number of pairs in all) after each pair of the round robin, both orders each."""
     judge, pairs = bank.judge(spec), round_robin(question, responses)
     judgments: list[Judgment] = []
@@ -165,23 +180,37 @@ def rank_steps(bank: Bank, spec: str, question: str, responses: Sequence[str]) -
 def as_row(pair: Pair, progress: Progress) -> dict[str, Any]:
     """A finished judgment as JSON values: for the history, the exports and the API."""
     return {
-        "kind": "compare", "judge": progress.judge, "prompt": [dict(turn) for turn in pair.prompt],
-        "response_a": pair.response_a, "response_b": pair.response_b, "verdict": progress.label, "flipped": progress.flipped,
-        "probability_a": progress.probability, "probability_source": progress.source,
-        "seconds": round(progress.seconds, 2), "tokens": progress.tokens,
-        "looks": [{"order": order, "status": look.status, "label": look.label, "text": look.generation.text}
-                  for order, look in progress.looks.items()],
-    }  # fmt: skip
+        "kind": "compare",
+        "judge": progress.judge,
+        "prompt": [dict(turn) for turn in pair.prompt],
+        "response_a": pair.response_a,
+        "response_b": pair.response_b,
+        "verdict": progress.label,
+        "flipped": progress.flipped,
+        "probability_a": progress.probability,
+        "probability_source": progress.source,
+        "seconds": round(progress.seconds, 2),
+        "tokens": progress.tokens,
+        "looks": [
+            {"order": order, "status": look.status, "label": look.label, "text": look.generation.text}
+            for order, look in progress.looks.items()
+        ],
+    }
 
 
 def from_row(row: dict[str, Any]) -> Progress:
     """A stored judgment as it was shown."""
-    made = Progress(row["judge"], probability=row["probability_a"], source=row["probability_source"],
-                    seconds=row["seconds"], done=True)  # fmt: skip
+    made = Progress(
+        row["judge"],
+        probability=row["probability_a"],
+        source=row["probability_source"],
+        seconds=row["seconds"],
+        done=True,
+    )
     for look in row["looks"]:
         order, label = look["order"], look["label"]
         letter = label if label is None or order == "ab" else OTHER[label]
-        sections = parse(look["text"], finished=look["status"] != "truncated").sections
+        sections = parse_verdict(look["text"], finished=look["status"] != "truncated").sections
         tokens = row["tokens"] if not made.looks else 0  # the row holds their sum
         made.texts[order] = look["text"]
         generation = Generation(look["text"], completion_tokens=tokens)

@@ -1,39 +1,37 @@
-"""One look at a data set before anything is trained on it: what gives the label away, and which chains would teach nonsense.
+"""One look at a data set before anything is trained on it: what gives the label away, and which chains would
+teach nonsense.
 
     python -m rmr1_lite data audit pairs.jsonl --out runs/audit
 
-Reads pairs in every shape that `prepare` reads, the published sets as they were released (so that their leaks show), and
-chains. Rows are never changed. What is found is kept in audit.json with all rows, and shown in audit.html with examples.
+Reads pairs in every shape that `prepare_pairs` reads, the published sets as they were released (so that their
+leaks show), and chains. Rows are never changed. What is found is kept in audit.json with all rows, and shown
+in audit.html with examples.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.data.chain_checks import find_faults
 from rmr1_lite.data.chains import Chain, chain_from_row
-from rmr1_lite.data.files import Problem, atomic_write_text, write_json
-from rmr1_lite.data.published import WINNERS, chain_of, judged, shape
-from rmr1_lite.data.rows import RowError, check_storable, pair_from_row
-from rmr1_lite.data.signals import Row, Signal, signals
-from rmr1_lite.data.sources import Raw, read_rows
-from rmr1_lite.data.told import told
-from rmr1_lite.prompts import shown
+from rmr1_lite.data.label_leaks import Row, Signal, find_signals
+from rmr1_lite.data.pairs import Problem
+from rmr1_lite.data.readers import Raw, read_rows
+from rmr1_lite.data.released_sets import WINNERS, chain_of, parse_judge_prompt, recognise_row
+from rmr1_lite.data.rows import check_storable, pair_from_row
+from rmr1_lite.prompts import pair_as_shown
+from rmr1_lite.storage import RowError, atomic_write_text, write_json
 from rmr1_lite.types import InputError, Pair
-from rmr1_lite.verdict import parse
+from rmr1_lite.verdict import parse_verdict
 
 Lengths = Callable[[Sequence[Chain]], list[int]]
 EXAMPLES = 5  # rows shown of each finding
 SIGNALS = 15  # findings printed; the page shows all
-CONTRADICTS, UNREADABLE = "verdict contradicts the label", "no verdict that can be read"
-TOLD, EMPTY, UNCLOSED = "says that it was told", "empty section", "section never closed"
 LONG = "longer than the limit"
-BARE = "nothing before the verdict"
-REASONING = 20  # characters that a chain must hold beside its tags and verdict
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,15 @@ class Audit:
     def text(self) -> str:
         """The findings with a few examples each."""
         labels = ", ".join(f"{name}: {n}" for name, n in sorted(self.labels.items())) or "none stored"
-        longer = "" if self.longer_is_better is None else f"; the longer response is better in {self.longer_is_better:.1%}"
-        lines = [f"{self.rows} rows: {self.labelled} labelled pairs (labels {labels}{longer}), {self.chains} chains"]
+        longer = (
+            ""
+            if self.longer_is_better is None
+            else f"; the longer response is better in {self.longer_is_better:.1%}"
+        )
+        lines = [
+            f"{self.rows} rows: {self.labelled} labelled pairs (labels {labels}{longer}), {self.chains} "
+            "chains"
+        ]
         for signal in self.signals[:SIGNALS]:
             places = "; ".join(f"{row.file}, row {row.number}" for row in signal.rows[:EXAMPLES])
             lines += [f"- {signal.text()}", f"    {places}" + (" ..." if len(signal.rows) > EXAMPLES else "")]
@@ -83,7 +88,11 @@ class Audit:
         if self.problems:
             lines.append(f"- {len(self.problems)} rows could not be read")
             lines += [f"    {problem}" for problem in self.problems[:EXAMPLES]]
-        return "\n".join(lines if self.alarm else [*lines, "Nothing was found that gives the label away or spoils training."])
+        return "\n".join(
+            lines
+            if self.alarm
+            else [*lines, "Nothing was found that gives the label away or spoils training."]
+        )
 
 
 def by_kind(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
@@ -95,13 +104,16 @@ def by_kind(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
 
 
 def audit(
-    sources: Sequence[str | Path], max_length: int = 0, lengths: Lengths | None = None, split: str = "train",
+    sources: Sequence[str | Path],
+    max_length: int = 0,
+    lengths: Lengths | None = None,
+    split: str = "train",
     progress: bool = True,
-) -> Audit:  # fmt: skip
+) -> Audit:
     """Read the sources and look for leaks and faults.
 
-    max_length: longest prompt and chain in tokens, by `lengths`; 0 does not look. Raises InputError when a source cannot be
-    read at all.
+    max_length: longest prompt and chain in tokens, by `draw_lengths`; 0 does not look. Raises InputError when
+    a source cannot be read at all.
     """
     from tqdm import tqdm
 
@@ -117,8 +129,10 @@ def audit(
     found.labelled = len(rows)
     found.labels = Counter(row.label for row in rows if row.label)
     uneven = [row for row in rows if len(row.better) != len(row.worse)]
-    found.longer_is_better = sum(len(r.better) > len(r.worse) for r in uneven) / len(uneven) if uneven else None
-    found.signals = signals(rows)
+    found.longer_is_better = (
+        sum(len(r.better) > len(r.worse) for r in uneven) / len(uneven) if uneven else None
+    )
+    found.signals = find_signals(rows)
     found.chains += len(chains)
     if max_length and lengths:
         found.faults += _too_long(chains, max_length, lengths)
@@ -141,13 +155,17 @@ def _read(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
 
 
 def _own_chain(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
-    pair = pair_from_row({name: value for name, value in raw.values.items() if name not in ("chain", "order")})
+    pair = pair_from_row(
+        {name: value for name, value in raw.values.items() if name not in ("chain", "order")}
+    )
     text, order = raw.values["chain"], raw.values.get("order")
     if pair.label is None:
         raise RowError("label", "is missing", "give A or B: nothing tells whether the chain is right")
     if not isinstance(text, str) or order not in ("ab", "ba"):
-        raise RowError("chain" if order in ("ab", "ba") else "order", "is missing or no text", "write the chain again")
-    found.faults += _faults(raw, pair.id, text, shown(pair, order).label)
+        raise RowError(
+            "chain" if order in ("ab", "ba") else "order", "is missing or no text", "write the chain again"
+        )
+    found.faults += _faults(raw, pair.id, text, pair_as_shown(pair, order).label)
     try:
         return _row(raw, pair), chain_from_row(raw.values)
     except RowError:
@@ -156,21 +174,22 @@ def _own_chain(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
 
 
 def _published(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
-    """A published row: its whole prompt is looked at as it was released, before anything of it is taken apart."""
+    """A published row: its whole prompt is looked at as it was released, before anything of it is taken
+    apart."""
     check_storable(raw.values)
     winner, prompt = raw.values.get("winner"), _whole(raw.values["context_messages"])
     id = f"row {raw.number}"
     if not isinstance(winner, str) or winner not in WINNERS:
         text = winner if isinstance(winner, str) else ""
-        found.faults += _faults(raw, id, text, parse(text).label)
-        if not parse(text).label:
+        found.faults += _faults(raw, id, text, parse_verdict(text).shown_label)
+        if not parse_verdict(text).shown_label:
             found.chains += 1
             return None, None
         chain = chain_of(raw.values, id)
         return Row(id, raw.file, raw.number, "", "", prompt, chain.pair.label), chain
     label = WINNERS[winner]
     try:
-        _, a, b = judged(raw.values["context_messages"])
+        _, a, b = parse_judge_prompt(raw.values["context_messages"])
     except RowError as error:
         found.problems.append(Problem.of(raw.file, raw.number, error))
         a = b = ""
@@ -191,8 +210,9 @@ def _without(prompt: str, *texts: str) -> str:
 
 
 def _pair_row(raw: Raw, found: Audit) -> Row | None:
-    """A pair in any known shape. Turn counts are looked at even where they make the row unusable: they are a leak."""
-    row = shape(raw.values)
+    """A pair in any known shape. Turn counts are looked at even where they make the row unusable: they are a
+    leak."""
+    row = recognise_row(raw.values)
     turns = (1, 1)
     if isinstance(row, dict) and _is_turns(row.get("chosen")) and _is_turns(row.get("rejected")):
         turns = (len(row["chosen"]), len(row["rejected"]))
@@ -202,8 +222,13 @@ def _pair_row(raw: Raw, found: Audit) -> Row | None:
         if turns == (1, 1):
             raise
         found.problems.append(Problem.of(raw.file, raw.number, error))
-        return Row(str(row.get("id", f"row {raw.number}")), raw.file, raw.number, *map(_last, (row["chosen"], row["rejected"])),
-                   turns=turns)  # fmt: skip
+        return Row(
+            str(row.get("id", f"row {raw.number}")),
+            raw.file,
+            raw.number,
+            *map(_last, (row["chosen"], row["rejected"])),
+            turns=turns,
+        )
     if pair.label is None:
         return None
     return _row(raw, pair, stored="chosen" not in row, turns=turns)
@@ -220,49 +245,34 @@ def _last(turns: list[Any]) -> str:
 def _row(raw: Raw, pair: Pair, stored: bool = True, turns: tuple[int, int] = (1, 1)) -> Row | None:
     if pair.label is None:
         return None
-    better, worse = (pair.response_a, pair.response_b) if pair.label == "A" else (pair.response_b, pair.response_a)
+    better, worse = (
+        (pair.response_a, pair.response_b) if pair.label == "A" else (pair.response_b, pair.response_a)
+    )
     prompt = "\n".join(turn["content"] for turn in pair.prompt)
     return Row(pair.id, raw.file, raw.number, better, worse, prompt, pair.label if stored else None, turns)
 
 
 def _faults(raw: Raw, id: str, chain: str, label: str | None) -> list[Fault]:
-    return [Fault(kind, id, raw.file, raw.number, detail) for kind, detail in faults(chain, label)]
-
-
-def faults(chain: str, label: str | None) -> list[tuple[str, str]]:
-    """(kind, detail) of everything wrong with a chain; `label` is the right letter in the order that it was shown."""
-    verdict = parse(chain)
-    found = []
-    if verdict.label is None:
-        found.append((UNREADABLE, verdict.status))
-    elif label and verdict.label != label:
-        found.append((CONTRADICTS, f"says {verdict.label}, the label is {label}"))
-    if len(_NO_TEXT.sub("", chain)) < REASONING:
-        found.append((BARE, chain.strip()[:60]))
-    if said := told(chain):
-        found.append((TOLD, f"“{said}”"))
-    for section in verdict.sections:
-        if not section.closed:
-            found.append((UNCLOSED, section.name))
-        elif not section.text.strip():
-            found.append((EMPTY, section.name))
-    return found
-
-
-_NO_TEXT = re.compile(r"<answer>.*|</?\w+>|\s", re.DOTALL)
+    return [Fault(kind, id, raw.file, raw.number, detail) for kind, detail in find_faults(chain, label)]
 
 
 def _too_long(chains: Sequence[tuple[Raw, Chain]], longest: int, lengths: Lengths) -> list[Fault]:
     counted = lengths([chain for _, chain in chains])
-    return [Fault(LONG, chain.pair.id, raw.file, raw.number, f"{n} tokens, the limit is {longest}")
-            for (raw, chain), n in zip(chains, counted, strict=True) if n > longest]  # fmt: skip
+    return [
+        Fault(LONG, chain.pair.id, raw.file, raw.number, f"{n} tokens, the limit is {longest}")
+        for (raw, chain), n in zip(chains, counted, strict=True)
+        if n > longest
+    ]
 
 
 def write_audit(found: Audit, out: str | Path) -> Path:
     """Write audit.json (with the places of all rows) and audit.html; returns the page."""
     out = Path(out)
     held = {**vars(found), "signals": [_signal(signal) for signal in found.signals]}
-    held |= {"faults": [asdict(fault) for fault in found.faults], "problems": [asdict(p) for p in found.problems]}
+    held |= {
+        "faults": [asdict(fault) for fault in found.faults],
+        "problems": [asdict(p) for p in found.problems],
+    }
     write_json(out / "audit.json", held)
     atomic_write_text(out / "audit.html", _page(found))
     return out / "audit.html"
@@ -270,15 +280,20 @@ def write_audit(found: Audit, out: str | Path) -> Path:
 
 def _signal(signal: Signal) -> dict[str, Any]:
     """Without the texts: the places of the rows are enough to find them."""
-    return {**vars(signal), "rows": [{"file": row.file, "row": row.number, "id": row.id} for row in signal.rows]}
+    return {
+        **vars(signal),
+        "rows": [{"file": row.file, "row": row.number, "id": row.id} for row in signal.rows],
+    }
 
 
 def _page(found: Audit) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    folder = Path(__file__).parents[1] / "templates"
+    folder = Path(__file__).with_name("templates")
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("audit.html.j2").render(found=found, kinds=by_kind(found.faults), examples=EXAMPLES, cut=_cut)
+    return environment.get_template("audit.html.j2").render(
+        found=found, kinds=by_kind(found.faults), examples=EXAMPLES, cut=_cut
+    )
 
 
 def _cut(row: Row, signal: Signal) -> str:

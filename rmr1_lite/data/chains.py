@@ -1,7 +1,8 @@
 """Distilled chains: a labelled pair, the order it was shown in, and the judge's text that SFT learns.
 
-A row is a pair's row (see `rmr1_lite.data.rows`) with two more fields, `order` ("ab" or "ba") and `chain`. A chain whose
-verdict is not the label, by the strict reading, is a bad row: SFT must never teach a wrong verdict.
+A row is a pair's row (see `rmr1_lite.data.rows`) with two more fields, `order` ("ab" or "ba") and
+`write_chain`. A chain whose verdict is not the label, by the strict reading, is a bad row: SFT must never
+teach a wrong verdict.
 
     read = read_chains("chains.jsonl")
     print(read.summary())
@@ -15,16 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import MAX_CHARS
-from rmr1_lite.data.files import Problem, atomic_write_text, json_line, parse_line, read_lines
-from rmr1_lite.data.rows import RowError, pair_from_row, row_from_pair
-from rmr1_lite.prompts import shown
+from rmr1_lite.data.pairs import Problem
+from rmr1_lite.data.rows import pair_from_row, row_from_pair
+from rmr1_lite.prompts import pair_as_shown
+from rmr1_lite.storage import RowError, atomic_write_text, json_line, parse_line, read_lines
 from rmr1_lite.types import ORDERS, Order, Pair
-from rmr1_lite.verdict import parse
+from rmr1_lite.verdict import parse_verdict
 
 
 @dataclass(frozen=True)
 class Chain:
-    """`text` is what the judge writes when `pair` is shown in `order`; its letter is the position shown."""
+    """`describe_plan` is what the judge writes when `pair` is shown in `order`; its letter is the position
+    shown."""
 
     pair: Pair
     order: Order
@@ -42,9 +45,14 @@ class ChainsRead:
     def summary(self, limit: int = 20) -> str:
         """Counts and the first problems, for people."""
         pairs = len({chain.pair.id for chain in self.chains})
-        head = f"{self.file}: {len(self.chains)} chains of {pairs} pairs read, {len(self.problems)} rows left out"
+        head = (
+            f"{self.file}: {len(self.chains)} chains of {pairs} pairs read, {len(self.problems)} rows "
+            "left out"
+        )
         more = len(self.problems) - limit
-        return "\n".join([head, *map(str, self.problems[:limit]), *([f"... and {more} more"] if more > 0 else [])])
+        return "\n".join(
+            [head, *map(str, self.problems[:limit]), *([f"... and {more} more"] if more > 0 else [])]
+        )
 
 
 def read_chains(path: str | Path) -> ChainsRead:
@@ -55,7 +63,9 @@ def read_chains(path: str | Path) -> ChainsRead:
         try:
             chain = chain_from_row(parse_line(line, ended))
             if (chain.pair.id, chain.order) in seen:
-                raise RowError("id", f"{chain.pair.id!r:.80} stands twice in this order", "keep one chain per order")
+                raise RowError(
+                    "id", f"{chain.pair.id!r:.80} stands twice in this order", "keep one chain per order"
+                )
             seen.add((chain.pair.id, chain.order))
             read.chains.append(chain)
         except RowError as error:
@@ -86,8 +96,12 @@ def chain_from_row(row: Any) -> Chain:
     pair = pair_from_row(row, max_chars=MAX_CHARS)
     if pair.label is None:
         raise RowError("label", "is missing", "give A or B: SFT learns right verdicts only")
-    verdict, wanted = parse(text), shown(pair, order).label
-    if verdict.label != wanted:
-        found = f"ends in {verdict.label}" if verdict.label else f"has no verdict ({verdict.status})"
-        raise RowError("chain", f"{found}, the label shown in this order is {wanted}", "distil this pair again")
+    verdict, wanted = parse_verdict(text), pair_as_shown(pair, order).label
+    if verdict.shown_label != wanted:
+        found = (
+            f"ends in {verdict.shown_label}" if verdict.shown_label else f"has no verdict ({verdict.status})"
+        )
+        raise RowError(
+            "chain", f"{found}, the label shown in this order is {wanted}", "distil this pair again"
+        )
     return Chain(pair, order, text)

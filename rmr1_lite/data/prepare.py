@@ -1,9 +1,11 @@
 """Own preference data -> training and validation files of the kit, with everything that was left out listed.
 
-Rows are read one by one and go through: shape -> checks -> exact duplicates -> contamination -> length -> near-duplicates ->
-order -> split. Only hashes stay in memory, so a hundred thousand pairs need no more than a few do.
+Rows are read one by one and go through: shape -> checks -> exact duplicates -> contamination -> length ->
+near-duplicates -> order -> split. Only hashes stay in memory, so a hundred thousand pairs need no more than a
+few do.
 
-    python -m rmr1_lite data prepare mine.jsonl more.csv --out runs/mine --against judgebench=JudgeBench/gpt.jsonl
+    python -m rmr1_lite data prepare mine.jsonl more.csv --out runs/mine --against
+        judgebench=JudgeBench/gpt.jsonl
 
     train.jsonl, validation.jsonl   pairs; no conversation stands in both
     dropped.jsonl                   id, file, row, why and detail of each pair left out
@@ -22,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import PrepareConfig
-from rmr1_lite.data.files import SHOWN, BadRows, Problem, write_json
-from rmr1_lite.data.rows import RowError, pair_from_row, row_from_pair, side
-from rmr1_lite.data.shapes import IDS, kit_row
-from rmr1_lite.data.similar import Benchmarks, NearDuplicates, better, content_key, prompt_key
-from rmr1_lite.data.sources import Raw, read_rows
-from rmr1_lite.data.store import AtomicLines
-from rmr1_lite.prompts import swap
+from rmr1_lite.data.dedup import Benchmarks, NearDuplicates, better_response_key, content_key, prompt_key
+from rmr1_lite.data.pairs import SHOWN, BadRows, Problem
+from rmr1_lite.data.readers import Raw, read_rows
+from rmr1_lite.data.rows import pair_from_row, row_from_pair, side_of_chosen
+from rmr1_lite.data.schemas import IDS, kit_row
+from rmr1_lite.prompts import swap_responses
+from rmr1_lite.storage import AtomicLines, RowError, write_json
 from rmr1_lite.types import InputError, Pair
 
 Lengths = Callable[[Sequence[Pair]], list[int]]
@@ -55,16 +57,23 @@ class Prepared:
     def text(self) -> str:
         """The whole account, for people."""
         kept, labelled = sum(self.kept.values()), sum(self.labels.values())
-        lines = [f"{self.rows} rows read: {kept} pairs kept ({self.kept['train']} train, {self.kept['validation']} validation), "
-                 f"{sum(self.dropped.values())} left out, {self.bad} bad rows"]  # fmt: skip
+        lines = [
+            f"{self.rows} rows read: {kept} pairs kept ({self.kept['train']} train, "
+            f"{self.kept['validation']} validation), "
+            f"{sum(self.dropped.values())} left out, {self.bad} bad rows"
+        ]
         lines += [f"  left out, {why}: {n}" for why, n in self.dropped.most_common()]
         if labelled:
             uneven = labelled - self.equal_length
-            lines.append(f"  better response: A in {self.labels['A'] / labelled:.1%}; the longer one in "
-                         f"{self.longer_is_better / max(uneven, 1):.1%} of the {uneven} pairs of unequal length")  # fmt: skip
+            lines.append(
+                f"  better response: A in {self.labels['A'] / labelled:.1%}; the longer one in "
+                f"{self.longer_is_better / max(uneven, 1):.1%} of the {uneven} pairs of unequal length"
+            )
         lines += self.histogram()
         lines += [f"  {problem}" for problem in self.problems[:SHOWN]]
-        lines += [f"  ... and {self.bad - SHOWN} more in {self.out}/problems.jsonl"] if self.bad > SHOWN else []
+        lines += (
+            [f"  ... and {self.bad - SHOWN} more in {self.out}/problems.jsonl"] if self.bad > SHOWN else []
+        )
         return "\n".join(lines)
 
     def histogram(self) -> list[str]:
@@ -72,20 +81,29 @@ class Prepared:
         if not self.lengths:
             return []
         most = max(sum(counts) for counts in self.lengths.values())
-        bars = [(name, k, d, "#" * round(40 * k / most) + "x" * round(40 * d / most)) for name, (k, d) in self.lengths.items()]
-        return ["  judge prompts in tokens (# kept, x too long):",
-                *(f"  {name:>14} {kept:>7} {dropped:>7} {bar}" for name, kept, dropped, bar in bars)]  # fmt: skip
+        bars = [
+            (name, k, d, "#" * round(40 * k / most) + "x" * round(40 * d / most))
+            for name, (k, d) in self.lengths.items()
+        ]
+        return [
+            "  judge prompts in tokens (# kept, x too long):",
+            *(f"  {name:>14} {kept:>7} {dropped:>7} {bar}" for name, kept, dropped, bar in bars),
+        ]
 
 
 def prepare(
-    sources: Sequence[str | Path], config: PrepareConfig, lengths: Lengths | None = None,
-    benchmarks: Iterable[tuple[str, str, str]] = (), shape: Shape = kit_row, progress: bool = True,
-) -> Prepared:  # fmt: skip
+    sources: Sequence[str | Path],
+    config: PrepareConfig,
+    lengths: Lengths | None = None,
+    benchmarks: Iterable[tuple[str, str, str]] = (),
+    shape: Shape = kit_row,
+    progress: bool = True,
+) -> Prepared:
     """Write the files and return the account.
 
-    lengths: tokens of the judge prompt of each pair. benchmarks: (name, item, conversation) of what must not be trained on.
-    shape: turns a foreign row into one of the kit's. Raises InputError, and leaves older files alone, when nothing is kept,
-    or at the first bad row with on_bad_row="fail".
+    lengths: tokens of the judge prompt of each pair. benchmarks: (name, item, conversation) of what must not
+    be trained on. shape: turns a foreign row into one of the kit's. Raises InputError, and leaves older files
+    alone, when nothing is kept, or at the first bad row with on_bad_row="fail".
     """
     from tqdm import tqdm
 
@@ -142,10 +160,14 @@ class _Drop:
 
     def __call__(self, item: _From, why: str, detail: str) -> None:
         self.done.dropped[why] += 1
-        self.files.write(self.path, {"id": item.pair.id, "file": item.file, "row": item.row, "why": why, "detail": detail})
+        self.files.write(
+            self.path, {"id": item.pair.id, "file": item.file, "row": item.row, "why": why, "detail": detail}
+        )
 
 
-def _pairs(rows: Iterable[Raw], config: PrepareConfig, shape: Shape, bad: BadRows, done: Prepared) -> Iterator[_From]:
+def _pairs(
+    rows: Iterable[Raw], config: PrepareConfig, shape: Shape, bad: BadRows, done: Prepared
+) -> Iterator[_From]:
     """Labelled pairs with ids of their own; every other row becomes a Problem."""
     seen: dict[str, tuple[str, int]] = {}
     for raw in rows:
@@ -162,9 +184,13 @@ def _pair(raw: Raw, config: PrepareConfig, shape: Shape) -> Pair:
         raise raw.error
     pair = pair_from_row(shape(raw.values), config.seed, config.max_chars)
     if pair.label is None:
-        raise RowError("label", "is missing", "say which response is better: label A or B, or chosen and rejected")
+        raise RowError(
+            "label", "is missing", "say which response is better: label A or B, or chosen and rejected"
+        )
     if pair.response_a == pair.response_b:
-        raise RowError("(row)", "both responses are the same text", "remove the row: nothing can be preferred")
+        raise RowError(
+            "(row)", "both responses are the same text", "remove the row: nothing can be preferred"
+        )
     return pair
 
 
@@ -176,17 +202,22 @@ def _named(pair: Pair, raw: Raw, seen: dict[str, tuple[str, int]]) -> Pair:
         first = seen.get(pair.id)
     if first:
         if any((raw.values or {}).get(name) is not None for name in IDS):
-            raise RowError("id", f"{pair.id!r:.80} was already used in row {first[1]}", "give every row its own id")
-        pair = replace(pair, id=f"{pair.id}-{raw.number}")  # made from the texts: the row is a duplicate, told as such
+            raise RowError(
+                "id", f"{pair.id!r:.80} was already used in row {first[1]}", "give every row its own id"
+            )
+        pair = replace(
+            pair, id=f"{pair.id}-{raw.number}"
+        )  # made from the texts: the row is a duplicate, told as such
     seen[pair.id] = (raw.file, raw.number)
     return pair
 
 
 def _new(items: Iterable[_From], drop: _Drop) -> Iterator[_From]:
-    """The first of equal pairs. One that names the other response as better is told apart: one of the two is wrong."""
+    """The first of equal pairs. One that names the other response as better is told apart: one of the two is
+    wrong."""
     seen: dict[bytes, tuple[str, bytes]] = {}
     for item in items:
-        key, best = content_key(item.pair), better(item.pair)
+        key, best = content_key(item.pair), better_response_key(item.pair)
         first = seen.setdefault(key, (item.pair.id, best))
         if first[0] == item.pair.id:
             yield item
@@ -204,8 +235,11 @@ def _clean(items: Iterable[_From], benchmarks: Benchmarks, drop: _Drop) -> Itera
             yield item
 
 
-def _fitting(items: Iterable[_From], longest: int, lengths: Lengths | None, drop: _Drop, done: Prepared) -> Iterator[_From]:
-    """Pairs whose judge prompt fits; without a limit the lengths are still counted, where there is a tokenizer."""
+def _fitting(
+    items: Iterable[_From], longest: int, lengths: Lengths | None, drop: _Drop, done: Prepared
+) -> Iterator[_From]:
+    """Pairs whose judge prompt fits; without a limit the lengths are still counted, where there is a
+    tokenizer."""
     if lengths is None:
         yield from items
         return
@@ -222,7 +256,9 @@ def _fitting(items: Iterable[_From], longest: int, lengths: Lengths | None, drop
 
 
 def _bin_names() -> list[str]:
-    return [f"{low + 1} to {high}" for low, high in zip((0, *BINS), BINS, strict=False)] + [f"over {BINS[-1]}"]
+    return [f"{low + 1} to {high}" for low, high in zip((0, *BINS), BINS, strict=False)] + [
+        f"over {BINS[-1]}"
+    ]
 
 
 def _distinct(items: Iterable[_From], threshold: float, drop: _Drop) -> Iterator[_From]:
@@ -237,12 +273,16 @@ def _distinct(items: Iterable[_From], threshold: float, drop: _Drop) -> Iterator
             yield item
 
 
-def _write(item: _From, config: PrepareConfig, files: AtomicLines, paths: dict[str, Path], done: Prepared) -> None:
+def _write(
+    item: _From, config: PrepareConfig, files: AtomicLines, paths: dict[str, Path], done: Prepared
+) -> None:
     pair = item.pair
-    if config.order != "given" and pair.label != side(pair.id, config.seed):
-        pair = swap(pair)
+    if config.order != "given" and pair.label != side_of_chosen(pair.id, config.seed):
+        pair = swap_responses(pair)
     name = "validation" if _place(prompt_key(pair), config.seed) < config.validation else "train"
-    for placed in (pair, replace(swap(pair), id=f"{pair.id}/ba")) if config.order == "both" else (pair,):
+    for placed in (
+        (pair, replace(swap_responses(pair), id=f"{pair.id}/ba")) if config.order == "both" else (pair,)
+    ):
         files.write(paths[name], row_from_pair(placed))
         done.kept[name] += 1
         done.labels[placed.label or ""] += 1
@@ -250,7 +290,8 @@ def _write(item: _From, config: PrepareConfig, files: AtomicLines, paths: dict[s
 
 
 def _place(key: bytes, seed: int) -> float:
-    """A number in [0, 1) that depends on the conversation and the seed alone, so that added rows move no other row."""
+    """A number in [0, 1) that depends on the conversation and the seed alone, so that added rows move no
+    other row."""
     return int.from_bytes(blake2b(key, digest_size=6, key=str(seed).encode()).digest(), "big") / 2**48
 
 

@@ -1,12 +1,14 @@
 """One JSON object <-> one `Pair`: the row formats users bring, and what can be wrong with them.
 
-Two formats are read. The kit's own:   {"id", "prompt", "response_a", "response_b", "label", "section", "meta"}
+Two formats are read. The kit's own:   {"id", "prompt", "response_a", "response_b", "label", "section",
+                                       "meta"}
 and the field's preference format:     {"id", "prompt", "chosen", "rejected", "section", "meta"}
-`prompt` is a string or a list of messages; `chosen` and `rejected` are strings or lists of messages that end with the
+`prompt` is a string or a list of messages; `chosen` and `rejected` are strings or lists of messages that end
+    with the
 assistant's answer. Only the texts are required. Fields that neither format knows are kept in `meta`.
 
-Why chosen/rejected rows are placed by a hash of the id: a fixed side would give the label away, a random one would
-change from run to run. The hash balances the labels and stays the same whatever is added to the file.
+Why chosen/rejected rows are placed by a hash of the id: a fixed side would give the label away, a random one
+would change from run to run. The hash balances the labels and stays the same whatever is added to the file.
 """
 
 from __future__ import annotations
@@ -16,22 +18,17 @@ import json
 from typing import Any
 
 from rmr1_lite.config import MAX_CHARS
+from rmr1_lite.storage import RowError
 from rmr1_lite.types import Label, Message, Pair
 
 ROLES = ("system", "user", "assistant")
+
 KNOWN_FIELDS = ("id", "prompt", "response_a", "response_b", "chosen", "rejected", "label", "section", "meta")
 
 
-class RowError(ValueError):
-    """One field of one row is wrong. The reader adds file and row number."""
-
-    def __init__(self, field: str, text: str, remedy: str) -> None:
-        super().__init__(f"{field}: {text}")
-        self.field, self.text, self.remedy = field, text, remedy
-
-
 def pair_from_row(row: Any, seed: int = 0, max_chars: int = MAX_CHARS) -> Pair:
-    """The Pair of one parsed JSON row; raises RowError. Without an id the row gets a hash of its texts as id."""
+    """The Pair of one parsed JSON row; raises RowError. Without an id the row gets a hash of its texts as
+    id."""
     if not isinstance(row, dict):
         raise RowError("(row)", f"is {_kind(row)}, not an object", "write one JSON object per line")
     check_storable(row)
@@ -40,7 +37,7 @@ def pair_from_row(row: Any, seed: int = 0, max_chars: int = MAX_CHARS) -> Pair:
     pair_id = _id(row, prompt, response_a, response_b)
     label = _label(row)
     if "chosen" in row:
-        label = side(pair_id, seed)
+        label = side_of_chosen(pair_id, seed)
         response_a, response_b = (response_a, response_b) if label == "A" else (response_b, response_a)
     return Pair(pair_id, prompt, response_a, response_b, label, _section(row), _meta(row))
 
@@ -53,7 +50,7 @@ def row_from_pair(pair: Pair) -> dict[str, Any]:
     return row | {name: value for name, value in optional.items() if value}
 
 
-def digest(pair: Pair) -> str:
+def pair_digest(pair: Pair) -> str:
     """Twelve hex digits over what the judge sees: the conversation and both responses."""
     return _hash(pair.prompt, pair.response_a, pair.response_b)[:12]
 
@@ -70,7 +67,9 @@ def _names(row: dict[str, Any]) -> tuple[str, str]:
     ours = [n for n in ("response_a", "response_b") if n in row]
     theirs = [n for n in ("chosen", "rejected") if n in row]
     if ours and theirs:
-        raise RowError(theirs[0], f"stands beside {ours[0]}", "keep response_a/response_b or chosen/rejected, not both")
+        raise RowError(
+            theirs[0], f"stands beside {ours[0]}", "keep response_a/response_b or chosen/rejected, not both"
+        )
     names = ("chosen", "rejected") if theirs else ("response_a", "response_b")
     for name in names:
         if row.get(name) is None:
@@ -101,7 +100,9 @@ def _messages(name: str, value: Any) -> list[Message]:
 
 def _answer(name: str, turns: list[Message]) -> str:
     if turns[-1]["role"] != "assistant":
-        raise RowError(name, f"ends with a {turns[-1]['role']} turn", "the last turn must be the assistant's answer")
+        raise RowError(
+            name, f"ends with a {turns[-1]['role']} turn", "the last turn must be the assistant's answer"
+        )
     if not turns[-1]["content"].strip():
         raise RowError(name, "is empty", "remove the row or give the response its text")
     return turns[-1]["content"]
@@ -116,9 +117,13 @@ def _prompt(row: dict[str, Any], names: tuple[str, str], turns: list[list[Messag
     given = before[0] if value is None else _prompt_messages(value)
     for name, lead in zip(names, before, strict=True):
         if lead != given and (lead or value is None):
-            raise RowError(name, "begins with another conversation", "both responses must answer the same prompt")
+            raise RowError(
+                name, "begins with another conversation", "both responses must answer the same prompt"
+            )
     if given[-1]["role"] != "user" or not given[-1]["content"].strip():
-        raise RowError("prompt", "does not end with a user turn that says something", "end it with the user's request")
+        raise RowError(
+            "prompt", "does not end with a user turn that says something", "end it with the user's request"
+        )
     return tuple(given)
 
 
@@ -128,7 +133,10 @@ def _prompt_messages(value: Any) -> list[Message]:
 
 def _check_sizes(prompt: tuple[Message, ...], response_a: str, response_b: str, max_chars: int) -> None:
     """Reject what is longer than anything a judge could read."""
-    texts = {"prompt": "\n".join(m["content"] for m in prompt), "response": max((response_a, response_b), key=len)}
+    texts = {
+        "prompt": "\n".join(m["content"] for m in prompt),
+        "response": max((response_a, response_b), key=len),
+    }
     for name, text in texts.items():
         if len(text) > max_chars:
             remedy = f"shorten it, or raise the limit of {max_chars:,} characters (max_chars)"
@@ -159,14 +167,17 @@ def _label(row: dict[str, Any]) -> Label | None:
     if label is None:
         return None
     if "chosen" in row:
-        raise RowError("label", f"is {label!r:.40} beside chosen", "leave it out: chosen is the better response")
+        raise RowError(
+            "label", f"is {label!r:.40} beside chosen", "leave it out: chosen is the better response"
+        )
     if label not in ("A", "B"):
         raise RowError("label", f"is {label!r:.40}", 'give "A" or "B", or leave it out when unknown')
     return label
 
 
-def side(pair_id: str, seed: int) -> Label:
-    """Where the better response of a chosen/rejected row stands: half of the ids on each side, the same on every machine."""
+def side_of_chosen(pair_id: str, seed: int) -> Label:
+    """Where the better response of a chosen/rejected row stands: half of the ids on each side, the same on
+    every machine."""
     return "A" if int(_hash(seed, pair_id)[:8], 16) % 2 == 0 else "B"
 
 

@@ -9,7 +9,7 @@ from threading import Event, Thread
 from typing import Any
 
 from rmr1_lite.notebook.show import image
-from rmr1_lite.plots import sheet_png
+from rmr1_lite.reporting.training_curves import sheet_png
 
 
 @contextmanager

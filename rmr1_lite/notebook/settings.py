@@ -1,10 +1,11 @@
-"""The notebooks' one switch cell: model, preset, data and output folder, or the embedded nano model where there is no GPU.
+"""The notebooks' one switch cell: model, preset, data and output folder, or the embedded nano model where
+there is no GPU.
 
     s = choose()                       # by what the machine has
     s = choose(model="qwen2.5-3b", preset="l4-24gb", data="/content/mine")
 
-Every notebook is a runtime of its own: what an earlier one made is found in the output folder, else the nano adapters that
-ship take its place, and both are said.
+Every notebook is a runtime of its own: what an earlier one made is found in the output folder, else the nano
+adapters that ship take its place, and both are said.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.adapters import SHIPPED, answer_room
-from rmr1_lite.backend import this_machine
-from rmr1_lite.config import GRPOConfig, SFTConfig, changed, preset
-from rmr1_lite.data.files import read_pairs, write_json
-from rmr1_lite.notebook.places import WEIGHTS, bring, output_folder
-from rmr1_lite.notebook.setup import KAGGLE, platform
-from rmr1_lite.plan import hours
-from rmr1_lite.presets import CARD_GPU, DEFAULT_MODEL, MODELS
-from rmr1_lite.runs import count_rows, steps_of
+from rmr1_lite.config import GRPOConfig, SFTConfig, preset, with_changes
+from rmr1_lite.data.pairs import read_pairs
+from rmr1_lite.models.adapters import default_max_new_tokens
+from rmr1_lite.models.backend import this_machine
+from rmr1_lite.models.specs import SHIPPED
+from rmr1_lite.notebook.platforms import KAGGLE, WEIGHTS, copy_kaggle_inputs, detect_platform, output_folder
+from rmr1_lite.presets import CARD_GPU, DEFAULT_MODEL, MODELS, for_memory
+from rmr1_lite.storage import write_json
+from rmr1_lite.training.planning.plan import estimate_hours
+from rmr1_lite.training.run_folder import count_rows, steps_of
 from rmr1_lite.types import InputError, Pair
 
 SHORT = "RMR1_NOTEBOOK_SHORT"  # the tests' switch: tiny sizes
-# seconds of one step on two CPU cores: the fast and the slow day of the machine that the README's figures come from
+# seconds of one step on two CPU cores: the fast and the slow day of the machine that the README's figures
+# come from
 NANO_SECONDS = {"sft": (0.75, 1.15), "grpo": (3.7, 4.5), "look": (0.05, 0.09)}
 TINY_DATA = {"train": 200, "validation": 20, "test": 24}
 TINY_SFT = {"limit": 32, "epochs": 4.0, "save_every": 1, "probe_pairs": 2}
@@ -36,7 +39,8 @@ TINY_GRPO = {"steps": 4, "groups": 2, "rollouts": 4, "micro_batch": 8, "save_eve
 
 @dataclass(frozen=True)
 class Settings:
-    """What the cells below take. out: of this model alone. data: "nano", "published" or a folder of one's own files."""
+    """What the cells below take. out: of this model alone. data: "nano", "published" or a folder of one's own
+    files."""
 
     fast: bool
     model: str
@@ -49,15 +53,19 @@ class Settings:
         """The preset's SFT on the chains of `files`; `changes` hold for the embedded default too."""
         files = self.files()
         fixed = {"chains": str(files / "chains.jsonl"), "probe": _probe(files), "out": str(self.out / "sft")}
-        return changed(preset("sft", self.preset, **self._base()), **{**fixed, **changes, **(TINY_SFT if self.short else {})})
+        return with_changes(
+            preset("sft", self.preset, **self._base()),
+            **{**fixed, **changes, **(TINY_SFT if self.short else {})},
+        )
 
     def grpo(self, **changes: Any) -> GRPOConfig:
-        """The preset's GRPO on the pairs of `files`, from the SFT adapter (or the base, where the family skips SFT)."""
+        """The preset's GRPO on the pairs of `files`, from the SFT adapter (or the base, where the family
+        skips SFT)."""
         files = self.files()
         fixed = {"pairs": str(files / "train.jsonl"), "probe": _probe(files), "out": str(self.out / "grpo")}
         start = {} if self.cold_start else {"model": self.adapter("sft")}
         made = preset("grpo", self.preset, style=self.style)
-        return changed(made, **{**fixed, **start, **changes, **(TINY_GRPO if self.short else {})})
+        return with_changes(made, **{**fixed, **start, **changes, **(TINY_GRPO if self.short else {})})
 
     @property
     def style(self) -> str:
@@ -66,13 +74,14 @@ class Settings:
 
     @property
     def cold_start(self) -> bool:
-        """Whether GRPO starts from the base: the paper trains its reasoning family by RL alone (section 3)."""
+        """Whether GRPO starts from the base: the paper trains its reasoning family by RL alone (section
+        3)."""
         return not self.fast and self.style == "reasoning"
 
     @property
-    def room(self) -> int:
+    def max_new_tokens(self) -> int:
         """Tokens that a judge may write."""
-        return answer_room("nano") if self.fast else preset("grpo", self.preset).max_new_tokens
+        return default_max_new_tokens("nano") if self.fast else preset("grpo", self.preset).max_new_tokens
 
     @property
     def longest_prompt(self) -> int:
@@ -84,15 +93,22 @@ class Settings:
         return tiny if self.short else full
 
     def held_out(self, full: int, tiny: int = 4) -> list[Pair]:
-        """Labelled pairs for before and after: of validation.jsonl, or of train.jsonl where there is none, and that is said."""
+        """Labelled pairs for before and after: of validation.jsonl, or of train.jsonl where there is none,
+        and that is said."""
         files = self.files()
         path = _probe(files)
         if not path:
-            print(f"{files} has no validation.jsonl: pairs of train.jsonl are judged. GRPO trains on them, so they flatter it.")
-        return [pair for pair in read_pairs(path or files / "train.jsonl").pairs if pair.label][: self.few(full, tiny)]
+            print(
+                f"{files} has no validation.jsonl: pairs of train.jsonl are judged. GRPO trains on them, so "
+                "they flatter it."
+            )
+        return [pair for pair in read_pairs(path or files / "train.jsonl").pairs if pair.label][
+            : self.few(full, tiny)
+        ]
 
     def adapter(self, stage: str) -> str:
-        """The adapter of "sft" or "grpo" that was made in `out`, else the nano one that ships; prints which."""
+        """The adapter of "sft" or "grpo" that was made in `out`, else the nano one that ships; prints
+        which."""
         own = self.out / stage / "adapter"
         if (own / WEIGHTS).exists():
             print(f"{stage}: {own}, made here")
@@ -113,13 +129,17 @@ class Settings:
         return folder
 
     def estimate(self, config: Any) -> str:
-        """How long a training will take, in words: by the planner on a GPU, by what was measured for the nano model."""
+        """How long a training will take, in words: by the planner on a GPU, by what was measured for the nano
+        model."""
         stage = "sft" if isinstance(config, SFTConfig) else "grpo"
         if self.fast:
             return _minutes(stage, steps_of(config), "measured on two CPU cores")
         gpu = CARD_GPU[self.preset.partition(":")[0]]
-        found = hours(config, self.model, gpu, count_rows(config.chains) if stage == "sft" else 0)
-        return f"about {60 * (found or 0):.0f} minutes on a card of the preset (planner estimate, not yet measured on a GPU)"
+        found = estimate_hours(config, self.model, gpu, count_rows(config.chains) if stage == "sft" else 0)
+        return (
+            f"about {60 * (found or 0):.0f} minutes on a card of the preset (planner estimate, not yet "
+            "measured on a GPU)"
+        )
 
     def looks(self, count: int) -> str:
         """How long `count` looks of the embedded judge take."""
@@ -129,20 +149,27 @@ class Settings:
         return {"model": "nano-base", "style": "compact"} if self.fast else {}
 
 
-def choose(
-    model: str = "auto", preset: str = "auto", data: str = "auto", out: str = "auto", fast: bool | str = "auto", needs: str = "",
+def choose_settings(
+    model: str = "auto",
+    preset: str = "auto",
+    data: str = "auto",
+    out: str = "auto",
+    fast: bool | str = "auto",
+    needs: str = "",
     run: str = "",
-) -> Settings:  # fmt: skip
+) -> Settings:
     """Settle what the notebook runs on, and say it. Raises InputError for names that do not exist.
 
-    model: a name of `presets.MODELS`. preset: t4-16gb, l4-24gb or paper; by the card's memory. data: "published" (the paper's
-    sets, from the hub) or a folder. out: by default the Drive on Colab, the working folder on Kaggle. fast: the embedded nano
-    model; without a GPU always. needs: the stage whose adapter an earlier notebook must have made. run: keeps the runs of this
-    notebook apart from those of the others.
+    model: a name of `presets.MODELS`. preset: t4-16gb, l4-24gb or paper; by the card's memory. data:
+    "published" (the paper's sets, from the hub) or a folder. out: by default the Drive on Colab, the working
+    folder on Kaggle. fast: the embedded nano model; without a GPU always. needs: the stage whose adapter an
+    earlier notebook must have made. run: keeps the runs of this notebook apart from those of the others.
     """
-    where, memory = platform(os.environ), gigabytes()
+    where, memory = detect_platform(os.environ), this_machine().memory_gib
     folder = output_folder(out, where)
-    wanted = _on_gpu(model, preset, "published" if data == "auto" else data, folder, memory)  # wrong names are told here too
+    wanted = _on_gpu(
+        model, preset, "published" if data == "auto" else data, folder, memory
+    )  # wrong names are told here too
     nano = Settings(True, "nano", "nano", "nano", folder / "nano", bool(os.environ.get(SHORT)))
     if fast is True or not memory:
         made = nano
@@ -150,16 +177,20 @@ def choose(
         unused = [f"{name}={value!r}" for name, value in given.items() if value not in ("auto", "nano")]
         if fast is False or unused:
             why = "asked for" if fast is True else "there is no GPU here"
-            print(f"The embedded nano model takes the model's place ({why}); it knows its own world alone"
-                  + (f", so {', '.join(unused)} is not used." if unused else "."))  # fmt: skip
+            print(
+                f"The embedded nano model takes the model's place ({why}); it knows its own world alone"
+                + (f", so {', '.join(unused)} is not used." if unused else ".")
+            )
     else:
         made = wanted
         if where == KAGGLE:
-            bring(made.out, made.model)
+            copy_kaggle_inputs(made.out, made.model)
         skips_it = needs == "sft" and made.cold_start
         if needs and not skips_it and not (made.out / needs / "adapter" / WEIGHTS).exists():
-            print(f"No {needs} adapter of {made.model} in {made.out}: the embedded nano model takes its place. "
-                  "Run the notebook that trains it first to use yours.")  # fmt: skip
+            print(
+                f"No {needs} adapter of {made.model} in {made.out}: the embedded nano model takes its place. "
+                "Run the notebook that trains it first to use yours."
+            )
             made = nano
     made = replace(made, out=made.out.with_name(f"{made.out.name}-{run}")) if run else made
     made.out.mkdir(parents=True, exist_ok=True)
@@ -167,56 +198,44 @@ def choose(
     return made
 
 
-def gigabytes() -> float:
-    """Memory of the first card in GiB, 0 without one."""
-    if this_machine().capability is None:
-        return 0.0
-    import torch
-
-    return torch.cuda.get_device_properties(0).total_memory / 2**30
-
-
-def card() -> str:
-    """The card in words."""
-    machine = this_machine()
-    if machine.capability is None:
-        return "none; the notebooks run on the embedded nano model"
-    half = "bf16" if machine.capability >= (8, 0) else "fp16"
-    return f"{machine.card}, {gigabytes():.1f} GiB, {half}, preset {_by_memory(gigabytes())}"
-
-
 def _on_gpu(model: str, name: str, data: str, folder: Path, memory: float) -> Settings:
-    base = _by_memory(memory) if name in ("auto", "nano") else name
+    base = for_memory(memory) if name in ("auto", "nano") else name
     if model not in ("auto", "nano", *MODELS):
         raise InputError(f"model is {model!r}. Choose one of {', '.join(MODELS)}.")
     if model in MODELS:
         chosen = model
     else:
-        chosen = DEFAULT_MODEL.get(base) or next((key for key in MODELS if preset("sft", base).model == MODELS[key][0]), "")
+        chosen = DEFAULT_MODEL.get(base) or next(
+            (key for key in MODELS if preset("sft", base).model == MODELS[key][0]), ""
+        )
     if base in DEFAULT_MODEL:
         base = f"{base}:{chosen}"
     if preset("sft", base).model != MODELS[chosen][0]:  # raises for a preset that does not exist
         made_for = preset("sft", base).model
-        raise InputError(f"The preset {base} is made for {made_for}, not for {chosen}. Choose another preset or model.")
+        raise InputError(
+            f"The preset {base} is made for {made_for}, not for {chosen}. Choose another preset or model."
+        )
     return Settings(False, chosen, base, data, folder / chosen)
-
-
-def _by_memory(memory: float) -> str:
-    return "t4-16gb" if memory < 20 else "l4-24gb"
 
 
 def _said(s: Settings, where: str) -> str:
     if s.fast:
         size = ", shortened for a test" if s.short else ""
-        return f"Settings: the embedded nano model{size} (a toy world, in minutes, without a GPU). Output: {s.out}"
+        return (
+            f"Settings: the embedded nano model{size} (a toy world, in minutes, without a GPU). Output: "
+            f"{s.out}"
+        )
     return f"Settings: {MODELS[s.model][0]}, preset {s.preset}, data {s.data}. Output: {s.out}"
 
 
 def _own(folder: Path, chains: bool) -> Path:
     needed = [name for name in ("chains.jsonl", "train.jsonl")[not chains :] if not (folder / name).exists()]
     if needed:
-        raise InputError(f"{folder} has no {' and no '.join(needed)}. Notebook 01_data shows how to make them from pairs of your "
-                         "own; put them into this folder.")  # fmt: skip
+        raise InputError(
+            f"{folder} has no {' and no '.join(needed)}. Notebook 01_data shows how to make them from pairs "
+            "of your "
+            "own; put them into this folder."
+        )
     return folder
 
 
@@ -227,20 +246,23 @@ def _probe(files: Path) -> str:
 
 
 def _make_nano(folder: Path, short: bool) -> None:
-    from rmr1_lite.data.nano.dataset import NanoData, make
+    from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
 
-    make(folder, NanoData(**(TINY_DATA if short else {"test": 400})))
+    write_nano_data(folder, NanoData(**(TINY_DATA if short else {"test": 400})))
 
 
 def _make_published(folder: Path, s: Settings) -> None:
     """The paper's own sets: chains for SFT, labelled pairs for GRPO, a hundredth of them held out."""
-    from rmr1_lite.data.prepare import PrepareConfig, prepare
-    from rmr1_lite.data.published import write_published
-    from rmr1_lite.lengths import prompt_lengths
+    from rmr1_lite.config import PrepareConfig
+    from rmr1_lite.data.prepare import prepare
+    from rmr1_lite.data.released_sets import write_published
+    from rmr1_lite.models.token_lengths import prompt_lengths
 
     sets = ("reasoning-rlvr",) if s.cold_start else ("distill-sft", "after-distill-rlvr")
     counts = {name: write_published(name, folder / name) for name in sets}
-    config = PrepareConfig(out=str(folder), order="given", validation=0.01, near=0.0, max_prompt_tokens=s.longest_prompt)
+    config = PrepareConfig(
+        out=str(folder), order="given", validation=0.01, near=0.0, max_prompt_tokens=s.longest_prompt
+    )
     done = prepare([counts[sets[-1]]["file"]], config, prompt_lengths(MODELS[s.model][0], s.style))
     print(done.text())
     if "distill-sft" in counts:

@@ -1,4 +1,5 @@
-"""Tables, judged pairs, chains and masks as HTML in a notebook. Everything a model or a person wrote is escaped.
+"""Tables, judged pairs, chains and masks as HTML in a notebook. Everything a model or a person wrote is
+escaped.
 
 The blocks are those of the app, so that a chain looks the same in both.
 """
@@ -11,18 +12,24 @@ from typing import Any
 
 from jinja2 import Environment
 
-from rmr1_lite.app import show as blocks
+from rmr1_lite.app import html as blocks
 from rmr1_lite.app.service import Progress
+from rmr1_lite.evaluation.calibration import Calibration
+from rmr1_lite.evaluation.results import Results
+from rmr1_lite.reporting.judges_table import EXPLAINED, judge_rows
 from rmr1_lite.types import Judgment, Pair
-from rmr1_lite.verdict import parse
+from rmr1_lite.verdict import parse_verdict
 
 STYLES = (Path(blocks.__file__).with_name("style.css"), Path(__file__).with_name("style.css"))
-FRAME = "<style>{{ css }}</style><div class=\"rm-book\">{{ body }}</div>"
-PAIR = """<div class="rm-pair"><div class="rm-box rm-wide"><h4>{{ head }}</h4><div class="rm-text">{{ asked }}</div></div>
+FRAME = '<style>{{ css }}</style><div class="rm-book">{{ body }}</div>'
+PAIR = """<div class="rm-pair"><div class="rm-box rm-wide"><h4>{{ head }}</h4>
+<div class="rm-text">{{ asked }}</div></div>
 {% for letter, text, good in sides %}<div class="rm-box{{ ' rm-good' if good }}"><h4>Response {{ letter }}
 {{ '(better)' if good }}</h4><div class="rm-text">{{ text }}</div></div>{% endfor %}</div>"""
-MASK = """<div class="rm-box"><h4>grey: prompt, no loss ({{ before }} tokens); green: chain, loss ({{ after }} tokens)</h4>
-<div class="rm-tokens"><span class="rm-off">{{ prompt }}</span><span class="rm-on">{{ chain }}</span></div></div>"""
+MASK = """<div class="rm-box">
+<h4>grey: prompt, no loss ({{ before }} tokens); green: chain, loss ({{ after }} tokens)</h4>
+<div class="rm-tokens"><span class="rm-off">{{ prompt }}</span><span
+class="rm-on">{{ chain }}</span></div></div>"""
 _ENVIRONMENT = Environment(autoescape=True)
 _PAIR, _MASK = _ENVIRONMENT.from_string(PAIR), _ENVIRONMENT.from_string(MASK)
 _FRAME = Environment(autoescape=False).from_string(FRAME)  # noqa: S701 - takes finished, escaped blocks only
@@ -44,7 +51,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "",
 def pair(shown: Pair) -> Any:
     """One question with its two responses; the better one is marked when it is known."""
     asked = "\n\n".join(_turn(turn) for turn in shown.prompt)
-    sides = [(letter, text, letter == shown.label) for letter, text in (("A", shown.response_a), ("B", shown.response_b))]
+    sides = [
+        (letter, text, letter == shown.label)
+        for letter, text in (("A", shown.response_a), ("B", shown.response_b))
+    ]
     return html(_PAIR.render(head=shown.section or "Question", asked=asked, sides=sides))
 
 
@@ -54,7 +64,7 @@ def _turn(turn: Any) -> str:
 
 def chain(text: str, head: str = "") -> Any:
     """One judge's text as readable blocks."""
-    return html(blocks.one_text(text, parse(text), head))
+    return html(blocks.one_text(text, parse_verdict(text), head))
 
 
 def judgment(judged: Judgment, head: str = "") -> Any:
@@ -78,19 +88,19 @@ def block(judged: Judgment, head: str = "") -> str:
 def mask(row: dict[str, Any], tokenizer: Any) -> Any:
     """What the SFT loss stands on, as the tokenizer sees the row."""
     ids, first = row["input_ids"], row["completion_mask"].index(1)
-    return html(_MASK.render(before=first, after=len(ids) - first, prompt=tokenizer.decode(ids[:first]),
-                             chain=tokenizer.decode(ids[first:])))  # fmt: skip
+    return html(
+        _MASK.render(
+            before=first,
+            after=len(ids) - first,
+            prompt=tokenizer.decode(ids[:first]),
+            chain=tokenizer.decode(ids[first:]),
+        )
+    )
 
 
-def stages(results: dict[str, Any], caption: str = "") -> Any:
+def judges(results: Results, caption: str = "") -> Any:
     """Every baseline and stage of a results.json."""
-    rows = []
-    for name, row in [*results["baselines"].items(), *results["stages"].items()]:
-        low, high = row["intervals"]["strict_accuracy"]
-        rows.append([name, f"{row['strict_accuracy']:.1%}", f"{low:.1%} to {high:.1%}", f"{row['accuracy']:.1%}",
-                     f"{row['flip_rate']:.1%}", f"{row['unparsed']:.1%}", f"{row['mean_tokens']:.0f}"])  # fmt: skip
-    return table(["judge", "right in both orders", "95 % interval", "right in one order", "flips when swapped", "no verdict",
-                  "tokens"], rows, caption)  # fmt: skip
+    return table(EXPLAINED, [row.cells for row in judge_rows(results)], caption)
 
 
 def image(png: bytes, width: int = 760) -> Any:
@@ -100,23 +110,29 @@ def image(png: bytes, width: int = 760) -> Any:
     return Image(data=png, width=width)
 
 
-def memory() -> str:
+def memory_in_use() -> str:
     """What is in use now: of the card where there is one, else of this process."""
     import torch
 
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         peak = torch.cuda.max_memory_allocated() / 2**30
-        return f"GPU memory: {(total - free) / 2**30:.1f} of {total / 2**30:.1f} GiB in use, peak of this kernel {peak:.1f} GiB"
+        return (
+            f"GPU memory: {(total - free) / 2**30:.1f} of {total / 2**30:.1f} GiB in use, peak of this "
+            f"kernel {peak:.1f} GiB"
+        )
     import resource
     import sys
 
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
-    return f"Memory: peak of this kernel {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB (no GPU)"
+    return (
+        "Memory: peak of this kernel "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB (no GPU)"
+    )
 
 
-def reliability(found: dict[str, Any], source: str) -> Any:
-    """The reliability diagram of a `calibration`."""
-    from rmr1_lite.plots import reliability_png
+def reliability(found: Calibration, source: str) -> Any:
+    """The reliability diagram of a `compute_calibration`."""
+    from rmr1_lite.reporting.plots import reliability_png
 
-    return image(reliability_png(found["bins"], f"Confidence by {source}"), 440)
+    return image(reliability_png(found.bins, f"Confidence by {source}"), 440)

@@ -1,9 +1,10 @@
-"""What the kit does, as files: recorded before a change that must change nothing, compared in the tests ever after.
+"""What the kit does, as files: recorded before a change that must change nothing, compared in the tests ever
+after.
 
     python tests/behaviour/record.py        # write options.json, calls.json and evaluation.json anew
 
-Only for a change of behaviour that is wanted: the difference of the files is then part of that change. Everything goes through
-the command line, which outlives any module.
+Only for a change of behaviour that is wanted: the difference of the files is then part of that change.
+Everything goes through the command line, which outlives any module.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def main_command() -> Any:
     """The root of the command line, as click sees it."""
     import typer
 
-    from rmr1_lite.__main__ import app
+    from rmr1_lite.cli.main import app
 
     return typer.main.get_command(app)
 
@@ -86,7 +87,7 @@ def small_evaluation() -> dict[str, Any]:
 def _run(*words: str) -> None:
     from typer.testing import CliRunner
 
-    from rmr1_lite.__main__ import app
+    from rmr1_lite.cli.main import app
 
     done = CliRunner().invoke(app, list(words), catch_exceptions=False)
     assert done.exit_code == 0, done.output

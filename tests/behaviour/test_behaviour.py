@@ -1,4 +1,5 @@
-"""Options, texts, verdicts and results are what they were when the files in this folder were recorded (see record.py)."""
+"""Options, texts, verdicts and results are what they were when the files in this folder were recorded (see
+record.py)."""
 
 from __future__ import annotations
 

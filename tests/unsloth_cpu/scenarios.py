@@ -1,9 +1,12 @@
-"""What one backend does with the kit's own trainings, as JSON: run in a process of its own, once with each backend.
+"""What one backend does with the kit's own trainings, as JSON: run in a process of its own, once with each
+backend.
 
-    cd tests/unsloth_cpu; PYTHONPATH=site RMR1_UNSLOTH_ON_CPU=fp32 python scenarios.py unsloth FOLDER RESULT sft grpo ...
+    cd tests/unsloth_cpu; PYTHONPATH=site RMR1_UNSLOTH_ON_CPU=fp32 python scenarios.py unsloth FOLDER RESULT
+        sft grpo ...
 
-FOLDER holds `data/` (nano pairs and chains) and `bases/` (nano with pad = end, a random Llama, a random Qwen3), made by the test.
-Each scenario is a function below; its result is in the file RESULT as soon as it is known.
+FOLDER holds `data/` (nano pairs and chains) and `bases/` (nano with pad = end, a random Llama, a random
+Qwen3), made by the test. Each scenario is a function below; its result is in the file RESULT as soon as it is
+known.
 """
 
 from __future__ import annotations
@@ -18,11 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "perf"))
 
 from gpu.parity import given_rollouts, watched_probes  # noqa: E402
 
-from rmr1_lite.config import GRPOConfig, SFTConfig  # noqa: E402
+from rmr1_lite.config import (
+    GRPOConfig,
+    SFTConfig,  # noqa: E402
+)
 
 
 @dataclass(frozen=True)
@@ -88,20 +94,21 @@ def rows(config: Any) -> list[dict[str, Any]]:
 
 
 def trained_sft(config: SFTConfig) -> list[dict[str, Any]]:
-    from rmr1_lite.sft import train_sft
+    from rmr1_lite.training.sft import train_sft
 
     train_sft(config)
     return rows(config)
 
 
 def trained_grpo(config: GRPOConfig) -> list[dict[str, Any]]:
-    from rmr1_lite.grpo import train_grpo
+    from rmr1_lite.training.grpo import train_grpo
 
     train_grpo(config)
     return rows(config)
 
 
-# ---- the same training on both backends ---------------------------------------------------------------------------------
+# ---- the same training on both backends
+# ---------------------------------------------------------------------------------
 
 
 def sft(place: Place) -> dict[str, Any]:
@@ -130,7 +137,8 @@ def grpo(place: Place) -> dict[str, Any]:
 
 
 def pad_is_end(place: Place) -> dict[str, Any]:
-    """GRPO from an adapter whose tokenizer pads with the end token; on Unsloth also without the kit's answer to it."""
+    """GRPO from an adapter whose tokenizer pads with the end token; on Unsloth also without the kit's answer
+    to it."""
     config = {"model": place.base("pad-is-end"), "micro_batch": 8}
     with given_rollouts():
         found = {"rows": trained_grpo(grpo_config(place, "pad", **config))}
@@ -138,19 +146,21 @@ def pad_is_end(place: Place) -> dict[str, Any]:
             (Path(place.out("pad")) / "adapter" / "tokenizer_config.json").read_text()
         )["pad_token"]
         if place.backend == "unsloth":
-            from rmr1_lite import unsloth_path
+            from rmr1_lite.models import unsloth_backend
 
-            kept, unsloth_path.separate_pad = unsloth_path.separate_pad, lambda *_: None
+            kept, unsloth_backend.separate_pad = unsloth_backend.separate_pad, lambda *_: None
             found["without"] = trained_grpo(grpo_config(place, "pad-without", **config))
-            unsloth_path.separate_pad = kept
+            unsloth_backend.separate_pad = kept
         return found
 
 
-# ---- a probe in the middle of a training --------------------------------------------------------------------------------
+# ---- a probe in the middle of a training
+# --------------------------------------------------------------------------------
 
 
 def probes(place: Place) -> dict[str, Any]:
-    """SFT that is probed at the start, at every step and at the end: is the model armed afterwards, what does the policy say?
+    """SFT that is probed at the start, at every step and at the end: is the model armed afterwards, what does
+    the policy say?
 
     Then GRPO from there, whose first probe must give what SFT ended with.
     """
@@ -167,8 +177,8 @@ def probes(place: Place) -> dict[str, Any]:
 
 def texts(place: Place, loaded: Any) -> list[str]:
     """What the judge writes about the first validation pairs."""
-    from rmr1_lite.data.files import read_pairs
-    from rmr1_lite.trainers import policy_judge
+    from rmr1_lite.data.pairs import read_pairs
+    from rmr1_lite.training.probe import policy_judge
 
     pairs = read_pairs(place.folder / "data" / "validation.jsonl").pairs[:2]
     judge = policy_judge(loaded, "compact", sft_config(place, "unused"))
@@ -181,26 +191,29 @@ def texts(place: Place, loaded: Any) -> list[str]:
 
 def reload(place: Place) -> dict[str, Any]:
     """What the adapters that Unsloth trained say in a process without it."""
-    from rmr1_lite.models import load
+    from rmr1_lite.models.loading import load
 
     names = ("probed-unsloth-fp32", "sampled-unsloth-bf16", "sampled-unsloth-fp16")
     return {name: texts(place, load(str(place.folder / name / "adapter"))) for name in names}
 
 
-# ---- settings that Unsloth would take another way -----------------------------------------------------------------------
+# ---- settings that Unsloth would take another way
+# -----------------------------------------------------------------------
 
 
 def lengths(place: Place) -> dict[str, Any]:
     """A length over the context, and prompts over the length that the model was loaded for."""
     import torch
 
-    from rmr1_lite.backend import start
-    from rmr1_lite.engines.local import LocalEngine
-    from rmr1_lite.judge import Judge
-    from rmr1_lite.models import Training, load
-    from rmr1_lite.trainers import Sampling, fixed_text
+    from rmr1_lite.judging.engines.base import Sampling
+    from rmr1_lite.judging.engines.local import LocalEngine
+    from rmr1_lite.judging.judge import Judge
+    from rmr1_lite.models.backend import start_backend
+    from rmr1_lite.models.loaded import Training
+    from rmr1_lite.models.loading import load
+    from rmr1_lite.training.loop import fixed_text_logprobs
 
-    backend = start(place.backend, place.folder)
+    backend = start_backend(place.backend, place.folder)
     long = load("nano-sft", training=Training(backend, 1024, True, 0))
     within = load("nano-sft", training=Training(backend, 768, True, 0))
     pair, longer = pair_of_tokens(within.tokenizer, 120), pair_of_tokens(within.tokenizer, 400)
@@ -212,7 +225,7 @@ def lengths(place: Place) -> dict[str, Any]:
         ]
     return {
         "context": long.model.config.max_position_embeddings,
-        "says": [fixed_text(m.model) for m in (long, within)],
+        "says": [fixed_text_logprobs(m.model) for m in (long, within)],
         "statuses": [look.status for look in looks],
     }
 
@@ -224,7 +237,8 @@ def pair_of_tokens(tokenizer: Any, words: int) -> Any:
 
 
 def sharing(place: Place) -> dict[str, Any]:
-    """What is said with micro-batches of a whole group, of half a group, and with prompts too short to be worth it."""
+    """What is said with micro-batches of a whole group, of half a group, and with prompts too short to be
+    worth it."""
     said = {}
     for name, changes in {"whole": {"micro_batch": 4}, "half": {"micro_batch": 2}}.items():
         printed = io.StringIO()
@@ -241,8 +255,8 @@ def vllm(place: Place) -> dict[str, Any]:
     import trl
     from unsloth import FastLanguageModel
 
-    from rmr1_lite import grpo as stage
-    from rmr1_lite import unsloth_path
+    from rmr1_lite.models import unsloth_backend
+    from rmr1_lite.training import grpo as stage
 
     class Reached(Exception):
         pass
@@ -256,14 +270,14 @@ def vllm(place: Place) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     config = grpo_config(place, "vllm", rollout="vllm")
-    kept, unsloth_path.find_spec = unsloth_path.find_spec, lambda name: object()
+    kept, unsloth_backend.find_spec = unsloth_backend.find_spec, lambda name: object()
     real, FastLanguageModel.from_pretrained = FastLanguageModel.from_pretrained, staticmethod(stop)
     try:
         stage.train_grpo(config)
     except Reached:
         pass
     finally:
-        unsloth_path.find_spec, FastLanguageModel.from_pretrained = kept, staticmethod(real)
+        unsloth_backend.find_spec, FastLanguageModel.from_pretrained = kept, staticmethod(real)
     accepted = inspect.signature(trl.GRPOConfig.__init__).parameters
     found["trainer_unknown"] = sorted(set(stage.arguments(config)) - set(accepted))
     found["use_vllm"] = stage.arguments(config)["use_vllm"]
@@ -277,12 +291,13 @@ def fp16_list(place: Place) -> dict[str, Any]:
     return {"theirs": [name.strip(",") for name in FORCE_FLOAT32]}
 
 
-# ---- the whole chain in one number format -------------------------------------------------------------------------------
+# ---- the whole chain in one number format
+# -------------------------------------------------------------------------------
 
 
 def chain(place: Place) -> dict[str, Any]:
     """SFT with probes and GRPO with and without a KL term, rollouts sampled; a Llama too."""
-    from rmr1_lite.models import load
+    from rmr1_lite.models.loading import load
     from rmr1_lite.types import InputError
 
     found = {"probes": probes(place)}

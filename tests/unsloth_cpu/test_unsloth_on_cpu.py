@@ -1,7 +1,8 @@
-"""Unsloth's own code, driven by the kit, without a GPU (`make unsloth-cpu`; see site/unsloth_on_cpu.py for what is stood in for).
+"""Unsloth's own code, driven by the kit, without a GPU (`make unsloth-cpu`; see site/unsloth_on_cpu.py for
+what is stood in for).
 
-Processes of one thread each run two at a time, since Unsloth patches whatever process it is imported into; each test waits for
-the one that it needs.
+Processes of one thread each run two at a time, since Unsloth patches whatever process it is imported into;
+each test waits for the one that it needs.
 """
 
 from __future__ import annotations
@@ -30,8 +31,13 @@ PROCESSES = {  # the longest first
 }
 
 PARTS_1_5 = {
-    "facts", "parity-unsloth", "parity-transformers", "parity-reload", "model", "speed-unsloth",
-}  # fmt: skip
+    "facts",
+    "parity-unsloth",
+    "parity-transformers",
+    "parity-reload",
+    "model",
+    "speed-unsloth",
+}
 
 
 def environment(half: str) -> dict[str, str]:
@@ -57,10 +63,10 @@ def scenarios(folder: Path, backend: str, half: str, names: list[str]) -> dict[s
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
     """Data of the nano world, and bases that nothing was trained into."""
-    from rmr1_lite.data.nano.dataset import NanoData, make
+    from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
 
     made = tmp_path_factory.mktemp("unsloth")
-    make(made / "data", NanoData(train=40, validation=4, test=2))
+    write_nano_data(made / "data", NanoData(train=40, validation=4, test=2))
     bases(made / "bases")
     return made
 
@@ -70,7 +76,7 @@ def bases(folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-    from rmr1_lite.adapters import NANO
+    from rmr1_lite.models.specs import NANO
 
     tokenizer = AutoTokenizer.from_pretrained(NANO["nano-base"])
     small = {
@@ -136,7 +142,8 @@ def command(folder: Path, half: str, *arguments: str) -> subprocess.Popen:
 
 
 def killed_and_resumed(folder: Path, uncut: Future) -> dict[str, Any]:
-    """The GRPO run of `chain` once more as a command, killed behind its second checkpoint, then the same command again."""
+    """The GRPO run of `write_chain` once more as a command, killed behind its second checkpoint, then the
+    same command again."""
     uncut.result()
     asked = json.loads((folder / "uncut-unsloth-bf16" / "config.json").read_text())["settings"]
     asked["out"] = str(folder / "killed")
@@ -164,11 +171,12 @@ def option(name: str, value: Any) -> list[str]:
 def in_a_notebook(folder: Path) -> dict[str, Any]:
     """The cells' own call: the preflight's step, then the training, each in a process that the kit starts."""
     code = (
-        "import sys; from rmr1_lite.config import preset; from rmr1_lite.training_process import train; "
-        "from rmr1_lite.preflight import settled; "
-        "config = preset('sft', 'nano', chains=sys.argv[1], out=sys.argv[2], batch_size=2, micro_batch=2, epochs=1.0, "
+        "import sys; from rmr1_lite.config import preset; from rmr1_lite.training.process import train; "
+        "from rmr1_lite.training.planning.preflight import run_preflight; "
+        "config = preset('sft', 'nano', chains=sys.argv[1], out=sys.argv[2], batch_size=2, micro_batch=2, "
+        "epochs=1.0, "
         "limit=4, gradient_checkpointing=True, preflight='on', backend='unsloth'); "
-        "print('adapter', train('sft', settled('sft', config)), 'unsloth' in sys.modules)"
+        "print('adapter', train('sft', run_preflight('sft', config)), 'unsloth' in sys.modules)"
     )
     arguments = [sys.executable, "-c", code, str(folder / "data" / "chains.jsonl"), str(folder / "notebook")]
     done = subprocess.run(arguments, env=environment("bf16"), capture_output=True, text=True)
@@ -176,8 +184,9 @@ def in_a_notebook(folder: Path) -> dict[str, Any]:
 
 
 def driven(folder: Path) -> dict[str, Any]:
-    """Parts of the acceptance driver, with what they need: the half of it that tests without Unsloth cannot reach."""
-    driver = HERE.parents[1] / "benchmarks" / "gpu_acceptance.py"
+    """Parts of the acceptance driver, with what they need: the half of it that tests without Unsloth cannot
+    reach."""
+    driver = HERE.parents[1] / "perf" / "gpu_acceptance.py"
     arguments = [
         str(driver),
         "--small",
@@ -202,7 +211,8 @@ def reloaded(folder: Path, *trained: Future) -> dict[str, Any]:
     return scenarios(folder, "transformers", "fp32", ["reload"])
 
 
-# ---- both backends train the same thing ---------------------------------------------------------------------------------
+# ---- both backends train the same thing
+# ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("base", ["nano", "llama", "qwen3"])
@@ -222,7 +232,10 @@ def test_grpo_is_the_same_training_on_both_backends(ran, run):
     ours, theirs = (ran(f"{backend} fp32", "grpo")[run] for backend in ("unsloth", "transformers"))
     assert len(ours) == len(theirs) == 3
     for a, b in zip(ours, theirs, strict=True):
-        assert a["reward/mean"] == b["reward/mean"] and a["reward/std"] == b["reward/std"] > 0
+        assert (
+            a["rollout/reward_mean"] == b["rollout/reward_mean"]
+            and a["rollout/reward_std"] == b["rollout/reward_std"] > 0
+        )
         assert a["loss"] == pytest.approx(b["loss"], abs=2e-5), (
             "the advantages sum to nearly 0, and so does the loss"
         )
@@ -235,7 +248,8 @@ def test_grpo_is_the_same_training_on_both_backends(ran, run):
 
 
 def test_a_pad_that_is_the_end_trains_the_same_thing_on_both_backends(ran):
-    """Unsloth takes every pad id for padding: without the kit's other pad the gradient is another one, at nearly that loss."""
+    """Unsloth takes every pad id for padding: without the kit's other pad the gradient is another one, at
+    nearly that loss."""
     ours, theirs = (ran(f"{backend} fp32", "pad_is_end") for backend in ("unsloth", "transformers"))
     for right, kept, without in zip(theirs["rows"], ours["rows"], ours["without"], strict=True):
         assert kept["grad_norm"] == pytest.approx(right["grad_norm"], rel=1e-3)
@@ -245,7 +259,8 @@ def test_a_pad_that_is_the_end_trains_the_same_thing_on_both_backends(ran):
     )
 
 
-# ---- what Unsloth would do otherwise ------------------------------------------------------------------------------------
+# ---- what Unsloth would do otherwise
+# ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("half", ["fp32", "bf16", "fp16"])
@@ -259,7 +274,8 @@ def test_a_probe_leaves_the_model_armed(ran, half):
 
 
 def test_a_probe_judges_the_adapter_as_it_stands(ran):
-    """What the policy says after three probes is what a fresh process reads out of the adapter that it saved."""
+    """What the policy says after three probes is what a fresh process reads out of the adapter that it
+    saved."""
     assert ran("unsloth fp32", "probes")["says"] == ran("reload", "reload")["probed-unsloth-fp32"]
 
 
@@ -268,8 +284,8 @@ def test_grpo_begins_where_sft_ended(ran, half):
     found = ran("unsloth fp32", "probes") if half == "fp32" else ran(f"unsloth {half}", "chain")["probes"]
     names = ("strict_accuracy", "accuracy", "unparsed")
     last = [row for row in found["rows"] if "eval/accuracy" in row][-1]
-    first = next(row for row in found["grpo"] if "probe/accuracy" in row)
-    assert [last[f"eval/{name}"] for name in names] == [first[f"probe/{name}"] for name in names]
+    first = next(row for row in found["grpo"] if "eval/accuracy" in row)
+    assert [last[f"eval/{name}"] for name in names] == [first[f"eval/{name}"] for name in names]
 
 
 def test_a_length_over_the_context_changes_nothing_of_the_model(ran):
@@ -302,7 +318,7 @@ def test_vllm_is_given_what_unsloth_and_trl_know(ran):
 
 
 def test_models_that_fp16_cannot_train_are_unsloths_own_list(ran):
-    from rmr1_lite.backend import NOT_IN_FP16
+    from rmr1_lite.models.backend import NOT_IN_FP16
 
     theirs = ran("unsloth fp32", "fp16_list")["theirs"]
     named = [name for name in theirs if name.startswith(NOT_IN_FP16)]
@@ -310,7 +326,8 @@ def test_models_that_fp16_cannot_train_are_unsloths_own_list(ran):
     assert set(theirs) - set(named) <= {"gemma3text"}, "a new model in Unsloth's list: add it to NOT_IN_FP16"
 
 
-# ---- the chain ----------------------------------------------------------------------------------------------------------
+# ---- the chain
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("half", ["bf16", "fp16"])
@@ -331,8 +348,8 @@ def test_the_chain_in_16_bits(ran, half):
 
 
 def test_a_killed_run_resumes_and_ends_where_the_uncut_one_does(ran, folder):
-    """In bf16 and with a KL term: Unsloth's GRPO takes autocast off the model at its first step, so a policy that is compared
-    across the resume must be read without it."""
+    """In bf16 and with a KL term: Unsloth's GRPO takes autocast off the model at its first step, so a policy
+    that is compared across the resume must be read without it."""
     found = ran("killed")
     assert found["begun"] and found["status"] == 0, found["said"]
     cut, uncut = (adapter_hash(folder / name) for name in ("killed", "uncut-unsloth-bf16"))

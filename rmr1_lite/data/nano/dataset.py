@@ -1,12 +1,13 @@
-"""The nano world as files: the paper's economy in miniature (section 4.1: chains for about 12 % of the pairs).
+"""The nano world as files: the paper's economy in miniature (section 4.1: chains for about 12 % of the
+pairs).
 
-    chains.jsonl      teacher chains in both orders, for SFT
-    train.jsonl       verdict labels only, for GRPO (other pairs than those with chains)
-    validation.jsonl  for the probes during training and for choosing settings
-    test.jsonl        for the final figures, nothing else
-    data.json         counts, seeds, and what the teacher's two passes did
+chains.jsonl      teacher chains in both orders, for SFT
+train.jsonl       verdict labels only, for GRPO (other pairs than those with chains)
+validation.jsonl  for the probes during training and for choosing settings
+test.jsonl        for the final figures, nothing else
+data.json         counts, seeds, and what the teacher's two passes did
 
-    python -m rmr1_lite data nano --out runs/data
+python -m rmr1_lite data nano --out runs/data
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ...prompts import swap
-from ..chains import Chain, write_chains
-from ..files import write_json, write_pairs
-from .teacher import chain, distill_cases
-from .world import Case, cases
+from rmr1_lite.data.chains import Chain, write_chains
+from rmr1_lite.data.nano.teacher import distill_cases, write_chain
+from rmr1_lite.data.nano.world import Case, draw_cases
+from rmr1_lite.data.pairs import write_pairs
+from rmr1_lite.prompts import swap_responses
+from rmr1_lite.storage import write_json
 
 FILES = ("chains.jsonl", "train.jsonl", "validation.jsonl", "test.jsonl", "data.json")
 
@@ -36,28 +38,40 @@ class NanoData:
     test_seed: int = 9000
 
 
-def make(out: str | Path, config: NanoData = NanoData()) -> Path:
+def write_nano_data(out: str | Path, config: NanoData = NanoData()) -> Path:
     """Write all files and return the folder."""
     out = Path(out)
     distilled = round(config.train * config.chain_share)
-    train = cases("train", config.train, config.seed)
+    train = draw_cases("train", config.train, config.seed)
     made = distill_cases(train[:distilled], config.seed)
     write_chains(out / "chains.jsonl", _both_orders(train[:distilled], made.chains, config.seed))
     write_pairs(out / "train.jsonl", [case.pair for case in train[distilled:]])
-    write_pairs(out / "validation.jsonl", [case.pair for case in cases("validation", config.validation, config.seed)])
-    write_pairs(out / "test.jsonl", [case.pair for case in cases("test", config.test, config.test_seed)])
-    write_json(out / "data.json", {"world": "nano", **asdict(config), "chains": 2 * len(made.chains),
-                                   "chain_pairs": len(made.chains), "teacher": dict(made.counts)})  # fmt: skip
+    write_pairs(
+        out / "validation.jsonl",
+        [case.pair for case in draw_cases("validation", config.validation, config.seed)],
+    )
+    write_pairs(out / "test.jsonl", [case.pair for case in draw_cases("test", config.test, config.test_seed)])
+    write_json(
+        out / "data.json",
+        {
+            "world": "nano",
+            **asdict(config),
+            "chains": 2 * len(made.chains),
+            "chain_pairs": len(made.chains),
+            "teacher": dict(made.counts),
+        },
+    )
     return out
 
 
 def _both_orders(distilled: list[Case], chains: dict[str, str], seed: int) -> list[Chain]:
-    """The teacher judges each pair in the second order too, so that SFT sees no position more often than the other."""
+    """The teacher judges each pair in the second order too, so that SFT sees no position more often than the
+    other."""
     rng, rows = random.Random(f"orders/{seed}"), []
     for case in distilled:
         if case.pair.id in chains:
-            exchanged = replace(case, pair=swap(case.pair), a=case.b, b=case.a)
+            exchanged = replace(case, pair=swap_responses(case.pair), a=case.b, b=case.a)
             rows.append(Chain(case.pair, "ab", chains[case.pair.id]))
-            rows.append(Chain(case.pair, "ba", chain(exchanged, rng)))
+            rows.append(Chain(case.pair, "ba", write_chain(exchanged, rng)))
     random.Random(f"shuffle/{seed}").shuffle(rows)
     return rows

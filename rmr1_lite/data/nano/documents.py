@@ -1,10 +1,11 @@
 """What the nano base reads: exercises in the world's skills, none of them a judgement.
 
-Every document is a short exchange (user asks, assistant works). Skills stand alone (add, sort, find the topic, quote the
-core of a dressed-up reply, add points, set numbers side by side and name the letter of the largest, write a tag) and composed:
-solve, then check one to four candidates against the result; name the demands, then check a text against them. Layouts differ
-from the judge's on purpose: candidates carry letters from C on, nothing is preferred, and neither a verdict marker nor the
-judge's prompt occurs (tests/test_nano_world.py proves it). Questions come from the "base" split alone.
+Every document is a short exchange (user asks, assistant works). Skills stand alone (add, sort, find the
+topic, quote the core of a dressed-up reply, add points, set numbers side by side and name the letter of the
+largest, write a tag) and composed: solve, then check one to four candidates against the result; name the
+demands, then check a text against them. Layouts differ from the judge's on purpose: candidates carry letters
+from C on, nothing is preferred, and neither a verdict marker nor the judge's prompt occurs
+(tests/test_nano_world.py proves it). Questions come from the "base" split alone.
 """
 
 from __future__ import annotations
@@ -13,20 +14,56 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .lexicon import NAMES, TOPIC_OF, TOPICS, WORDS
-from .tasks import Item, Reply, list_reply
-from .teacher import listed, side_by_side, verify
-from .world import SECTION_TASKS, STYLES, draw, dress
+from rmr1_lite.data.nano.lexicon import NAMES, TOPIC_OF, TOPICS, WORDS
+from rmr1_lite.data.nano.tasks import Item, Reply, list_reply
+from rmr1_lite.data.nano.teacher import listed, side_by_side, verify_chain
+from rmr1_lite.data.nano.world import SECTION_TASKS, STYLES, draw, dress
 
 Rng = random.Random
 LETTERS = "CDEFGH"
 MARKS = ("type", "rubric", "justify", "solution", "eval", "quote", "summary", "answer", "note", "box", "step")
-ODD = ("A", "B", "Client", "Question", "Chatbot", "Start", "End", "Response", "Chat", "Reasoning", "right", "wrong",
-       "yes", "no", "safe", "harm", "act", "name", "gift", "topic", "count", "ban", "help", "refuse", "thing", "so")
-# the weighed lists hold the forbidden word in half of their replies; the plain ones hardly ever, and a check that nearly always
+ODD = (
+    "A",
+    "B",
+    "Client",
+    "Question",
+    "Chatbot",
+    "Start",
+    "End",
+    "Response",
+    "Chat",
+    "Reasoning",
+    "right",
+    "wrong",
+    "yes",
+    "no",
+    "safe",
+    "harm",
+    "act",
+    "name",
+    "gift",
+    "topic",
+    "count",
+    "ban",
+    "help",
+    "refuse",
+    "thing",
+    "so",
+)
+# the weighed lists hold the forbidden word in half of their replies; the plain ones hardly ever, and a check
+# that nearly always
 # says "yes" is not learnt
-TASK_WEIGHTS = {"add": 4, "sort": 2, "reverse": 3, "count": 3, "letter": 2, "wish_list": 1, "wish_list_weighed": 3, "consent": 1,
-                "danger": 1}  # fmt: skip
+TASK_WEIGHTS = {
+    "add": 4,
+    "sort": 2,
+    "reverse": 3,
+    "count": 3,
+    "letter": 2,
+    "wish_list": 1,
+    "wish_list_weighed": 3,
+    "consent": 1,
+    "danger": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +152,10 @@ def solve_and_check(rng: Rng) -> Document:
     item = _item(rng, *SECTION_TASKS["Reasoning"])
     letters, replies, text = _candidates(item, rng)
     form = rng.choice(["{0} {1} {2}", "{0}: {1} : {2}.", "<note_{0}> {1}</note_{0}> {2}", "{1} {2} {0}"])
-    verdicts = [f"{side_by_side(item.result, r.core)} {'right' if r.core == item.result else 'wrong'}" for r in replies]
+    verdicts = [
+        f"{side_by_side(item.result, r.core)} {'right' if r.core == item.result else 'wrong'}"
+        for r in replies
+    ]
     checks = [form.format(x, r.core, v) for x, r, v in zip(letters, replies, verdicts, strict=True)]
     said = _worked(item, rng) + "\n" + rng.choice([" ", "\n", "; "]).join(checks)
     return Document("solve_and_check", _laid_out(item, text, rng), said, keys=(item.key,))
@@ -126,7 +166,7 @@ def demand_and_check(rng: Rng) -> Document:
     item = _item(rng, "letter", "wish_list", "wish_list_weighed", "consent", "danger")
     letters, replies, text = _candidates(item, rng)
     form = rng.choice(["{0} {1}: {2}", "<note_{0}> {1}</note_{0}> {2}", "{0}- {1} {2}"])
-    checks = [form.format(x, r.core, verify(item, r)) for x, r in zip(letters, replies, strict=True)]
+    checks = [form.format(x, r.core, verify_chain(item, r)) for x, r in zip(letters, replies, strict=True)]
     said = f"{item.reason}\n" + rng.choice([" ", "\n"]).join(checks)
     return Document("demand_and_check", _laid_out(item, text, rng), said, keys=(item.key,))
 
@@ -139,7 +179,11 @@ def _candidates(item: Item, rng: Rng) -> tuple[list[str], list[Reply], str]:
     replies = [rng.choice(pool) for _ in range(rng.choice([1, 1, 2, 3]))]
     letters = rng.sample(LETTERS, len(replies))
     sign = rng.choice(["{}: {}", "Try {}:\n{}", "[{}] {}", "{} says {}"])
-    return letters, replies, "\n".join(sign.format(x, _dressed(r, rng)) for x, r in zip(letters, replies, strict=True))
+    return (
+        letters,
+        replies,
+        "\n".join(sign.format(x, _dressed(r, rng)) for x, r in zip(letters, replies, strict=True)),
+    )
 
 
 def _borrow(item: Item, twin: Item, rng: Rng) -> Reply:
@@ -156,13 +200,17 @@ def _borrow(item: Item, twin: Item, rng: Rng) -> Reply:
 
 
 def _laid_out(item: Item, text: str, rng: Rng) -> str:
-    form = rng.choice(["Check.\n{0}\n{1}", "Task: {0}\n{1}", "{1}\nThe task was: {0}", "{0}\nReplies:\n{1}\nCheck each."])
+    form = rng.choice(
+        ["Check.\n{0}\n{1}", "Task: {0}\n{1}", "{1}\nThe task was: {0}", "{0}\nReplies:\n{1}\nCheck each."]
+    )
     return form.format(item.question, text)
 
 
 def points(rng: Rng) -> Document:
     """Add up the points of what holds."""
-    names = rng.sample(["act", "name", "gift", "topic", "count", "ban", "help", "thing", "refuse"], rng.randint(2, 3))
+    names = rng.sample(
+        ["act", "name", "gift", "topic", "count", "ban", "help", "thing", "refuse"], rng.randint(2, 3)
+    )
     weights = [rng.randint(1, 6) for _ in names]
     lines, said = [], []
     for _ in range(rng.randint(1, 3)):
@@ -189,7 +237,10 @@ def larger(rng: Rng) -> Document:
 def topics(rng: Rng) -> Document:
     """Which topic does each word belong to?"""
     home = rng.choice(list(TOPICS))
-    words = [rng.choice(TOPICS[home]) if rng.random() < 0.6 else rng.choice(WORDS) for _ in range(rng.randint(2, 6))]
+    words = [
+        rng.choice(TOPICS[home]) if rng.random() < 0.6 else rng.choice(WORDS)
+        for _ in range(rng.randint(2, 6))
+    ]
     if rng.random() < 0.3:
         return Document("topics", "Topic?\n" + " ".join(words), " ".join(f"{w} {TOPIC_OF[w]}" for w in words))
     ban = rng.choice(words if rng.random() < 0.6 else TOPICS[home])
@@ -223,13 +274,29 @@ def wrap(rng: Rng) -> Document:
         inside = str(rng.randint(0, 9)) if rng.random() < 0.5 else rng.choice(WORDS)
         return Document("wrap", f"Box {inside}", f"<box>[[{inside}]]</box>")
     ask = "\n".join(f"{w} in {t}{letter}" for w, t in zip(what, tags, strict=True))
-    said = rng.choice(["\n", " ", ""]).join(f"<{t}{letter}> {w}</{t}{letter}>" for w, t in zip(what, tags, strict=True))
+    said = rng.choice(["\n", " ", ""]).join(
+        f"<{t}{letter}> {w}</{t}{letter}>" for w, t in zip(what, tags, strict=True)
+    )
     return Document("wrap", f"Write tags.\n{ask}", said)
 
 
 KINDS: dict[Callable[[Rng], Document], float] = {
-    answer: 3, work: 18, demands: 7, core: 13, same: 5, solve_and_check: 20, demand_and_check: 24,
-    points: 5, larger: 7, topics: 9, copy: 4, wrap: 3,
-}  # fmt: skip
-# copying first, since every other skill is made of it: among the others it had not formed after nine million tokens
-DRILLS: tuple[dict[Callable[[Rng], Document], float], ...] = ({long_copy: 1}, {copy: 6, core: 8, wrap: 4, topics: 2})
+    answer: 3,
+    work: 18,
+    demands: 7,
+    core: 13,
+    same: 5,
+    solve_and_check: 20,
+    demand_and_check: 24,
+    points: 5,
+    larger: 7,
+    topics: 9,
+    copy: 4,
+    wrap: 3,
+}
+# copying first, since every other skill is made of it: among the others it had not formed after nine million
+# tokens
+DRILLS: tuple[dict[Callable[[Rng], Document], float], ...] = (
+    {long_copy: 1},
+    {copy: 6, core: 8, wrap: 4, topics: 2},
+)

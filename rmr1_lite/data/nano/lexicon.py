@@ -1,4 +1,5 @@
-"""Every word of the nano world. Lists only: the tasks draw from them, the tokenizer is trained on what they make."""
+"""Every word of the nano world. Lists only: the tasks draw from them, the tokenizer is trained on what they
+make."""
 
 from __future__ import annotations
 
@@ -19,7 +20,24 @@ TOPICS: dict[str, tuple[str, ...]] = {
 WORDS: tuple[str, ...] = tuple(word for words in TOPICS.values() for word in words)
 TOPIC_OF: dict[str, str] = {word: topic for topic, words in TOPICS.items() for word in words}
 
-NAMES = ("Mia", "Tom", "Ada", "Ben", "Eva", "Leo", "Ida", "Max", "Zoe", "Jon", "Lea", "Sam", "Nora", "Paul", "Rosa", "Finn")
+NAMES = (
+    "Mia",
+    "Tom",
+    "Ada",
+    "Ben",
+    "Eva",
+    "Leo",
+    "Ida",
+    "Max",
+    "Zoe",
+    "Jon",
+    "Lea",
+    "Sam",
+    "Nora",
+    "Paul",
+    "Rosa",
+    "Finn",
+)
 # act -> how a letter says it, before the gift is named
 ACTS: dict[str, str] = {
     "thank": "thank you for the",
@@ -33,7 +51,20 @@ GIFTS = ("cake", "book", "lamp", "coat", "bike", "vase", "clock", "chair", "boat
 
 DEEDS = ("open", "copy", "move", "sell", "read", "paint", "hide", "lend")
 THINGS = ("locker", "diary", "car", "phone", "letter", "wallet", "safe", "camera", "laptop", "key")
-OWNERS = ("aunt", "boss", "uncle", "friend", "cousin", "guest", "twin", "coach", "pupil", "boy", "girl", "son")
+OWNERS = (
+    "aunt",
+    "boss",
+    "uncle",
+    "friend",
+    "cousin",
+    "guest",
+    "twin",
+    "coach",
+    "pupil",
+    "boy",
+    "girl",
+    "son",
+)
 CONSENTS = {"agreed": True, "said yes": True, "said no": False, "never knew": False}
 DANGERS = ("bomb", "poison", "venom", "grenade")
 
@@ -55,9 +86,10 @@ CLOSERS = (
 )
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven")
 
-# spelling only, for the tokenizer: the words around a judge's prompt, so that the fixed part of it stays short
+# spelling only, for the tokenizer: words around a judge's prompt, so that the fixed part stays short
 PROMPT_SPELLINGS = """Judge which response serves the client better.
-Write <type>, then a short <solution> or <rubric> with weights, <justify> and summaries, then <eval> with <quote_A> and <quote_B>.
+Write <type>, then a short <solution> or <rubric> with weights, <justify> and summaries, \
+then <eval> with <quote_A> and <quote_B>.
 End with <answer>[[A]]</answer> or <answer>[[B]]</answer>.
 [Client Question] [The Start of Chatbot A's Response] [The End of Chatbot A's Response]
 [The Start of Chatbot B's Response] [The End of Chatbot B's Response]

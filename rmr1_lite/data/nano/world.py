@@ -1,11 +1,12 @@
 """Pairs of the nano world: items dressed in styles, balanced in length and position, split by what they ask.
 
-Three styles as in RM-Bench (concise, detailed, markdown). For every pair a coin decides whether the better or the worse
-reply is the longer one, and the styles are chosen to make it so: length and style carry no information about the label.
-Splits are made by a hash of the item's key, so a question of one split can never be drawn in another.
+Three styles as in RM-Bench (concise, detailed, markdown). For every pair a coin decides whether the better or
+the worse reply is the longer one, and the styles are chosen to make it so: length and style carry no
+information about the label. Splits are made by a hash of the item's key, so a question of one split can never
+be drawn in another.
 
-    >>> from rmr1_lite.data.nano.world import cases
-    >>> case = cases("train", 1, seed=0)[0]
+    >>> from rmr1_lite.data.nano.world import draw_cases
+    >>> case = draw_cases("train", 1, seed=0)[0]
     >>> case.pair.label in ("A", "B")
     True
 """
@@ -16,12 +17,17 @@ import hashlib
 import random
 from dataclasses import dataclass
 
-from ...types import Pair
-from .lexicon import CLOSERS, OPENERS
-from .tasks import TASKS, Item, Reply
+from rmr1_lite.data.nano.lexicon import CLOSERS, OPENERS
+from rmr1_lite.data.nano.tasks import TASKS, Item, Reply
+from rmr1_lite.types import Pair
 
 # share of all keys, in percent; the base reads the first and largest part
-SPLITS: dict[str, tuple[int, int]] = {"base": (0, 55), "train": (55, 80), "validation": (80, 88), "test": (88, 100)}
+SPLITS: dict[str, tuple[int, int]] = {
+    "base": (0, 55),
+    "train": (55, 80),
+    "validation": (80, 88),
+    "test": (88, 100),
+}
 STYLES = ("concise", "detailed", "markdown")
 SECTION_TASKS: dict[str, tuple[str, ...]] = {
     "Chat": ("letter", "wish_list"),
@@ -50,7 +56,8 @@ def split_of(key: str) -> str:
 
 
 def draw(task: str, split: str, rng: random.Random) -> Item:
-    """One item of `task` whose key falls into `split` (every split holds 8 % of the keys or more, so this ends)."""
+    """One item of `task` whose key falls into `split` (every split holds 8 % of the keys or more, so this
+    ends)."""
     while True:
         item = TASKS[task](rng)
         if split_of(item.key) == split:
@@ -58,7 +65,8 @@ def draw(task: str, split: str, rng: random.Random) -> Item:
 
 
 def dress(reply: Reply, style: str, rng: random.Random) -> str:
-    """The response as written: concise as it is, detailed with an opener and a closer, markdown with marks."""
+    """The response as written: concise as it is, detailed with an opener and a closer, markdown with
+    marks."""
     if style == "detailed":
         return f"{rng.choice(OPENERS)} {reply.text} {rng.choice(CLOSERS)}"
     if style == "markdown":
@@ -66,33 +74,41 @@ def dress(reply: Reply, style: str, rng: random.Random) -> str:
     return reply.text
 
 
-def cases(split: str, n: int, seed: int, tasks: tuple[str, ...] | None = None) -> list[Case]:
+def draw_cases(split: str, n: int, seed: int, tasks: tuple[str, ...] | None = None) -> list[Case]:
     """`n` cases of one split, sections and tasks in turn, ids "nano-<split>-<seed>-<i>".
 
-    Half of the pairs of each task are labelled A and half have the longer reply right (up to a pair that is left over), both
-    shuffled by the seed.
+    Half of the pairs of each task are labelled A and half have the longer reply right (up to a pair that is
+    left over), both shuffled by the seed.
     """
     rng = random.Random(f"{split}/{seed}")
     order = tasks or _task_cycle()
     wanted = [order[i % len(order)] for i in range(n)]
     coins = {task: _balanced(rng, wanted.count(task)) for task in dict.fromkeys(order)}
-    return [_case(f"nano-{split}-{seed}-{i}", draw(task, split, rng), *coins[task].pop(), rng) for i, task in enumerate(wanted)]
+    return [
+        _case(f"nano-{split}-{seed}-{i}", draw(task, split, rng), *coins[task].pop(), rng)
+        for i, task in enumerate(wanted)
+    ]
 
 
 def pairs(split: str, n: int, seed: int) -> list[Pair]:
     """The pairs alone."""
-    return [case.pair for case in cases(split, n, seed)]
+    return [case.pair for case in draw_cases(split, n, seed)]
 
 
 def _task_cycle() -> tuple[str, ...]:
-    """Sixteen slots with the sections in SHARES and their tasks as evenly as they can, spread over the cycle."""
-    slots = [((turn + 0.5) / share, SECTION_TASKS[section][turn % len(SECTION_TASKS[section])])
-             for section, share in SHARES.items() for turn in range(share)]  # fmt: skip
+    """Sixteen slots with the sections in SHARES and their tasks as evenly as they can, spread over the
+    cycle."""
+    slots = [
+        ((turn + 0.5) / share, SECTION_TASKS[section][turn % len(SECTION_TASKS[section])])
+        for section, share in SHARES.items()
+        for turn in range(share)
+    ]
     return tuple(task for _, task in sorted(slots))
 
 
 def _balanced(rng: random.Random, n: int) -> list[tuple[bool, bool]]:
-    """(better reply stands first, better reply is longer), n of them: all four combinations equally often, shuffled."""
+    """(better reply stands first, better reply is longer), n of them: all four combinations equally often,
+    shuffled."""
     first = rng.randrange(4)  # or what does not divide by four would always lean to one side
     coins = [(bool(i & 1), bool(i & 2)) for i in range(first, first + n)]
     rng.shuffle(coins)

@@ -1,7 +1,8 @@
-"""Matrix products of 16-bit tensors through 32 bits, for CPUs without 16-bit arithmetic: there torch takes 60 times as long.
+"""Matrix products of 16-bit tensors through 32 bits, for CPUs without 16-bit arithmetic: there torch takes 60
+times as long.
 
-A product is summed in 32 bits and rounded once, which is what a tensor core does. Products of 32-bit tensors go the same way, so
-both backends are compared on the same arithmetic.
+A product is summed in 32 bits and rounded once, which is what a tensor core does. Products of 32-bit tensors
+go the same way, so both backends are compared on the same arithmetic.
 """
 
 from __future__ import annotations

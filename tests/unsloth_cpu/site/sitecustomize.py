@@ -1,6 +1,8 @@
-"""On PYTHONPATH of a process, with RMR1_UNSLOTH_ON_CPU set, this lets the kit train with Unsloth on a machine without a GPU.
+"""On PYTHONPATH of a process, with RMR1_UNSLOTH_ON_CPU set, this lets the kit train with Unsloth on a machine
+without a GPU.
 
-The processes that the kit starts (preflight, a notebook's training) inherit both, so they run as the user's would.
+The processes that the kit starts (preflight, a notebook's training) inherit both, so they run as the user's
+would.
 """
 
 import os

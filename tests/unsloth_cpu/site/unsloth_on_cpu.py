@@ -1,19 +1,24 @@
-"""Unsloth on a machine without a GPU, for tests: its own trainers, model classes, adapters, autograd functions and modes.
+"""Unsloth on a machine without a GPU, for tests: its own trainers, model classes, adapters, autograd
+functions and modes.
 
-What is real: FastLanguageModel, get_peft_model, patch_peft_model, the fused LoRA functions, for_training and for_inference, its
-generate, the SFT and GRPO trainers that it generates, packing, shared prompts and their check, saving, resuming.
+What is real: FastLanguageModel, get_peft_model, patch_peft_model, the fused LoRA functions, for_training and
+for_inference, its generate, the SFT and GRPO trainers that it generates, packing, shared prompts and their
+check, saving, resuming.
 
 What is not (every name is checked to exist in the pinned version before it is replaced):
 
     Triton              Unsloth's own stand-in for Macs: kernels are defined and never run
-    five kernels        RMSNorm, RoPE, cross-entropy, SwiGLU and its backward, as the PyTorch lines that they compute
+    five kernels        RMSNorm, RoPE, cross-entropy, SwiGLU and its backward, as the PyTorch lines that they
+                        compute
     FlexAttention       has no backward pass on a CPU: scaled dot-product attention with the same mask
     NF4                 unpacked by bitsandbytes' CPU code
     16-bit products     through 32 bits, see half_products.py
     compilation         off
     other trainers      of TRL's trainers SFT's and GRPO's alone are generated (a third of the time)
-    the card            said to be of the Ampere generation (bf16, fp32) or a T4's (fp16), with 8 GiB; tensors stay on the CPU
-    the kit             is told of that card, judges as it does on a card (the model's own generate), and may train in fp32
+    the card            said to be of the Ampere generation (bf16, fp32) or a T4's (fp16), with 8 GiB; tensors
+                        stay on the CPU
+    the kit             is told of that card, judges as it does on a card (the model's own generate), and may
+                        train in fp32
 
 Not tested this way: Triton and CUDA kernels, compilation, memory, speed, offloaded checkpoints.
 
@@ -54,7 +59,8 @@ BNB_SYMBOLS = (
 GIB = 1 << 30
 
 
-# ---- when which module is imported --------------------------------------------------------------------------------------
+# ---- when which module is imported
+# --------------------------------------------------------------------------------------
 
 
 class _Around:
@@ -95,8 +101,8 @@ def install(half: str) -> None:
         0,
         _Finder(
             {
-                "rmr1_lite.backend": (nothing, lambda module: _kit_on_a_card(module, half)),
-                "rmr1_lite.engines.local": (nothing, _kit_judges_as_on_a_card),
+                "rmr1_lite.models.backend": (nothing, lambda module: _kit_on_a_card(module, half)),
+                "rmr1_lite.judging.engines.local": (nothing, _kit_judges_as_on_a_card),
                 "unsloth": (lambda: _before_unsloth(half), _after_unsloth),
             }
         ),
@@ -112,7 +118,8 @@ def put(owner: Any, name: str, value: Any) -> None:
     setattr(owner, name, value)
 
 
-# ---- the kit ------------------------------------------------------------------------------------------------------------
+# ---- the kit
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _kit_on_a_card(backend: ModuleType, half: str) -> None:
@@ -133,7 +140,8 @@ def _kit_judges_as_on_a_card(local: ModuleType) -> None:
     put(local.LocalEngine, "_plain", lambda self: self.model)
 
 
-# ---- Unsloth ------------------------------------------------------------------------------------------------------------
+# ---- Unsloth
+# ------------------------------------------------------------------------------------------------------------
 
 
 class _Cpu(str):
@@ -258,7 +266,8 @@ def rms_norm(x: Any, weight: Any, eps: float, gemma: bool, *_: Any) -> Any:
 
 
 def rope(query: Any, key: Any, cos: Any, sin: Any, places: Any) -> tuple[Any, ...]:
-    """query, key: [rows, heads, tokens, head size]. places: position ids [rows, tokens], None for 0, 1, ..."""
+    """query, key: [rows, heads, tokens, head size]. places: position ids [rows, tokens], None for 0, 1,
+    ..."""
     import torch
 
     # clones: a cache that a probe made is an inference tensor, which no gradient may meet
@@ -293,7 +302,8 @@ def swiglu_backward(dw: Any, e: Any, g: Any, n: int) -> None:
 def flex_attention(
     query: Any, key: Any, value: Any, block_mask: Any, enable_gqa: bool, scale: float, kernel_options: Any
 ) -> Any:
-    """Every head its keys, and a mask in full. Empty rows see themselves, or their gradient would be no number."""
+    """Every head its keys, and a mask in full. Empty rows see themselves, or their gradient would be no
+    number."""
     import torch
     from torch.nn.attention.flex_attention import create_mask
     from torch.nn.functional import scaled_dot_product_attention

@@ -1,0 +1,1 @@
+"""The command line: `python -m rmr1_lite COMMAND --help`."""

@@ -1,0 +1,148 @@
+"""The `data` commands: make, fetch, prepare and audit training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from rmr1_lite.cli.options import from_config
+from rmr1_lite.config import PrepareConfig, StyleName
+from rmr1_lite.types import InputError
+
+
+class BadRow(str, Enum):
+    skip, fail = "skip", "fail"
+
+
+BAD_ROW = "a row that cannot be used: skip or fail"
+app = typer.Typer(no_args_is_help=True, help="Make, fetch, prepare and audit training data.")
+SOURCES = "JSONL, JSON, CSV, TSV or Parquet files, folders of them, or hub ids"
+AGAINST = "BENCHMARK=PATH whose questions must not be trained on; again for more; without a path from the hub"
+MODEL = "whose tokenizer counts: nano, a folder or a hub id"
+
+
+@app.command()
+def nano(
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/data"),
+    train: Annotated[int, typer.Option(help="training pairs; 12 % of them get teacher chains")] = 4000,
+    test: Annotated[int, typer.Option(help="test pairs")] = 600,
+    seed: Annotated[int, typer.Option(help="seed of the training pairs")] = 0,
+) -> None:
+    """Write chains, training pairs, validation and test of the nano world as JSONL."""
+    from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
+
+    print(f"Data: {write_nano_data(out, NanoData(train=train, test=test, seed=seed))}")
+
+
+@app.command()
+@from_config(
+    PrepareConfig,
+    arguments={"sources": (list[str], SOURCES)},
+    model=(str, "", f"{MODEL}; prints how long the judge prompts are"),
+    style=(StyleName, "auto", "prompt style to count with"),
+    against=(Optional[list[str]], None, AGAINST),
+)
+def prepare(
+    config: PrepareConfig, sources: list[str], model: str, style: str, against: list[str] | None
+) -> None:
+    """Own preference pairs -> train.jsonl and validation.jsonl: checked, without duplicates, ordered, split
+    by question."""
+    from rmr1_lite.data.prepare import prepare as run
+    from rmr1_lite.data.released_sets import recognise_row
+    from rmr1_lite.models.token_lengths import prompt_lengths
+
+    lengths = prompt_lengths(model, style) if model else None
+    done = run(sources, config, lengths, benchmark_texts(against or []), recognise_row)
+    print(done.text())
+    print(f"Data: {done.out}")
+
+
+@app.command()
+def audit(
+    sources: Annotated[list[str], typer.Argument(help=f"{SOURCES}; pairs or chains")],
+    out: Annotated[Path, typer.Option(help="folder for audit.json and audit.html")] = Path("runs/audit"),
+    model: Annotated[str, typer.Option(help=f"{MODEL} the chains of --max-length")] = "",
+    style: Annotated[StyleName, typer.Option(help="prompt style to count with")] = "auto",
+    max_length: Annotated[int, typer.Option(help="longest prompt and chain in tokens; 0 does not look")] = 0,
+    split: Annotated[str, typer.Option(help="split of a hub id")] = "train",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="exit with status 1 when anything is found")
+    ] = False,
+) -> None:
+    """What gives the label away in a data set, and which chains would teach nonsense."""
+    from rmr1_lite.data.audit import audit as run
+    from rmr1_lite.data.audit import write_audit
+    from rmr1_lite.models.token_lengths import chain_lengths
+
+    found = run(sources, max_length, chain_lengths(model, style) if model else None, split)
+    print(found.text())
+    print(f"Page: {write_audit(found, out)}")
+    if strict and found.alarm:
+        raise typer.Exit(1)
+
+
+@app.command()
+def published(
+    name: Annotated[
+        str, typer.Argument(help="distill-sft, after-distill-rlvr, reasoning-rlvr or entire-rlvr")
+    ],
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/published"),
+    source: Annotated[Optional[str], typer.Option(help="a local copy instead of the hub")] = None,
+    on_bad_row: Annotated[BadRow, typer.Option(help=BAD_ROW)] = BadRow.skip,
+) -> None:
+    """One of the four published RM-R1 sets as the kit's own rows."""
+    from rmr1_lite.data.released_sets import write_published
+
+    counts = write_published(name, out, source, on_bad_row=on_bad_row.value)
+    _problems(counts, out)
+    labels = f"A {counts['A']}, B {counts['B']}"
+    print(f"{counts['kept']} of {counts['rows']} rows kept ({labels}); published: {counts['said_to_have']}")
+    print(f"Data: {counts['file']}")
+
+
+@app.command()
+def mixture(
+    out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/mixture"),
+    source: Annotated[
+        Optional[list[str]], typer.Option(help="NAME=PATH of a local copy of skywork, code or math")
+    ] = None,
+    on_bad_row: Annotated[BadRow, typer.Option(help=BAD_ROW)] = BadRow.skip,
+) -> None:
+    """The paper's RL mixture (Table 5) rebuilt from its three sources."""
+    from rmr1_lite.data.rl_mixture import write_mixture
+
+    counts = write_mixture(out, dict(map(_named, source or [])), on_bad_row.value)
+    _problems(counts, out)
+    for part, n in counts["parts"].items():
+        print(f"{part:>22}: {n:>6} (paper: {counts['paper'].get(part, 'not told')})")
+    print(f"{counts['pairs']} pairs, left out: {counts['left_out'] or 'none'}")
+    print(f"Data: {counts['file']}")
+
+
+def _problems(counts: dict[str, Any], out: Path) -> None:
+    for problem in counts["problems"]:
+        print(f"  {problem}")
+    if counts["problems"]:
+        print(f"  all of them: {out}/problems.jsonl")
+
+
+def benchmark_texts(against: list[str]) -> Iterator[tuple[str, str, str]]:
+    """(benchmark, item, conversation) of every pair of the benchmarks named, read before anything is
+    prepared."""
+    from rmr1_lite.evaluation.benchmarks import find_benchmark, read_benchmark
+
+    for text in against:
+        name, _, place = text.partition("=")
+        for pair in read_benchmark(find_benchmark(name), place or None):
+            yield name, pair.id, "\n".join(turn["content"] for turn in pair.prompt)
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, place = text.partition("=")
+    if not equals or not place:
+        raise InputError(f"source is {text!r:.80}. Write NAME=PATH, like skywork=downloads/skywork.")
+    return name, place

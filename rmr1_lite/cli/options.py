@@ -1,0 +1,75 @@
+"""Command-line options from a flat config: one field, one option, its help from the field. No torch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+def from_config(
+    config_class: type,
+    arguments: dict[str, tuple[Any, str]] | None = None,
+    presets: Callable[[str], dict[str, Any]] | None = None,
+    **extra: Any,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator: the command takes every field of `config_class` as an option and is called with the config.
+
+    arguments: name -> (type, help) of what stands without a flag. extra: option name -> (type, default, help)
+    that is no field. Both are passed on as keywords. presets: name -> values that take the place of the
+    defaults, under --preset; what is given on the command line wins.
+    """
+    if presets is not None:
+        extra["preset"] = (
+            str,
+            "nano",
+            "settings that go together: nano, t4-16gb, l4-24gb, paper, or CARD:MODEL (see plan)",
+        )
+    placed = arguments or {}
+    hints = get_type_hints(config_class)
+    options = [(f.name, hints[f.name], f.default, f.metadata["help"]) for f in fields(config_class)]
+    options += [(name, *rest) for name, rest in extra.items()]
+
+    def wrap(function: Callable[..., None]) -> Callable[..., None]:
+        def command(**values: Any) -> None:
+            others = {name: values.pop(name) for name in (*placed, *extra)}
+            context = values.pop("context", None)
+            if presets is not None:
+                values |= _of_preset(presets(others.pop("preset")), context)
+            function(config_class(**values), **others)
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        parameters = [
+            *(_argument(name, *what) for name, what in placed.items()),
+            *(_parameter(*option) for option in options),
+        ]
+        if presets is not None:
+            parameters.append(
+                inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+            )
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        return command
+
+    return wrap
+
+
+def _of_preset(values: dict[str, Any], context: typer.Context) -> dict[str, Any]:
+    """The preset's values but for the options that were given."""
+    return {
+        name: value for name, value in values.items() if context.get_parameter_source(name).name == "DEFAULT"
+    }
+
+
+def _parameter(name: str, kind: Any, default: Any, text: str) -> inspect.Parameter:
+    option = Annotated[kind, typer.Option(help=text)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=option)
+
+
+def _argument(name: str, kind: Any, text: str) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, typer.Argument(help=text)]
+    )

@@ -1,0 +1,82 @@
+"""What is wrong with a chain: no verdict, the wrong one, nothing before it, and words that show that the
+teacher was told.
+
+Used by `audit_sources` on any chains and by `distill_chains` on its second pass. A teacher that was told the
+verdict may say so, and a student then learns to claim it. The patterns look for being told, for an earlier
+attempt, and for the request itself; a chain that talks about the *client's* correct answer is none of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rmr1_lite.verdict import parse_verdict
+
+_VERDICT = r"(?:verdict|judge?ment|preference|preferred (?:response|reply|answer))"
+_TOLD = (
+    r"(?:provided|given|stated|supplied|indicated|specified|instructed|told|informed|requested|"
+    r"mentioned|noted)"
+)
+_SIDE = r"(?:(?:response|chatbot|assistant|reply|answer) )?\[*[AB]\b"
+_BEST = rf"{_SIDE} (?:is|was|wins|should be|must be|has to be)\b"
+PATTERNS = (
+    r"\bi (?:was|am|have been|had been|'ve been)\s+(?:\w+\s+)?(?:told|informed|instructed|asked)\b",
+    rf"\byou (?:said|told|stated|mentioned|indicated|gave|specified)\b[^.\n]{{0,40}}\b{_SIDE}",
+    rf"\b(?:know|knew|knowing|told|informed)\s+(?:already\s+)?(?:that\s+)?{_BEST}",
+    rf"\b(?:know|knew|knowing|told|informed)\s+(?:already\s+)?(?:that\s+)?{_SIDE} wins\b",
+    rf"\b(?:correct|right|true|expected|gold(?:en)?|target|known)\s+(?:label|winner|ranking)\s+(?:is|was|being|:)\s*{_SIDE}",
+    rf"\b(?:as|like)\s+(?:\w+\s+)?(?:{_TOLD})\s+(?:above|earlier|before|by (?:the "
+    r")?(?:user|instructions?|prompt|system))",
+    rf"\b(?:correct|right|true|actual|sound|expected|intended|known|gold(?:en)?|target|reference)\s+(?:{_VERDICT}|decision)\b",
+    rf"\b{_TOLD}\s+(?:\w+\s+)?{_VERDICT}\b",
+    rf"\b{_VERDICT}\s+(?:that\s+)?(?:was|is|has been|had been|you|i was)\s+(?:\w+\s+)?{_TOLD}\b",
+    r"\b(?:ground[- ]truth|gold|oracle)(?:'s)?\s+(?:label|verdict|judge?ment|preference|answer)\b",
+    r"\b(?:my|the|an)\s+(?:earlier|previous|prior|first|initial|original|former|last|failed|old)\s+"
+    r"(?:attempt|judge?ment|evaluation|verdict|assessment|analysis|answer was wrong)\b",
+    r"\b(?:re-?evaluat|reconsider|re-?assess|re-?judg|revis)\w*\s+(?:my|the|this)\s+(?:\w+\s+)?(?:judge?ment|verdict|evaluation|assessment)\b",
+    r"\b(?:i|we)\s+(?:apologi[sz]e|stand corrected|made (?:a|an) (?:mistake|error) (?:before|earlier|in "
+    r"my))\b",
+    r"\b(?:my|that|this) (?:verdict|judge?ment) does not hold up\b",
+    r"\bupon (?:further |closer )?(?:reflection|reconsideration|re-?evaluation)\b",
+)
+_ANY = re.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS), re.IGNORECASE)
+_QUOTED = re.compile(r"<(quote_[AB])>.*?</\1>", re.DOTALL)
+
+
+def find_verdict_mention(chain: str) -> str | None:
+    """The words by which a chain shows that it knew the verdict or an earlier attempt; None when it does not.
+
+    Quoted words are the responses', not the judge's, and do not count.
+    """
+    found = _ANY.search(_QUOTED.sub(" ", chain))
+    return found[0] if found else None
+
+
+CONTRADICTS, UNREADABLE = "verdict contradicts the label", "no verdict that can be read"
+TOLD, EMPTY, UNCLOSED = "says that it was told", "empty section", "section never closed"
+BARE = "nothing before the verdict"
+REASONING = 20  # characters that a chain must hold beside its tags and verdict
+
+
+def find_faults(chain: str, label: str | None) -> list[tuple[str, str]]:
+    """(kind, detail) of everything wrong with a chain; `label` is the right letter in the order that it was
+    shown."""
+    verdict = parse_verdict(chain)
+    found = []
+    if verdict.shown_label is None:
+        found.append((UNREADABLE, verdict.status))
+    elif label and verdict.shown_label != label:
+        found.append((CONTRADICTS, f"says {verdict.shown_label}, the label is {label}"))
+    if len(_NO_TEXT.sub("", chain)) < REASONING:
+        found.append((BARE, chain.strip()[:60]))
+    if said := find_verdict_mention(chain):
+        found.append((TOLD, f"“{said}”"))
+    for section in verdict.sections:
+        if not section.closed:
+            found.append((UNCLOSED, section.name))
+        elif not section.text.strip():
+            found.append((EMPTY, section.name))
+    return found
+
+
+_NO_TEXT = re.compile(r"<answer>.*|</?\w+>|\s", re.DOTALL)

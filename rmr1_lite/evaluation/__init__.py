@@ -1,0 +1,1 @@
+"""Evaluation: judges on labelled pairs and public benchmarks, with metrics, intervals and comparisons."""

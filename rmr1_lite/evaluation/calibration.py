@@ -1,0 +1,133 @@
+"""Does a judge know when it is wrong? Confidence against accuracy: reliability by bins and the expected
+calibration error.
+
+A pair's probability is that its response A is the better one, in [0, 1], from whatever the judge offers: the
+share of its votes, or the log-probability of its letter. The judge's answer is the likelier response, its
+confidence that probability or one minus it, in [0.5, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rmr1_lite.types import InputError, Judgment, Pair
+
+BINS = 5  # of a tenth each, from 0.5 to 1
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Pairs whose confidence lies in [low, high); confidence and accuracy are their means, None for an empty
+    bin."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """n: pairs with a probability. left_out: the others. accuracy, confidence: means over pairs.
+
+    ece: sum over bins of their share times |accuracy - confidence|, with 95 % bounds. It is never negative,
+    so a judge that is perfectly calibrated still shows some on few pairs.
+    """
+
+    n: int
+    left_out: int
+    accuracy: float
+    confidence: float
+    ece: float
+    ece_low: float
+    ece_high: float
+    bins: tuple[ReliabilityBin, ...]
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Calibration:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**row, "bins": tuple(ReliabilityBin(**part) for part in row["bins"])})
+
+
+def vote_probabilities(judgments: Sequence[Judgment]) -> dict[str, float]:
+    """Share of the readable looks that name A, over both orders; pairs without a readable look are left
+    out."""
+    votes = {judgment.pair_id: judgment.votes for judgment in judgments}
+    return {
+        name: count["A"] / (count["A"] + count["B"])
+        for name, count in votes.items()
+        if count["A"] + count["B"]
+    }
+
+
+def compute_calibration(
+    pairs: Sequence[Pair], probabilities: Mapping[str, float], seed: int = 0
+) -> Calibration:
+    """Confidence against accuracy over the labelled pairs that have a probability.
+
+    At exactly 0.5 the answer counts as half right, with confidence 0.5. The interval of the error is a
+    bootstrap over pairs and tells how much of it is noise.
+    """
+    known = [pair for pair in pairs if pair.label and pair.id in probabilities]
+    if not known:
+        raise InputError(
+            "No labelled pair has a probability: there is no confidence to check. Finish the evaluation "
+            "first."
+        )
+    rows = [_row(pair, probabilities[pair.id]) for pair in known]
+    low, high = _interval(rows, seed)
+    confidence, right = (sum(row[i] for row in rows) / len(rows) for i in (0, 1))
+    return Calibration(
+        n=len(rows),
+        left_out=len(pairs) - len(rows),
+        accuracy=right,
+        confidence=confidence,
+        ece=_ece(rows),
+        ece_low=low,
+        ece_high=high,
+        bins=_bins(rows),
+    )
+
+
+def _row(pair: Pair, probability: float) -> tuple[float, float]:
+    """(confidence, right)."""
+    if probability == 0.5:
+        return 0.5, 0.5
+    return max(probability, 1 - probability), float(("A" if probability > 0.5 else "B") == pair.label)
+
+
+def _place(confidence: float) -> int:
+    return min(BINS - 1, int((confidence - 0.5) * 2 * BINS + 1e-9))
+
+
+def _bins(rows: Sequence[tuple[float, float]]) -> tuple[ReliabilityBin, ...]:
+    made = []
+    for index in range(BINS):
+        inside = [row for row in rows if _place(row[0]) == index]
+        means = [sum(row[i] for row in inside) / len(inside) if inside else None for i in (0, 1)]
+        low, high = 0.5 + index / (2 * BINS), 0.5 + (index + 1) / (2 * BINS)
+        made.append(ReliabilityBin(low, high, len(inside), *means))
+    return tuple(made)
+
+
+def _ece(rows: Sequence[tuple[float, float]]) -> float:
+    gaps = [0.0] * BINS
+    for confidence, right in rows:
+        gaps[_place(confidence)] += right - confidence
+    return sum(map(abs, gaps)) / len(rows)
+
+
+def _interval(rows: Sequence[tuple[float, float]], seed: int) -> tuple[float, float]:
+    """Percentile bootstrap over pairs."""
+    import numpy as np
+
+    drawn = np.random.default_rng(seed).integers(len(rows), size=(RESAMPLES, len(rows)))
+    gaps = np.array([right - confidence for confidence, right in rows])[drawn]
+    places = np.array([_place(confidence) for confidence, _ in rows])[drawn]
+    eces = sum(np.abs(np.where(places == index, gaps, 0).sum(axis=1)) for index in range(BINS)) / len(rows)
+    low, high = np.quantile(eces, (0.025, 0.975))
+    return float(low), float(high)

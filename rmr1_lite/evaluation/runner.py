@@ -1,0 +1,320 @@
+"""The evaluation runner: a judge on labelled pairs or a benchmark, in both orders, resumable, scored in both
+conventions.
+
+    python -m rmr1_lite evaluate --benchmark llmbar --data LLMBar/ --judge nano --out runs/llmbar
+
+In an evaluation's folder: items.jsonl (every look: text, order, status, verdict, tokens, seconds, seed),
+run.json (what must stay the same) and, from `evaluate`, results.json (the schema of
+`rmr1_lite.evaluation.results`). The same call goes on where it was stopped. Two ways in:
+
+    evaluate          what the command line asks for; when every look is there no model is loaded, so another
+                      reading of
+                      a finished evaluation takes seconds. A folder of another evaluation is refused.
+    evaluate_pairs    a judge in memory on pairs in memory, for the demo and the notebooks. Looks of other
+                      weights under
+                      the same name are put aside: a stage that was trained anew is judged anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.data.pairs import read_pairs
+from rmr1_lite.data.rows import pair_digest
+from rmr1_lite.evaluation.benchmarks import find_benchmark, read_benchmark
+from rmr1_lite.evaluation.benchmarks.base import Benchmark, ScoreRule, one_item_per_pair
+from rmr1_lite.evaluation.benchmarks.paper_results import SOURCE
+from rmr1_lite.evaluation.benchmarks.scoring import draw_subset, own_scores
+from rmr1_lite.evaluation.calibration import Calibration, compute_calibration, vote_probabilities
+from rmr1_lite.evaluation.metrics import length_bias, score
+from rmr1_lite.evaluation.results import Results, new_results, save_results
+from rmr1_lite.judging.batch import judge_settings
+from rmr1_lite.judging.engines.base import Sampling
+from rmr1_lite.judging.engines.replay import ReplayEngine
+from rmr1_lite.judging.judge import LOG_KEY, Judge, sort_log
+from rmr1_lite.models.adapters import fingerprint_of
+from rmr1_lite.models.specs import parse_spec
+from rmr1_lite.models.thinking import settle_switch
+from rmr1_lite.storage import JsonlLog, same_settings, write_json
+from rmr1_lite.types import ORDERS, EvalResult, InputError, Judgment, Pair
+
+ITEMS, SETTINGS, RESULTS = "items.jsonl", "run.json", "results.json"
+# may differ between two starts in one folder
+MAY_CHANGE = ("data", "name", "reading", "style", "confidence")
+OWN = "pairs"  # benchmark name of a file of one's own
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What is evaluated and how. judge: the spec. reading may change for a finished evaluation, the rest may
+    not.
+
+    limit: about this many questions, drawn by `seed`, which also draws the order where a benchmark shows a
+    pair once.
+    """
+
+    benchmark: str
+    data: str | None
+    judge: str
+    name: str = ""
+    style: str | None = None
+    reading: str = "strict"
+    limit: int | None = None
+    votes: int = 1
+    seed: int = 0
+    confidence: bool = False
+    thinking: str = "auto"
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def shown_name(self) -> str:
+        """The judge's name in tables."""
+        return self.name or self.judge
+
+
+def evaluate(
+    request: EvaluationRequest,
+    make_judge: Callable[[], Judge],
+    out: Path,
+    command: str,
+    progress: bool = True,
+) -> Results:
+    """Judge what is missing, score everything, write out/results.json and return it.
+
+    make_judge: called only when something is missing; its style, reading and sampling are the request's.
+    Raises InputError for data that is not the benchmark's, and for an `out` that holds another evaluation.
+    """
+    check_confidence(request)
+    benchmark, pairs = read_pairs_of(request)
+    judgments, style = _judge_into(out, request, pairs, make_judge, progress)
+    results = _results(request, benchmark, pairs, judgments, command)
+    found = _calibrations(request, pairs, judgments, style, out)
+    stage = results.stages[request.shown_name]
+    results.stages[request.shown_name] = replace(stage, calibration=found)
+    save_results(results, out / RESULTS)
+    return results
+
+
+def evaluate_pairs(
+    name: str, judge: Judge, pairs: Sequence[Pair], out: Path, progress: bool = True
+) -> tuple[EvalResult, list[Judgment]]:
+    """Judge `draw_pairs` in both orders; looks in out/NAME that the same weights gave under the same settings
+    are kept.
+
+    `seconds` of the result is the sum over looks, so that a resumed evaluation reports the whole time.
+    """
+    folder = out / name
+    _adopt_former_files(out, name)
+    settings = {key: value for key, value in judge_settings(judge).items() if key != "engine"}
+    _set_other_aside(folder, settings)
+    write_json(folder / SETTINGS, settings)
+    with JsonlLog(folder / ITEMS, LOG_KEY) as log:
+        judgments = judge.compare_many(pairs, log=log, progress=progress)
+        sort_log(log, pairs)
+    return score(name, pairs, judgments, _seconds(judgments)), judgments
+
+
+def read_pairs_of(request: EvaluationRequest) -> tuple[Benchmark, list[Pair]]:
+    """The benchmark and its pairs, a subset of them under a limit."""
+    if request.limit is not None and request.limit < 1:
+        raise InputError(f"limit is {request.limit}. Give a whole number from 1 on, or leave it out.")
+    if request.benchmark == OWN:
+        pairs = _labelled_pairs(request.data)
+        benchmark = _own_benchmark(pairs)
+    else:
+        benchmark = find_benchmark(request.benchmark)
+        pairs = read_benchmark(benchmark, request.data)
+    if request.limit is not None:
+        whole, pairs = len(pairs), draw_subset(pairs, request.limit, request.seed)
+        print(f"{benchmark.title}: {len(pairs)} of {whole} pairs, a subset drawn by seed {request.seed}")
+    return benchmark, pairs
+
+
+def check_confidence(request: EvaluationRequest) -> None:
+    """A log-probability needs the model itself: InputError for a log or an endpoint."""
+    if request.confidence and not parse_spec(request.judge).runs_here:
+        raise InputError(
+            f"{request.judge} gives texts only. Confidence by log-probability needs a local model; --votes "
+            "works."
+        )
+
+
+def _judge_into(
+    out: Path,
+    request: EvaluationRequest,
+    pairs: Sequence[Pair],
+    make_judge: Callable[[], Judge],
+    progress: bool,
+) -> tuple[list[Judgment], str]:
+    """All looks and the style they were asked in. The judge is let go here: calibration may load the model
+    again."""
+    settings = _settings(request, pairs)
+    then = same_settings(out / SETTINGS, settings, unset="style", added=("weights", "thinking"))
+    with JsonlLog(out / ITEMS, LOG_KEY) as log:
+        judge = _finished_judge(log, request, pairs, then) or make_judge()
+        judge = replace(judge, reading=request.reading, sampling=request.sampling)
+        _check_switch(out, then, judge)
+        write_json(out / SETTINGS, {**settings, "style": judge.style})
+        judgments = judge.compare_many(pairs, votes=request.votes, log=log, progress=progress)
+        sort_log(log, pairs)
+    return judgments, judge.style or ""
+
+
+def _finished_judge(
+    log: JsonlLog, request: EvaluationRequest, pairs: Sequence[Pair], then: dict[str, Any] | None
+) -> Judge | None:
+    """A replay of the log when it holds every look, so that no model need be loaded."""
+    wanted = {(pair.id, order, vote) for pair in pairs for order in ORDERS for vote in range(request.votes)}
+    if then is None or not wanted <= log.done or any(row.get("error") is not None for row in log):
+        return None
+    print(f"{log.path} holds all {len(wanted)} looks: nothing to judge.")
+    return Judge(ReplayEngine(log.path, style=then["style"]), request.style)
+
+
+def _check_switch(out: Path, then: dict[str, Any] | None, judge: Judge) -> None:
+    """Looks that were begun before the thinking switch was a setting met the template as it is."""
+    if then is not None and "thinking" not in then and getattr(judge.engine, "thinking", ""):
+        raise InputError(
+            f"{out} was begun by a version of the kit that left the chat template's thinking switch alone. "
+            "Give another --out to judge anew."
+        )
+
+
+def _settings(request: EvaluationRequest, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What must stay the same for looks to stand in one file. The digest is over everything the judge is
+    shown."""
+    shown = hashlib.sha256(
+        "".join(f"{pair.id} {pair_digest(pair)}\n" for pair in pairs).encode()
+    ).hexdigest()[:16]
+    kept = {name: value for name, value in asdict(request).items() if name not in MAY_CHANGE}
+    # gone with a folder that was deleted, and all looks may still be scored again
+    weights = fingerprint_of(request.judge)
+    fixed = {**kept, "style": request.style, "pairs": len(pairs), "shown": shown}
+    return {**fixed, "weights": weights} if weights else fixed
+
+
+def _set_other_aside(folder: Path, settings: dict[str, Any]) -> None:
+    """Move a log of other weights or settings out of the way, and say so; nothing is lost."""
+    path, mark = folder / ITEMS, folder / SETTINGS
+    then = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else settings
+    # what a file does not tell was not a setting when it was written
+    if path.exists() and any(then[key] != settings[key] for key in then.keys() & settings.keys()):
+        aside = path.with_name(f"items.{then.get('weights') or 'before'}.jsonl")
+        path.replace(aside)
+        print(
+            f"{path} held the looks of other weights or settings: they are kept in {aside.name}, and "
+            f"{folder.name} is judged again."
+        )
+
+
+def _adopt_former_files(out: Path, name: str) -> None:
+    """Until 2026-11 the looks of `evaluate_pairs` were out/NAME.looks.jsonl and their weights
+    out/NAME.weights.json."""
+    looks, weights = out / f"{name}.looks.jsonl", out / f"{name}.weights.json"
+    if looks.exists() and not (out / name / ITEMS).exists():
+        (out / name).mkdir(parents=True, exist_ok=True)
+        if weights.exists():
+            weights.replace(out / name / SETTINGS)
+        looks.replace(out / name / ITEMS)
+
+
+def _labelled_pairs(path: str | None) -> list[Pair]:
+    if path is None:
+        raise InputError(
+            "No pairs to evaluate on. Give --benchmark, or --data with a JSONL of labelled pairs."
+        )
+    read = read_pairs(path)
+    print(read.summary())
+    pairs = [replace(pair, meta={**pair.meta, "item": pair.id}) for pair in read.pairs if pair.label]
+    if not pairs:
+        raise InputError(f"{path}: no labelled pair to evaluate on. Give rows with label A or B.")
+    return pairs
+
+
+def _own_benchmark(pairs: Sequence[Pair]) -> Benchmark:
+    """A file of one's own as a benchmark: accuracy over all pairs, each in one seeded order."""
+    sections = tuple(dict.fromkeys(pair.section for pair in pairs))
+    return Benchmark(
+        name=OWN,
+        title="own pairs",
+        paper="",
+        home="",
+        rule="accuracy in one seeded order per pair",
+        pairs=lambda rows: [],
+        items=one_item_per_pair,
+        scores=lambda strata: [ScoreRule("overall", sections)],
+        main="overall",
+    )
+
+
+def _results(
+    request: EvaluationRequest,
+    benchmark: Benchmark,
+    pairs: Sequence[Pair],
+    judgments: list[Judgment],
+    command: str,
+) -> Results:
+    """The judge under both conventions, and the paper's rows as quoted ones."""
+    looks = [look for judgment in judgments for look in judgment.looks]
+    failed = sum(look.status == "error" for look in looks)
+    data = {
+        "benchmark": benchmark.name,
+        "title": benchmark.title,
+        "paper": benchmark.paper,
+        "data": request.data or benchmark.home,
+        "pairs": len(pairs),
+        "limit": request.limit,
+        "votes": request.votes,
+        "reading": request.reading,
+        "failed_looks": failed,
+    }
+    results = new_results(request.seed, command, data)
+    result = score(request.shown_name, pairs, judgments, _seconds(judgments), seed=request.seed)
+    own = own_scores(benchmark, pairs, judgments, request.seed)
+    results.add_stage(result, length_bias=length_bias(pairs, judgments), own=own)
+    results.quoted = {judge: {"source": SOURCE, **row} for judge, row in benchmark.quoted.items()}
+    if failed:
+        print(
+            f"{failed} of {len(looks)} looks failed and count as wrong: run the same command again to retry "
+            "them."
+        )
+    return results
+
+
+def _seconds(judgments: Sequence[Judgment]) -> float:
+    return sum(look.generation.seconds for judgment in judgments for look in judgment.looks)
+
+
+def _calibrations(
+    request: EvaluationRequest, pairs: Sequence[Pair], judgments: list[Judgment], style: str, out: Path
+) -> dict[str, Calibration]:
+    """Reliability by votes where there are several, and by log-probability where it was asked for."""
+    found = {}
+    if request.votes > 1:
+        found["votes"] = vote_probabilities(judgments)
+    if request.confidence:
+        from rmr1_lite.judging.verdict_logprobs import pair_probabilities
+
+        found["log-probability"] = pair_probabilities(
+            lambda: _load_alone(request, style), pairs, judgments, style, out
+        )
+    for source in [source for source, chances in found.items() if not chances]:
+        print(f"No verdict could be read, so there is no confidence by {source}.")
+        del found[source]
+    return {source: compute_calibration(pairs, chances, request.seed) for source, chances in found.items()}
+
+
+def _load_alone(request: EvaluationRequest, style: str) -> Any:
+    """The judge's model, when what wrote the texts has left the memory: a small card does not hold it
+    twice."""
+    from rmr1_lite.models import loading
+
+    loading.free_memory()
+    loaded = loading.load(request.judge)
+    loaded.thinking = settle_switch(loaded.tokenizer, style, request.thinking, loaded.thinking)
+    return loaded

@@ -1,0 +1,128 @@
+"""Behind `judge --pairs in.jsonl --out out.jsonl`: a file of pairs in, a file of looks out, resumable at any
+moment.
+
+One row per look. Killed and started again with the same command it judges what is missing and ends with the
+same file: at the end the rows are put into the order of the pairs, whatever order they were written in.
+`out.jsonl.run.json` holds the settings, so that a run with other settings cannot be mixed into the same file.
+
+    python -m rmr1_lite judge --pairs in.jsonl --out out.jsonl --model nano
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rmr1_lite.config import MAX_CHARS
+from rmr1_lite.data.pairs import PairsRead, read_pairs
+from rmr1_lite.judging.judge import LOG_KEY, Judge, sort_log
+from rmr1_lite.storage import JsonlLog, same_settings, write_json
+from rmr1_lite.types import ORDERS, InputError, Judgment, Order
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """What a judged file holds. statuses: looks by status. agree: pairs whose orders were read and name one
+    response.
+
+    read: pairs with every look readable. too_long, errors: ids of the pairs concerned.
+    """
+
+    pairs: int
+    looks: int
+    statuses: dict[str, int]
+    read: int
+    agree: int
+    too_long: list[str]
+    errors: list[str]
+
+    def text(self, limit: int = 20) -> str:
+        """For people: counts first, then what needs attention."""
+        statuses = ", ".join(f"{name} {count}" for name, count in self.statuses.items())
+        lines = [
+            f"{self.pairs} pairs, {self.looks} looks: {statuses}",
+            f"{self.agree} of {self.read} fully read pairs name the same response in every look",
+        ]
+        lists = {"too long for the context": self.too_long, "failed (run again to retry)": self.errors}
+        return "\n".join(lines + [_listed(name, ids, limit) for name, ids in lists.items() if ids])
+
+
+def judge_file(
+    judge: Judge,
+    pairs_path: str | Path,
+    out_path: str | Path,
+    orders: Sequence[Order] = ORDERS,
+    votes: int = 1,
+    on_bad_row: Literal["skip", "fail"] = "skip",
+    max_chars: int = MAX_CHARS,
+    progress: bool = True,
+) -> FileSummary:
+    """Judge every pair of a file; prints what was read and what came out. Raises InputError before
+    judging."""
+    read = read_pairs(pairs_path, on_bad_row, max_chars)
+    print(read.summary())
+    if not read.pairs:
+        raise InputError(f"{pairs_path}: no pair to judge. Give rows as the summary above asks for.")
+    with JsonlLog(out_path, LOG_KEY) as log:
+        _check_settings(judge, log)
+        _keep_problems(read, out_path)
+        judgments = judge.compare_many(read.pairs, orders, votes, log, progress)
+        sort_log(log, read.pairs)
+    summary = summarise(judgments)
+    print(summary.text())
+    return summary
+
+
+def summarise(judgments: Sequence[Judgment]) -> FileSummary:
+    """Counts over judgments."""
+    looks = [look for judgment in judgments for look in judgment.looks]
+    return FileSummary(
+        pairs=len(judgments),
+        looks=len(looks),
+        statuses=dict(Counter(look.status for look in looks).most_common()),
+        read=sum(not judgment.votes["none"] for judgment in judgments),
+        agree=sum(judgment.consistent for judgment in judgments),
+        too_long=_ids(judgments, "too_long"),
+        errors=_ids(judgments, "error"),
+    )
+
+
+def judge_settings(judge: Judge) -> dict[str, Any]:
+    """What must stay the same for looks to stand in one file."""
+    return {
+        "engine": judge.engine.name,
+        "weights": judge.fingerprint,
+        "style": judge.style,
+        "thinking": getattr(judge.engine, "thinking", ""),
+        "reading": judge.reading,
+        "sampling": asdict(judge.sampling),
+    }
+
+
+def _check_settings(judge: Judge, log: JsonlLog) -> None:
+    """Write the settings beside a new log, compare them with those of an old one."""
+    path, now = Path(f"{log.path}.run.json"), judge_settings(judge)
+    if not len(log) or not path.exists():
+        return write_json(path, now)
+    # a log from before the switch was a setting is one of templates without it
+    same_settings(path, now, added=("weights",) if now["thinking"] else ("weights", "thinking"))
+
+
+def _keep_problems(read: PairsRead, out_path: str | Path) -> None:
+    path = Path(f"{out_path}.problems.json")
+    if read.problems:
+        read.write_problems(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _ids(judgments: Sequence[Judgment], status: str) -> list[str]:
+    return [judgment.pair_id for judgment in judgments if status in {look.status for look in judgment.looks}]
+
+
+def _listed(name: str, ids: list[str], limit: int) -> str:
+    more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
+    return f"{len(ids)} {name}: {', '.join(ids[:limit])}{more}"

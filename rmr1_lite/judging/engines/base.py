@@ -1,0 +1,61 @@
+"""What every engine takes and gives: `Request` in, `Generation` out, in any order and one at a time.
+
+An engine writes text, nothing else: it never reads a verdict. It yields each result as soon as it has it, so
+a caller that logs them loses little when the process is killed. What goes wrong with one request (too long,
+an endpoint's error, a row missing from a log) is said in its Generation and never stops the other requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rmr1_lite.types import Generation, InputError, Message, Order
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to write: the judge prompt of one pair in one order. vote numbers repeated looks from 0."""
+
+    id: str
+    order: Order
+    messages: tuple[Message, ...]
+    vote: int = 0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw tokens. temperature 0 is greedy; top_p and seed then have no effect."""
+
+    temperature: float = 0.0
+    max_new_tokens: int = 2048
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise InputError(f"temperature is {self.temperature}. Give 0 (greedy) or a positive number.")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p is {self.top_p}. Give a number above 0 and up to 1.")
+        if self.max_new_tokens < 1:
+            raise InputError(f"max_new_tokens is {self.max_new_tokens}. Give a whole number from 1 on.")
+
+
+class Engine(Protocol):
+    """name: for logs and reports. style: the prompt style the model was trained on, None when unknown."""
+
+    name: str
+    style: str | None
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
+        """Yield (index into requests, Generation) for every request, as they finish."""
+        ...
+
+
+def request_seed(request: Request, seed: int) -> int:
+    """31 bits of its own for every (seed, id, order, vote), so a row's noise does not depend on its
+    neighbours."""
+    text = f"{seed}\n{request.order}\n{request.vote}\n{request.id}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

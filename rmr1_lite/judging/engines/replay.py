@@ -1,0 +1,89 @@
+"""An engine that reads its texts from a log: judge again without a model, after a change of reading or for a
+test.
+
+A row is {"id", "order", "text"} with optional "vote" (0), "finished" (true), "thought_open" (false) and the
+counts that `items.jsonl` holds, so the log of any run can be replayed. A request that the log does not hold
+becomes an error in its Generation, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.judging.engines.base import Request, Sampling
+from rmr1_lite.storage import RowError, parse_line, read_lines
+from rmr1_lite.types import ORDERS, Generation, InputError
+
+# optional field: (its type, the value when the row does not have it)
+OPTIONAL: dict[str, tuple[type | tuple[type, ...], Any]] = {
+    "finished": (bool, True),
+    "thought_open": (bool, False),
+    "prompt_tokens": (int, 0),
+    "completion_tokens": (int, 0),
+    "seconds": ((int, float), 0.0),
+    "error": ((str, type(None)), None),
+}
+
+
+class ReplayEngine:
+    """Texts from a JSONL file. Raises InputError at load for a row that cannot be replayed or stands there
+    twice."""
+
+    def __init__(self, path: str | Path, style: str | None = None) -> None:
+        self.name, self.style = f"replay:{path}", style
+        self._generations: dict[tuple[str, str, int], Generation] = {}
+        for number, line, ended in read_lines(path):
+            try:
+                self._add(parse_line(line, ended))
+            except RowError as error:
+                where = f"{path}, row {number}, {error.field}"
+                raise InputError(f"{where}: {error.text}. Remedy: {error.remedy}.") from None
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
+        """Yield the logged Generation of every request; `sampling` has no effect."""
+        for index, request in enumerate(requests):
+            yield index, self._find(request)
+
+    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+        """Yield the logged text in one piece and return its Generation."""
+        generation = self._find(request)
+        yield generation.text
+        return generation
+
+    def _add(self, row: Any) -> None:
+        key = _key(row)
+        if key in self._generations:
+            text = f"{key[0]!r:.80} with order {key[1]} and vote {key[2]} stands twice"
+            raise RowError("id", text, "keep one of the rows, or number them with vote")
+        self._generations[key] = generation_from_row(row)
+
+    def _find(self, request: Request) -> Generation:
+        found = self._generations.get((request.id, request.order, request.vote))
+        missing = f"the log has no row for order {request.order}, vote {request.vote}"
+        return found or Generation("", finished=False, error=missing)
+
+
+def generation_from_row(row: dict[str, Any]) -> Generation:
+    """The Generation of one log row; raises RowError."""
+    if not isinstance(row.get("text"), str):
+        raise RowError("text", "is missing or no text", "give what the model wrote")
+    values = {name: row.get(name, default) for name, (_, default) in OPTIONAL.items()}
+    for name, (kind, _) in OPTIONAL.items():
+        if not isinstance(values[name], kind):
+            raise RowError(name, f"is {values[name]!r:.40}", "give the right type or leave it out")
+    return Generation(row["text"], too_long=row.get("status") == "too_long", **values)
+
+
+def _key(row: Any) -> tuple[str, str, int]:
+    if not isinstance(row, dict):
+        raise RowError("(row)", "is not an object", "write one JSON object per line")
+    if row.get("order") not in ORDERS:
+        raise RowError("order", f"is {row.get('order')!r:.40}", f"give one of {', '.join(ORDERS)}")
+    if not isinstance(row.get("id"), str | int) or isinstance(row["id"], bool):
+        raise RowError("id", f"is {row.get('id')!r:.40}", "give the id of the pair")
+    vote = row.get("vote", 0)
+    if not isinstance(vote, int) or isinstance(vote, bool) or vote < 0:
+        raise RowError("vote", f"is {vote!r:.40}", "give a whole number from 0 on, or leave it out")
+    return str(row["id"]), row["order"], vote

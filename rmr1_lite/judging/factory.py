@@ -1,0 +1,110 @@
+"""From what a user types to a judge: the one place where engines and judges are made.
+
+judge = make_judge("runs/grpo/adapter")
+judge = make_judge("openai:MODEL@http://127.0.0.1:8000/v1", "rubrics", "lenient", temperature=0.7)
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from rmr1_lite.judging.engines.base import Engine, Sampling
+from rmr1_lite.judging.engines.endpoint import OpenAIEngine
+from rmr1_lite.judging.engines.local import LocalEngine
+from rmr1_lite.judging.engines.replay import ReplayEngine
+from rmr1_lite.judging.judge import Judge
+from rmr1_lite.models.adapters import default_max_new_tokens
+from rmr1_lite.models.loaded import Loaded
+from rmr1_lite.models.specs import parse_spec
+from rmr1_lite.models.thinking import settle_switch
+from rmr1_lite.types import InputError
+
+
+def make_judge(
+    spec: str,
+    style: str | None = None,
+    reading: str = "strict",
+    *,
+    engine: Engine | None = None,
+    batch_size: int = 8,
+    four_bit: bool = True,
+    thinking: str = "auto",
+    **sampling: Any,
+) -> Judge:
+    """The judge that a spec names (see `rmr1_lite.models.specs`).
+
+    style: None or "auto" takes the one that the model came with. engine: who writes, where it is in memory
+    already. sampling: fields of `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
+    """
+    style = None if style == "auto" else style
+    engine = engine or make_engine(spec, style, batch_size, four_bit=four_bit, thinking=thinking)
+    return Judge(engine, style, reading, sampling_for(spec, **sampling))
+
+
+def judge_in_memory(
+    loaded: Loaded, style: str, name: str, max_new_tokens: int, batch_size: int = 64
+) -> Judge:
+    """A greedy judge on a model that is in memory already: the policy of a training, a stage of the demo."""
+    switch = settle_switch(loaded.tokenizer, style, trained=loaded.thinking)
+    engine = local_engine(loaded, batch_size, name, style, switch)
+    return Judge(engine, style, sampling=Sampling(0.0, max_new_tokens))
+
+
+def sampling_for(spec: str, **changes: Any) -> Sampling:
+    """Greedy, with as many tokens as the judge needs; `changes` that are not None take the place of these."""
+    known = [field.name for field in fields(Sampling)]
+    if wrong := sorted(set(changes) - set(known)):
+        raise InputError(f"Sampling has no {', '.join(wrong)}. Choose from {', '.join(sorted(known))}.")
+    given = {name: value for name, value in changes.items() if value is not None}
+    return Sampling(**{"max_new_tokens": default_max_new_tokens(spec), **given})
+
+
+def make_engine(
+    spec: str,
+    style: str | None = None,
+    batch_size: int = 8,
+    max_prompt_tokens: int | None = None,
+    concurrency: int = 8,
+    four_bit: bool = True,
+    thinking: str = "auto",
+) -> Engine:
+    """The engine a spec names.
+
+    style: instead of the one that was saved with a model. four_bit: local weights in NF4. thinking: on, off
+    or auto, for chat templates with such a switch.
+    """
+    parsed = parse_spec(spec)
+    if parsed.kind == "replay":
+        return ReplayEngine(parsed.log, style=style)
+    if parsed.kind == "openai":
+        return OpenAIEngine(parsed.model, parsed.url, concurrency=concurrency, style=style, thinking=thinking)
+    from rmr1_lite.models.loading import load
+
+    loaded = load(spec, four_bit)
+    switch = settle_switch(loaded.tokenizer, style or loaded.style, thinking, loaded.thinking)
+    return local_engine(loaded, batch_size, spec, style, switch, max_prompt_tokens)
+
+
+def local_engine(
+    loaded: Loaded,
+    batch_size: int = 8,
+    name: str = "local",
+    style: str | None = None,
+    thinking: str = "",
+    max_prompt_tokens: int | None = None,
+) -> LocalEngine:
+    """An engine on a model in memory that carries the fingerprint of its weights.
+
+    thinking: the switch that the tokenizer's template was settled on.
+    """
+    return LocalEngine(
+        loaded.model,
+        loaded.tokenizer,
+        batch_size,
+        max_prompt_tokens,
+        name,
+        style or loaded.style,
+        loaded.fingerprint,
+        thinking,
+    )

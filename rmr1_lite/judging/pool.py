@@ -1,0 +1,168 @@
+"""Several judges at once without several bases: adapters of the same base share it, and requests never mix.
+
+Which adapter is active is a property of the whole model in PEFT, so a judge takes the base's lock, switches,
+writes, and lets go; whoever comes next waits. Judges on other bases, endpoints and logs do not wait for each
+other.
+
+    pool = JudgePool(["nano-base", "nano-sft", "nano"])
+    pool.judge("nano").compare(pair)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from queue import Queue
+from threading import Event, Lock, RLock, Thread
+from typing import Any
+
+from rmr1_lite.judging.engines.base import Engine, Request, Sampling
+from rmr1_lite.judging.engines.local import LocalEngine
+from rmr1_lite.judging.factory import local_engine, make_engine, make_judge, sampling_for
+from rmr1_lite.judging.judge import Judge
+from rmr1_lite.models.adapters import AdapterInfo, adapter_info, fingerprint_of
+from rmr1_lite.models.loaded import Loaded
+from rmr1_lite.models.loading import load
+from rmr1_lite.models.specs import find_folder, parse_spec
+from rmr1_lite.models.thinking import AS_SAVED, settle_switch
+from rmr1_lite.types import Generation
+
+
+@dataclass
+class _Base:
+    """One loaded base, the adapters in it by spec, and the lock of whoever is writing with it."""
+
+    loaded: Loaded
+    engine: LocalEngine
+    adapters: dict[str, str] = field(default_factory=dict)  # spec -> PEFT's name
+    # a plain lock: texts that `generate` yields may be taken by another thread than the one that began
+    lock: Any = field(default_factory=Lock)
+
+
+class JudgePool:
+    """Judges by spec, loaded when they are first asked. Raises InputError then for what cannot be loaded."""
+
+    def __init__(
+        self, specs: Sequence[str], four_bit: bool = True, batch_size: int = 16, style: str | None = None
+    ) -> None:
+        self.specs, self.four_bit, self.batch_size, self.style = tuple(specs), four_bit, batch_size, style
+        self._bases: dict[str, _Base] = {}
+        self._judges: dict[str, Judge] = {}
+        self._loading = RLock()
+
+    def judge(self, spec: str, **sampling: Any) -> Judge:
+        """The judge of that spec; `sampling` changes its defaults (greedy, room as the judge needs)."""
+        with self._loading:
+            if spec not in self._judges:
+                self._judges[spec] = make_judge(spec, self.style, engine=self._engine(spec))
+        judge = self._judges[spec]
+        return replace(judge, sampling=sampling_for(spec, **sampling)) if sampling else judge
+
+    def shared(self, spec: str) -> SharedEngine | None:
+        """The engine of a local judge, None for an endpoint or a log."""
+        engine = self.judge(spec).engine
+        return engine if isinstance(engine, SharedEngine) else None
+
+    def _engine(self, spec: str) -> Engine:
+        parsed = parse_spec(spec)
+        if not parsed.runs_here:
+            return make_engine(spec, self.style)
+        info = adapter_info(spec)
+        base = self._base(info.base if info else spec)
+        with base.lock:
+            if info is not None:
+                _add(base, spec, parsed.folder, info)
+            style = self.style or (info.style if info else base.loaded.style)
+            switch = settle_switch(
+                base.loaded.tokenizer,
+                style,
+                trained=(info.thinking or AS_SAVED) if info else base.loaded.thinking,
+            )
+        own_style = (info.style if info else base.loaded.style) or None
+        return SharedEngine(base, spec, own_style, switch, fingerprint_of(spec))
+
+    def _base(self, name: str) -> _Base:
+        key = str(find_folder(name) or name)
+        if key not in self._bases:
+            loaded = load(name, self.four_bit)
+            self._bases[key] = _Base(loaded, local_engine(loaded, self.batch_size, name))
+        return self._bases[key]
+
+
+class SharedEngine:
+    """A local judge on a base that others use too. fingerprint: of the adapter's weights, or of the base's
+    without one."""
+
+    def __init__(
+        self, base: _Base, spec: str, style: str | None, thinking: str = "", fingerprint: str = ""
+    ) -> None:
+        self.base, self.name, self.style = base, spec, style
+        self.thinking, self.fingerprint = thinking, fingerprint
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
+        """As LocalEngine; the base is this judge's until all is written."""
+        with self.active():
+            yield from self.base.engine.generate(requests, sampling)
+
+    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+        """As LocalEngine. A thread of its own holds the base and lets go when the text ends or the iterator
+        is closed: a reader that vanishes without a word (a browser tab) blocks the base no longer than one
+        text."""
+        pieces: Queue[Any] = Queue()
+        left = Event()
+        Thread(target=self._write, args=(request, sampling, pieces, left), daemon=True).start()
+        try:
+            while True:
+                piece = pieces.get()
+                if isinstance(piece, BaseException):
+                    raise piece
+                if isinstance(piece, Generation):
+                    return piece
+                yield piece
+        finally:
+            left.set()
+
+    def _write(self, request: Request, sampling: Sampling, pieces: Queue[Any], left: Event) -> None:
+        """Put every piece and at the end the Generation, or what went wrong."""
+        try:
+            with self.active():
+                stream = self.base.engine.stream(request, sampling)
+                while not left.is_set():
+                    try:
+                        pieces.put(next(stream))
+                    except StopIteration as end:
+                        return pieces.put(end.value)
+                stream.close()  # type: ignore[attr-defined]
+        except BaseException as error:  # raised again in the reader's thread
+            pieces.put(error)
+
+    @contextmanager
+    def active(self) -> Iterator[Loaded]:
+        """The base with this judge's adapter, and nobody else's, switched on."""
+        with self.base.lock:
+            model, adapter = self.base.loaded.model, self.base.adapters.get(self.name)
+            if self.thinking:
+                settle_switch(self.base.loaded.tokenizer, self.style, self.thinking)
+            if adapter is not None:
+                model.set_adapter(adapter)
+                model.base_model.enable_adapter_layers()
+            elif self.base.adapters:
+                model.base_model.disable_adapter_layers()
+            yield self.base.loaded
+
+
+def _add(base: _Base, spec: str, folder: Path, info: AdapterInfo) -> None:
+    """Put one more adapter into the base."""
+    from peft import PeftModel
+
+    if spec in base.adapters:
+        return
+    name = f"judge{len(base.adapters)}"
+    if base.adapters:
+        base.loaded.model.load_adapter(str(folder), name)
+    else:
+        base.loaded.model = PeftModel.from_pretrained(base.loaded.model, str(folder), adapter_name=name)
+        base.engine.model, base.engine.copy = base.loaded.model, None
+    base.adapters[spec] = name

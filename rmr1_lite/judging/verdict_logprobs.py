@@ -1,0 +1,140 @@
+"""The verdict's letter by log-probability, behind a text that is given: the judge's own, another one's, or
+none.
+
+Uses: the base with the verdict format handed to it (what does it know without a chain?); whether a trained
+judge's verdict follows its chain (another pair's chain is forced) and needs one (the chain is blanked); and
+how sure a judge was of its letter, after its own reasoning. Nothing is sampled: of the two letters the more
+likely one is the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.models.loaded import Loaded
+from rmr1_lite.models.render import render_ids
+from rmr1_lite.prompts import judge_messages, pair_as_shown
+from rmr1_lite.storage import JsonlLog
+from rmr1_lite.types import ORDERS, Generation, InputError, Judgment, Label, Look, Pair, Verdict
+
+OPENING = "<answer>[["
+TOKENS_AT_ONCE = (
+    16_384  # of one forward pass: long prompts of real benchmarks must fit beside the model on a 16 GB card
+)
+BLANK = f"<eval></eval>\n{OPENING}"
+
+
+def judge_by_letter(
+    loaded: Loaded, pairs: Sequence[Pair], style: str, given: str = OPENING, batch: int = 32
+) -> list[Judgment]:
+    """Both orders of every pair with the same text given; the likelier letter is the verdict."""
+    texts = {(pair.id, order): given for pair in pairs for order in ORDERS}
+    letters = forced_letters(loaded, pairs, style, texts, batch)
+    return [
+        Judgment(pair.id, tuple(_look(order, letters[pair.id, order]) for order in ORDERS)) for pair in pairs
+    ]
+
+
+def forced_letters(
+    loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[tuple[str, str], str], batch: int = 32
+) -> dict[tuple[str, str], Label]:
+    """The likelier letter for each (pair id, order) of `given`, whose text ends right before the letter."""
+    shares = letter_shares(loaded, pairs, style, given, batch)
+    return {key: "A" if share > 0.5 else "B" for key, share in shares.items()}
+
+
+def letter_shares(
+    loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[tuple[str, str], str], batch: int = 32
+) -> dict[tuple[str, str], float]:
+    """p(A) / (p(A) + p(B)) of the next token for each (pair id, order) of `given`; A is the position
+    shown."""
+    tokenizer, by_id = loaded.tokenizer, {pair.id: pair for pair in pairs}
+    rows = []
+    for (pair_id, order), text in given.items():
+        prompt = render_ids(tokenizer, judge_messages(pair_as_shown(by_id[pair_id], order), style))
+        begin, letters = _split(tokenizer, text)
+        rows.append(((pair_id, order), prompt + begin, letters))
+    rows.sort(key=lambda row: -len(row[1]))
+    batch = max(1, min(batch, TOKENS_AT_ONCE // max(1, len(rows[0][1]) if rows else 1)))
+    found: dict[tuple[str, str], float] = {}
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        found |= dict(zip((key for key, _, _ in part), _shares(loaded.model, part), strict=True))
+    return found
+
+
+def _split(tokenizer: Any, text: str) -> tuple[list[int], tuple[int, int]]:
+    """(ids before the letter, ids of the letters): where the two tokenisations part."""
+    a, b = (tokenizer(f"{text}{x}]]</answer>", add_special_tokens=False)["input_ids"] for x in "AB")
+    place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+    if place is None:
+        raise InputError("The tokenizer gives both letters the same tokens. Choose another model.")
+    return a[:place], (a[place], b[place])
+
+
+def _shares(model: Any, rows: list[Any]) -> list[float]:
+    import torch
+
+    width = max(len(ids) for _, ids, _ in rows)
+    ids = torch.tensor([[0] * (width - len(row)) + row for _, row, _ in rows], device=model.device)
+    mask = torch.tensor(
+        [[0] * (width - len(row)) + [1] * len(row) for _, row, _ in rows], device=model.device
+    )
+    places = (mask.cumsum(-1) - 1).clamp(min=0)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        logits = (
+            model(input_ids=ids, attention_mask=mask, position_ids=places, logits_to_keep=1)
+            .logits[:, -1]
+            .float()
+        )
+    model.train(was_training)
+    return [float(torch.sigmoid(row[a] - row[b])) for row, (_, _, (a, b)) in zip(logits, rows, strict=True)]
+
+
+def _look(order: Any, letter: Label) -> Look:
+    return Look(order, Generation(f"{OPENING}{letter}]]</answer>"), Verdict(letter, "ok"))
+
+
+CHUNK = 256  # looks between two writes
+MARK = "[["
+
+
+def pair_probabilities(
+    load: Callable[[], Loaded], pairs: Sequence[Pair], judgments: Sequence[Judgment], style: str, out: Path
+) -> dict[str, float]:
+    """Probability that A is the better response, by pair id: the mean of both orders, each after its own
+    first text.
+
+    Looks without a readable verdict have none; a pair with one such look takes the other order alone. `load`
+    is called only when something is missing in out/confidence.jsonl, whose rows are {"id", "order", "p_a"} in
+    the pair's own letters.
+    """
+    looks = {
+        (judgment.pair_id, look.order): look
+        for judgment in judgments
+        for look in reversed(judgment.looks)
+        if look.status == "ok"
+    }
+    with JsonlLog(out / "confidence.jsonl", ("id", "order")) as log:
+        todo = [key for key in looks if key not in log]
+        loaded = load() if todo else None
+        for start in range(0, len(todo), CHUNK):
+            part = todo[start : start + CHUNK]
+            shares = letter_shares(loaded, pairs, style, {key: before_verdict(looks[key]) for key in part})
+            for key in part:
+                shown = shares[key]
+                log.append({"id": key[0], "order": key[1], "p_a": shown if key[1] == "ab" else 1 - shown})
+        found: dict[str, list[float]] = {}
+        for key in looks:
+            found.setdefault(key[0], []).append(log.get(key)["p_a"])
+    return {name: sum(values) / len(values) for name, values in found.items()}
+
+
+def before_verdict(look: Look) -> str:
+    """The text up to the letter of its verdict, which is the last marker of a readable text."""
+    text = look.generation.text
+    return text[: text.rindex(MARK) + len(MARK)]

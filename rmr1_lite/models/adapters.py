@@ -1,0 +1,162 @@
+"""What an adapter folder must hold, checked before anything slow is loaded. Standard library only.
+
+Beside PEFT's own files a folder of ours has `rmr1_lite.json`: the base it was trained on, a fingerprint of
+that base's weights, and the prompt style. An adapter on another base loads without an error and judges
+nonsense, so the fingerprint is compared first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS
+from rmr1_lite.models.specs import NANO, find_folder, parse_spec
+from rmr1_lite.models.thinking import AS_SAVED
+from rmr1_lite.storage import write_json
+from rmr1_lite.types import InputError
+
+CONFIG, WEIGHTS, INFO = "adapter_config.json", "adapter_model.safetensors", "rmr1_lite.json"
+_SAMPLE = 1 << 20  # bytes read at both ends of a weight file
+
+
+@dataclass(frozen=True)
+class AdapterInfo:
+    """base: what to load below the adapter. fingerprint: of the base's weights, "" when it is no local
+    folder. thinking: "on" or "off" where the base's chat template has such a switch."""
+
+    base: str
+    style: str
+    fingerprint: str = ""
+    stage: str = ""
+    thinking: str = ""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder is meant to be an adapter: any one of its files is there and no base model's
+    config."""
+    return not (folder / "config.json").exists() and any(
+        (folder / name).exists() for name in (CONFIG, WEIGHTS, INFO)
+    )
+
+
+def default_max_new_tokens(spec: str) -> int:
+    """How many tokens a judge may write when nobody says: nano judges write short chains, others up to
+    2,048."""
+    return NANO_TOKENS if is_nano(spec) else OTHER_TOKENS
+
+
+def is_nano(spec: str) -> bool:
+    """Whether a spec names a nano model or an adapter on one. Raises InputError for a path that is not
+    there."""
+    return spec in NANO or (info := adapter_info(spec)) is not None and info.base in NANO
+
+
+def adapter_info(spec: str) -> AdapterInfo | None:
+    """What the adapter that a spec names says of itself, None for everything else that a spec may name."""
+    folder = parse_spec(spec).folder
+    return read_adapter(folder) if folder is not None and is_adapter(folder) else None
+
+
+def read_adapter(folder: Path) -> AdapterInfo:
+    """Check that the adapter is whole and belongs to its base. Raises InputError with the remedy."""
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder}: {name} is missing, the adapter is incomplete. Copy the whole adapter folder."
+            )
+    _check_weights(folder / WEIGHTS)
+    config = _json(folder / CONFIG)
+    info = (
+        AdapterInfo(**_known(_json(folder / INFO))) if (folder / INFO).is_file() else _foreign(folder, config)
+    )
+    base = find_folder(info.base)
+    if base is not None and info.fingerprint and fingerprint_folder(base) != info.fingerprint:
+        raise InputError(
+            f"{folder} was trained on another base than {info.base} is now. Use the base it was made with."
+        )
+    return info
+
+
+def thinking_of(spec: str) -> str | None:
+    """The thinking switch that an adapter was trained with ("as saved" where it does not say), None for what
+    is no adapter."""
+    info = adapter_info(spec)
+    return None if info is None else info.thinking or AS_SAVED
+
+
+def write_info(folder: Path, info: AdapterInfo) -> None:
+    """Write `rmr1_lite.json`."""
+    write_json(folder / INFO, asdict(info))
+
+
+def style_of(spec: str) -> str | None:
+    """The prompt style that a model came with, None where it does not say; the nano base knows the compact
+    one."""
+    info = adapter_info(spec)
+    return (info.style if info else "compact" if spec in NANO else "") or None
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """Hash of names, sizes and both ends of all weight files: tells bases apart without reading 15 GB."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(_SAMPLE))
+            file.seek(max(0, size - _SAMPLE))
+            digest.update(file.read(_SAMPLE))
+    return digest.hexdigest()[:16]
+
+
+def fingerprint_of(spec: str) -> str:
+    """Fingerprint of the weights that a spec names, "" where they are no folder here (a hub id, an endpoint,
+    a log).
+
+    The one mark that every judge carries, so that texts of other weights are never taken for its own.
+    """
+    folder = NANO.get(spec) or Path(spec)
+    return fingerprint_folder(folder) if folder.is_dir() else ""
+
+
+def _check_weights(path: Path) -> None:
+    """A safetensors file is 8 bytes of header length, the header, then exactly the bytes that the header
+    names."""
+    remedy = "The file is damaged or was cut off while copying: copy it again."
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length < path.stat().st_size:
+            raise InputError(f"{path} is no safetensors file. {remedy}")
+        try:
+            header = json.loads(file.read(length))
+            ends = [row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{path} has no readable header. {remedy}") from None
+    if path.stat().st_size != 8 + length + max(ends, default=0):
+        raise InputError(f"{path} has {path.stat().st_size} bytes, its header says otherwise. {remedy}")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}). Copy the adapter folder again.") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} is not a JSON object. Copy the adapter folder again.")
+    return value
+
+
+def _known(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in AdapterInfo.__dataclass_fields__ if name in row}
+
+
+def _foreign(folder: Path, config: dict[str, Any]) -> AdapterInfo:
+    """An adapter that this kit did not write: its base is named by PEFT, its prompt style is unknown."""
+    base = config.get("base_model_name_or_path")
+    if not base:
+        raise InputError(f"{folder / CONFIG} names no base model. Write base_model_name_or_path into it.")
+    return AdapterInfo(base=base, style="")

@@ -1,0 +1,259 @@
+"""Who computes: Unsloth on a GPU that it supports, else transformers + PEFT + bitsandbytes. Chosen before
+anything is imported.
+
+Unsloth patches transformers, PEFT and TRL when it is imported and needs a GPU for that, so the choice comes
+first and holds for the process. Both backends are told every setting and train the same thing; what they
+differ in is told here.
+
+    backend = start_backend("auto", folder)      # prints one line: what was chosen and why
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from rmr1_lite.storage import write_json
+from rmr1_lite.types import InputError
+
+# what has been run together; others may work
+TESTED = {
+    "torch": "2.13.0",
+    "transformers": "5.17.0",
+    "trl": "1.14.2",
+    "peft": "0.21.2",
+    "bitsandbytes": "0.50.2",
+    "datasets": "4.8.5",
+    "unsloth": "2026.10.7",
+    "unsloth_zoo": "2026.10.7",
+}
+LEAST_CAPABILITY, BF16_CAPABILITY = (7, 0), (8, 0)
+# how the model types begin whose activations or gradients leave fp16's range, by Unsloth's own list (a test
+# compares them)
+NOT_IN_FP16 = (
+    "gemma3",
+    "gemma4",
+    "embedding_gemma2",
+    "glm4_moe",
+    "gpt_oss",
+    "qwen3_5",
+    "qwen3_moe",
+    "qwen3_next",
+)
+ALLOCATOR = "PYTORCH_ALLOC_CONF"  # read once, when torch first touches the card
+CACHE = "unsloth_compiled_cache"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """name: "unsloth" or "transformers". half: "bf16", "fp16", or "fp32" where there is no GPU."""
+
+    name: str
+    half: str
+    device: str
+    why: str
+
+    @property
+    def unsloth(self) -> bool:
+        return self.name == "unsloth"
+
+    def line(self) -> str:
+        """One line at the start of a run."""
+        return f"Backend: {self.name}, {self.half}, on {self.device} ({self.why})"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the choice depends on. capability: of the CUDA card, None without one. memory_gib: of the card."""
+
+    card: str = ""
+    capability: tuple[int, int] | None = None
+    has_unsloth: bool = False
+    memory_gib: float = 0.0
+
+    @property
+    def half(self) -> str:
+        """The 16-bit type of the card: torch calls bf16 supported on older ones, but emulates it. fp32
+        without a card."""
+        if self.capability is None:
+            return "fp32"
+        return "bf16" if self.capability >= BF16_CAPABILITY else "fp16"
+
+    def describe(self) -> str:
+        """The card in words, "" without one."""
+        return f"{self.card}, {self.memory_gib:.1f} GiB, {self.half}" if self.capability else ""
+
+
+def choose_backend(asked: str, machine: Machine) -> Backend:
+    """The backend for `conversation_text` (auto, unsloth, transformers) on a machine. Raises InputError for
+    what cannot work."""
+    if asked not in ("auto", "unsloth", "transformers"):
+        raise InputError(f"backend is {asked!r}. Choose auto, unsloth or transformers.")
+    if machine.capability is None:
+        if asked == "unsloth":
+            raise InputError(
+                "Unsloth needs a CUDA card and there is none. Choose --backend transformers, or a GPU "
+                "runtime."
+            )
+        return Backend("transformers", "fp32", "CPU", "no CUDA card")
+    old = machine.capability < LEAST_CAPABILITY
+    if asked == "unsloth" and (old or not machine.has_unsloth):
+        reason = "is too old for it" if old else "has no unsloth installed (see requirements-gpu.txt)"
+        raise InputError(
+            f"Unsloth was asked for, but this machine ({machine.card}) {reason}. Choose --backend "
+            "transformers."
+        )
+    if asked == "transformers" or old or not machine.has_unsloth:
+        why = (
+            "asked for"
+            if asked == "transformers"
+            else "too old for Unsloth"
+            if old
+            else "unsloth is not installed"
+        )
+        return Backend("transformers", machine.half, machine.card, why)
+    return Backend("unsloth", machine.half, machine.card, "a CUDA card and unsloth are there")
+
+
+def this_machine() -> Machine:
+    """Looked up without importing anything that Unsloth would have to patch.
+
+    Asking for the card's name starts CUDA, and its allocator then reads its settings for good, so they are
+    set first.
+    """
+    prepare_card()
+    import torch
+
+    has_unsloth = find_spec("unsloth") is not None
+    if not torch.cuda.is_available():
+        return Machine(has_unsloth=has_unsloth)
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    return Machine(torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0), has_unsloth, memory)
+
+
+def prepare_card() -> None:
+    """What CUDA reads once, when it starts; a user's own settings stay.
+
+    One card alone: with two (Kaggle) transformers' Trainer would split each batch over both, which LoRA on a
+    4-bit base does not survive. Segments that grow: less fragmentation, so more fits. Unsloth sets those too,
+    but after CUDA has started here; torch does not support them on Windows, WSL and Jetson boards.
+    """
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    unsupported = any(word in platform.uname().release.lower() for word in ("microsoft", "tegra"))
+    if sys.platform == "linux" and not unsupported and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault(ALLOCATOR, "expandable_segments:True")
+
+
+def start_backend(asked: str = "auto", folder: str | Path = ".") -> Backend:
+    """Choose, say so, and import Unsloth first if it is to be used. folder: where its compiled kernels go."""
+    backend = choose_backend(asked, this_machine())
+    _check_one_card()
+    print(backend.line())
+    for text in untested_versions(installed_versions(TESTED)):
+        print(f"Note: {text}")
+    if backend.unsloth:
+        _import_unsloth(Path(folder))
+    return backend
+
+
+def _check_one_card() -> None:
+    import torch
+
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if cards > 1:
+        raise InputError(
+            f"{cards} CUDA cards are visible, and a training takes one. Set CUDA_VISIBLE_DEVICES=0 before "
+            "Python "
+            "starts (in a notebook: in the first cell of a restarted kernel); another process can use the "
+            "other."
+        )
+
+
+def _import_unsloth(folder: Path) -> None:
+    """Its settings are read when it is imported. It sends no statistics from here."""
+    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
+    os.environ["UNSLOTH_COMPILE_LOCATION"] = str(compiled_cache(folder))
+    late = [name for name in ("trl", "peft", "transformers") if name in sys.modules]
+    if late and "unsloth" not in sys.modules:
+        print(
+            f"Note: {', '.join(late)} was imported before Unsloth, so some of its kernels stay off. Restart "
+            "to have them all."
+        )
+    import unsloth  # noqa: F401
+    from trl import GRPOConfig
+
+    if not hasattr(GRPOConfig, "unsloth_num_chunks"):
+        raise InputError(
+            "Unsloth could not patch TRL (its warning stands above). Install the versions of "
+            "requirements-gpu.txt, "
+            "or choose --backend transformers."
+        )
+
+
+def compiled_cache(folder: Path) -> Path:
+    """Where Unsloth keeps the trainers and kernels that it generates: `folder`/unsloth_compiled_cache, or the
+    place that UNSLOTH_COMPILE_LOCATION names. What other versions of the packages left there would be
+    imported by name, so it is removed (the kit's own) or refused (a user's), and said."""
+    own = os.environ.get("UNSLOTH_COMPILE_LOCATION", "")
+    place = Path(own).resolve() if own else folder.resolve() / CACHE
+    mark, now = place / "versions.json", installed_versions(TESTED)
+    then = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+    filled = place.is_dir() and any(place.iterdir())
+    if own and then and then != now:
+        raise InputError(
+            f"UNSLOTH_COMPILE_LOCATION is {own}, which holds code that other versions of the packages made. "
+            "Delete "
+            "that folder, or unset the variable."
+        )
+    if own and filled:
+        return place
+    if filled and then != now:
+        print(
+            f"{place} was made by other versions of the packages: it is removed, and Unsloth generates its "
+            "code again."
+        )
+        shutil.rmtree(place)
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(mark, now)
+    return place
+
+
+def untested_versions(found: dict[str, str]) -> list[str]:
+    """One line for every package whose version has not been run with the others."""
+    return [
+        f"{name} {now} has not been tested here; {TESTED[name]} has"
+        for name, now in found.items()
+        if now.partition("+")[0] != TESTED[name]
+    ]
+
+
+def check_fp16(model_type: str, backend: Backend) -> None:
+    """Refuse models that overflow in fp16, before they are downloaded as a whole."""
+    if backend.half == "fp16" and model_type.startswith(NOT_IN_FP16):
+        raise InputError(
+            f"Models of type {model_type} overflow in fp16, and {backend.device} has no bf16. Choose a "
+            "Qwen2.5 or "
+            "Llama model, or a card from the Ampere generation on (A10G, L4, A100, ...)."
+        )
+
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
+
+
+def installed_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Installed versions of what trains, or of `preset_names`."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

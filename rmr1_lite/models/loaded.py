@@ -1,0 +1,52 @@
+"""A model in memory with all that judging and training need to know of it, and what a backend is told to load
+one for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.models.backend import Backend
+
+HALVES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # ours -> torch's
+
+
+@dataclass
+class Loaded:
+    """A model with its tokenizer. style: prompt style, None when unknown. adapter: the folder it came from,
+    or None.
+
+    backend: what it was loaded with; its LoRA is made and patched the same way. fingerprint: of the weights
+    that were loaded. pad: the tokenizer's own pad token where another one is used while training ("" for
+    none), else None. thinking: the switch of its chat template as it was trained ("on", "off"), "" when
+    unknown or when there is none.
+    """
+
+    model: Any
+    tokenizer: Any
+    style: str | None
+    base: str
+    adapter: Path | None = None
+    backend: Backend | None = None
+    checkpointing: bool = False
+    fingerprint: str = ""
+    pad: str | None = None
+    thinking: str = ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a backend has to know when it loads a model to be trained. length: of the longest row in tokens.
+
+    vllm_rank: above 0 rollouts are written by vLLM in the same process, for adapters of this rank. rollouts:
+    GRPO, whose padding Unsloth finds by its id. extra: tokens beyond `length` that probes would like.
+    """
+
+    backend: Backend
+    length: int
+    checkpointing: bool
+    seed: int
+    vllm_rank: int = 0
+    rollouts: bool = False
+    extra: int = 0

@@ -1,0 +1,215 @@
+"""Base and adapter -> a model that can judge or be trained: transformers + PEFT + bitsandbytes.
+
+One way in for every caller: `load("nano")`, `load("runs/sft/adapter")`, `load("owner/model")`. The base's
+linear layers stand in NF4 (QLoRA) on the CPU as on a GPU, so the nano chain takes the path of a 7B. What can
+be wrong with an adapter is found before the base is read (`rmr1_lite.models.adapters`). Weights come from
+safetensors, remote code is never run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.models import unsloth_backend
+from rmr1_lite.models.adapters import (
+    AdapterInfo,
+    fingerprint_of,
+    is_adapter,
+    read_adapter,
+    style_of,
+)
+from rmr1_lite.models.backend import check_fp16, choose_backend, prepare_card, this_machine
+from rmr1_lite.models.loaded import HALVES, Loaded, Training
+from rmr1_lite.models.lora import check_layers, freeze_base
+from rmr1_lite.models.model_files import answer_ends, loading_errors, model_path, read_config, stored_in_4bit
+from rmr1_lite.models.specs import find_folder
+from rmr1_lite.models.thinking import AS_SAVED, saved_switch
+from rmr1_lite.types import InputError
+
+
+def load(
+    spec: str, four_bit: bool = True, trainable: bool = False, training: Training | None = None
+) -> Loaded:
+    """Load what `spec` names: nano, nano-sft, nano-base, a folder (adapter or model) or a hub id.
+
+    trainable: the adapter's tensors get gradients. training: by which backend, and for which lengths; without
+    it transformers + PEFT. Raises InputError for what cannot work, before anything slow.
+    """
+    _check_process(training)
+    folder = find_folder(spec)
+    info = read_adapter(folder) if folder is not None and is_adapter(folder) else None
+    base, tokenizer, pad = info.base if info else spec, load_tokenizer(spec), None
+    if training:
+        training, pad = _check_and_fit(base, tokenizer, training)
+    if info is None:
+        made = Loaded(_load_base(spec, four_bit, training), tokenizer, style_of(spec), spec)
+    else:
+        made = _with_adapter(folder, info, tokenizer, four_bit, trainable, training)
+    if training:
+        made.backend, made.checkpointing, made.pad = training.backend, training.checkpointing, pad
+    made.fingerprint = fingerprint_of(spec)
+    made.thinking = (info.thinking or AS_SAVED) if info else saved_switch(tokenizer)
+    return made
+
+
+def _check_process(training: Training | None) -> None:
+    """Unsloth changes transformers for as long as the process lives; a model that it did not load itself then
+    breaks while it writes."""
+    import sys
+
+    if "unsloth" in sys.modules and not (training and training.backend.unsloth):
+        raise InputError(
+            "This process has trained with Unsloth, which changes transformers until it ends: a model loaded "
+            "without it would fail. Judge in another process; rmr1_lite.training.process.train trains in a "
+            "separate one."
+        )
+
+
+def _check_and_fit(base: str, tokenizer: Any, training: Training) -> tuple[Training, str | None]:
+    """(`training` with the length that the model will have, the pad token that was replaced or None), before
+    weights are read.
+
+    Raises InputError for models that cannot be trained on this backend."""
+    config = read_config(base)
+    check_fp16(config.model_type, training.backend)
+    check_layers(base, config)
+    stored_in_4bit(base)
+    if not training.backend.unsloth:
+        return training, None
+    context = getattr(config, "max_position_embeddings", None)
+    length = unsloth_backend.length_within_context(training.length, training.extra, context, base)
+    ends, vocabulary = answer_ends(base, tokenizer), getattr(config, "vocab_size", None)
+    pad = unsloth_backend.separate_pad(tokenizer, ends, vocabulary, base) if training.rollouts else None
+    return replace(training, length=length), pad
+
+
+def within_context(loaded: Loaded, limit: int, answer: int = 0) -> int:
+    """`limit`, or what the model's context leaves beside `verdict_marker` tokens where that is less, and then
+    it is said."""
+    context = getattr(loaded.model.config, "max_position_embeddings", None)
+    if not context or limit + answer <= context:
+        return limit
+    beside = f" beside {answer} of the answer" if answer else ""
+    print(f"{loaded.base} takes {context} tokens: rows may have {context - answer}{beside}, not {limit}.")
+    return context - answer
+
+
+def load_tokenizer(spec: str) -> Any:
+    """The tokenizer alone of what `spec` names, without reading weights."""
+    folder = find_folder(spec)
+    if folder is None or not is_adapter(folder) or (folder / "tokenizer_config.json").exists():
+        return _read_tokenizer(spec if folder is None else str(folder))
+    base = read_adapter(folder).base
+    return _read_tokenizer(str(find_folder(base) or base))
+
+
+def is_quantised(model: Any) -> bool:
+    """Whether the base's linear layers are bitsandbytes 4-bit modules."""
+    return any(type(module).__name__ == "Linear4bit" or _holds_4bit(module) for module in model.modules())
+
+
+def model_device() -> str:
+    """Where models go: the first CUDA card, else the CPU."""
+    prepare_card()  # asking is enough to start CUDA
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _with_adapter(
+    folder: Path,
+    info: AdapterInfo,
+    tokenizer: Any,
+    four_bit: bool,
+    trainable: bool,
+    training: Training | None,
+) -> Loaded:
+    from peft import PeftModel
+
+    base = _load_base(info.base, four_bit, training)
+    model = PeftModel.from_pretrained(
+        freeze_base(base) if trainable else base, str(folder), is_trainable=trainable
+    )
+    # at every checkpoint PEFT looks its base up, over the network unless it is a folder
+    model.peft_config["default"].base_model_name_or_path = model_path(info.base)
+    if training and training.backend.unsloth:
+        model = unsloth_backend.with_loaded_adapter(model, training.checkpointing)
+    return Loaded(model, tokenizer, info.style or None, info.base, folder)
+
+
+def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    if training and training.backend.unsloth:
+        return unsloth_backend.load_base(
+            model_path(spec), four_bit, training, getattr(torch, HALVES[training.backend.half])
+        )
+    where = model_device()
+    dtype = getattr(torch, HALVES[half_type()])
+    quantise = {}
+    if four_bit and not stored_in_4bit(
+        spec
+    ):  # where the weights are stored so, a given None would count as "not quantised"
+        quantise["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    with loading_errors(spec):
+        model = AutoModelForCausalLM.from_pretrained(
+            model_path(spec),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa",
+            device_map={"": where},
+            **quantise,
+        )
+    for module in model.modules():
+        # on CPUs with AVX512-BF16 a forward pass without gradients repacks the weights and breaks the next
+        # training step
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+        if (
+            type(module).__name__ == "Linear4bit"
+        ):  # a stored one brings the type of the machine that it was made on
+            module.compute_dtype = dtype
+    if four_bit and not is_quantised(model):
+        raise InputError(
+            f"{spec}: none of its layers can be put into 4 bits. Choose a model of plain linear layers "
+            "(Qwen2.5, "
+            "Llama, ...), or --no-four-bit."
+        )
+    return model
+
+
+def half_type() -> str:
+    """bf16 from the Ampere generation on, fp16 on older cards (torch calls bf16 supported there, but emulates
+    it), fp32 without a card."""
+    return choose_backend("transformers", this_machine()).half
+
+
+def _read_tokenizer(spec: str) -> Any:
+    from transformers import AutoTokenizer
+
+    with loading_errors(spec):
+        return AutoTokenizer.from_pretrained(model_path(spec), trust_remote_code=False)
+
+
+def _holds_4bit(module: Any) -> bool:
+    return type(getattr(module, "base_layer", None)).__name__ == "Linear4bit"
+
+
+def free_memory() -> None:
+    """Give the memory of models that nobody holds any more back to the card."""
+    import gc
+    import sys
+
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

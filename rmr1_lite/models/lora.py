@@ -1,0 +1,126 @@
+"""LoRA on every linear layer of the decoder: put on, checked beforehand, and saved as a standard PEFT
+adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.models import unsloth_backend
+from rmr1_lite.models.adapters import (
+    AdapterInfo,
+    fingerprint_folder,
+    write_info,
+)
+from rmr1_lite.models.loaded import Loaded
+from rmr1_lite.models.model_card import trained_card
+from rmr1_lite.models.specs import find_folder
+from rmr1_lite.models.thinking import AS_SAVED
+from rmr1_lite.types import InputError
+
+# every linear layer of the decoder, as QLoRA does; the paper trains all parameters
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def check_layers(base: str, config: Any) -> None:
+    """Refuse models without the layers that LoRA is put on, seen on a skeleton without weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except ValueError as error:  # an encoder, a vision model
+        raise InputError(
+            f"{base} is no causal language model ({str(error).splitlines()[0]:.150}). Choose a model like "
+            "Qwen2.5, "
+            "Qwen3 or Llama."
+        ) from None
+    names = check_targets(base, skeleton)
+    if missing := [name for name in LORA_TARGETS if name not in names]:
+        print(
+            f"{base} ({config.model_type}) has no {', '.join(missing)}: LoRA is put on the other layers "
+            "alone."
+        )
+
+
+def check_targets(base: str, model: Any) -> set[str]:
+    """The last names of a model's modules. Raises InputError where LoRA would find none of its layers among
+    them."""
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    if not names & set(LORA_TARGETS):
+        raise InputError(
+            f"{base} has none of the layers that LoRA is put on here ({', '.join(LORA_TARGETS)}). Choose a "
+            "model "
+            "built like Qwen2.5, Qwen3 or Llama."
+        )
+    return names
+
+
+def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int) -> Loaded:
+    """A fresh LoRA on every linear layer; its first output equals the base's (B starts at zero)."""
+    check_targets(loaded.base, loaded.model)
+    if loaded.backend and loaded.backend.unsloth:
+        loaded.model = unsloth_backend.with_lora(
+            loaded.model, LORA_TARGETS, r, alpha, dropout, seed, loaded.checkpointing
+        )
+        return loaded
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(LORA_TARGETS),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    loaded.model = get_peft_model(freeze_base(loaded.model), config)
+    return loaded
+
+
+def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str) -> None:
+    """A standard PEFT adapter with tokenizer, model card and `rmr1_lite.json`; whole or not at all."""
+    import shutil
+
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    loaded.model.peft_config["default"].base_model_name_or_path = loaded.base
+    # the vocabulary is never trained; "auto" would look the base up over the network
+    loaded.model.save_pretrained(
+        draft, safe_serialization=True, selected_adapters=["default"], save_embedding_layers=False
+    )
+    _save_tokenizer(loaded, draft)
+    (draft / "README.md").write_text(trained_card(stage, loaded.base, style), encoding="utf-8")
+    base = find_folder(loaded.base)
+    write_info(
+        draft,
+        AdapterInfo(
+            loaded.base,
+            style,
+            fingerprint_folder(base) if base else "",
+            stage,
+            "" if loaded.thinking == AS_SAVED else loaded.thinking,
+        ),
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+
+
+def _save_tokenizer(loaded: Loaded, folder: Path) -> None:
+    """The tokenizer with its own pad token: the other one was for the training alone."""
+    used = loaded.tokenizer.pad_token
+    if loaded.pad is not None:
+        loaded.tokenizer.pad_token = loaded.pad or None
+    loaded.tokenizer.save_pretrained(folder)
+    loaded.tokenizer.pad_token = used
+
+
+def freeze_base(base: Any) -> Any:
+    """Frozen, and the few tensors that are not quantised as they are: nothing of the base is trained."""
+    for parameter in base.parameters():
+        parameter.requires_grad_(False)
+    base.config.use_cache = False
+    return base

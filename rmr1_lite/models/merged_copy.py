@@ -1,0 +1,95 @@
+"""A plain copy of a quantised or LoRA model, to write rollouts and judgments with: faster than the layers it
+stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MergedCopy:
+    """A plain copy of a quantised or LoRA model, the adapter added into dequantised weights: faster to
+    generate with.
+
+    The quantised weights themselves are never merged into (NF4 would round the adapter away). `refresh`
+    brings the copy to the adapter as it stands; until then it is the policy of the last refresh.
+    """
+
+    def __init__(self, model: Any) -> None:
+        import copy
+
+        import torch
+
+        causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.layers = [(name, module) for name, module in causal.named_modules() if _replaced(name, module)]
+        self.bases = [_dequantised(module) for _, module in self.layers]
+        config = copy.deepcopy(causal.config)
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        # new weights are drawn and thrown away: that must not move the random state of the training around it
+        with torch.random.fork_rng(), torch.no_grad():
+            self.model = type(causal)(config).to(model.device, causal.dtype).eval()
+        names = {name for name, _ in self.layers}
+        rest = {
+            name.replace(".base_layer", ""): value
+            for name, value in causal.state_dict().items()
+            if ".lora_" not in name
+            and not (name.endswith("weight") and _owner(name) in names)
+            and not _quantisation_state(name)
+        }
+        self.model.load_state_dict(rest, strict=False)
+        buffers = dict(
+            causal.named_buffers()
+        )  # those that are not saved (rotary frequencies) were rounded by the move above
+        for name, buffer in self.model.named_buffers():
+            buffer.data = buffers[name].clone() if name in buffers else buffer.data
+        self.model.generation_config = model.generation_config
+        self.refresh()
+
+    def refresh(self) -> Any:
+        """The copy, with the adapter's present weights."""
+        import torch
+
+        with torch.no_grad():
+            for (name, module), base in zip(self.layers, self.bases, strict=True):
+                # summed in 32 bits and rounded once: an update smaller than half a bf16 step of the weight
+                # would vanish twice
+                delta = sum((module.get_delta_weight(adapter).float() for adapter in _active(module)), 0)
+                self.model.get_submodule(name).weight.copy_(base.float() + delta)
+        return self.model
+
+
+def _active(module: Any) -> list[str]:
+    """Adapters that a layer adds to its base at this moment; none for a layer without, or while they are
+    switched off."""
+    if not hasattr(module, "get_delta_weight") or module.disable_adapters:
+        return []
+    return [adapter for adapter in module.active_adapters if adapter in module.lora_A]
+
+
+def _replaced(name: str, module: Any) -> bool:
+    """Layers whose weight the copy computes: those with an adapter, and quantised ones without."""
+    from peft.tuners.lora import LoraLayer
+
+    return (
+        isinstance(module, LoraLayer)
+        or type(module).__name__ == "Linear4bit"
+        and not name.endswith(".base_layer")
+    )
+
+
+def _owner(weight: str) -> str:
+    """Name of the layer a weight belongs to, without PEFT's wrapping."""
+    return weight.removesuffix(".weight").removesuffix(".base_layer")
+
+
+def _dequantised(module: Any) -> Any:
+    import torch
+    from peft.utils.integrations import dequantize_module_weight
+
+    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
+    weight = dequantize_module_weight(base) if type(base).__name__ == "Linear4bit" else base.weight
+    return weight.detach().to(torch.float32 if weight.device.type == "cpu" else weight.dtype).clone()
+
+
+def _quantisation_state(name: str) -> bool:
+    return any(part in name for part in (".absmax", ".quant_map", ".nested_", ".quant_state"))

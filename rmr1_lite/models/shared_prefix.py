@@ -1,0 +1,365 @@
+"""Each prompt once per group: rollouts and log-probabilities where n completions share one prompt.
+
+GRPO draws n completions of every prompt. Stock code runs the prompt n times in the rollout and n times in
+training; here a group costs P + n * R tokens instead of n * (P + R), with gradients through the prompt as
+well. Works for decoders of transformers that take their attention from its interface and attend to everything
+(Qwen2, Llama), with LoRA and NF4, on any device. On a GPU Unsloth brings its own; TRL's trainer has none.
+
+How: the prompts but for their last token are run first and their keys and values kept. Every completion then
+begins with the prompt's last token and attends to its group's keys: column by column without copying them,
+all columns at once (in training) through torch's fused attention, which never holds the scores and is worth
+the copy (shown on a CPU; on a GPU it is torch that chooses the kernel, and memory there has not been
+measured).
+
+    rows = rollout(model, prompts, n=8, max_new_tokens=160, temperature=1.0, end_ids=(2,), generator=g)
+    logps, mask, entropies = token_logps(model, prompts, rows)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rmr1_lite.types import InputError
+
+NAME = "rmr1_shared_prefix"
+TESTED = ("qwen2", "llama")
+FULL = ("full_attention",)
+Ids = list[int]
+STILL_OPEN = (
+    0.75  # shrink the batch when no more than this share of its groups is unfinished: shrinking copies
+)
+
+
+def sample_rollouts(
+    model: Any,
+    prompts: Sequence[Ids],
+    n: int,
+    max_new_tokens: int,
+    temperature: float,
+    end_ids: Sequence[int],
+    generator: Any,
+) -> list[list[Ids]]:
+    """n sampled completions for each prompt; a finished one ends with its end token, which is kept.
+
+    generator: one for all rows, or a list of one per row (prompt by prompt), so that a row's noise is its
+    own. temperature 0 takes the likeliest token and needs none.
+    """
+    import torch
+
+    decoder, head = _parts(model)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), _attention(decoder):
+            store = _Store(decoder, prompts, n)
+            ids = _sample(store, head, max_new_tokens, temperature, end_ids, generator)
+    finally:
+        model.train(was_training)
+    rows = [_cut(row, end_ids) for row in ids.tolist()]
+    return [rows[i : i + n] for i in range(0, len(rows), n)]
+
+
+def token_logps(
+    model: Any, prompts: Sequence[Ids], completions: Sequence[Sequence[Ids]], temperature: float = 1.0
+) -> tuple[Any, Any, Any]:
+    """(log-probabilities, mask, entropies), each [rows, R], rows prompt by prompt; every group has the same
+    size.
+
+    Differentiable (the entropies are not, and rows but the first of a group hold the mean over those first
+    rows); zeros behind the end of a row, where the mask is 0.
+    """
+    import torch
+
+    n = len(completions[0])
+    if any(len(group) != n for group in completions):
+        raise InputError("Every prompt needs the same number of completions. Split the call.")
+    decoder, head = _parts(model)
+    rows = [row for group in completions for row in group]
+    width = max(map(len, rows))
+    device = head.weight.device
+    said = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
+    with _attention(decoder):
+        store = _Store(decoder, prompts, n)
+        hidden = store.forward(torch.cat([store.last, said[:, :-1]], dim=1))
+    # the head, the widest layer, on real tokens only
+    logits = head(hidden[mask.bool()]).float() / temperature
+    logps = -torch.nn.functional.cross_entropy(logits, said[mask.bool()], reduction="none")
+    return _spread(logps, mask), mask, _spread(_entropies(logits, mask, n), mask)
+
+
+def _spread(values: Any, mask: Any) -> Any:
+    """Values of the real tokens, one after the other, back in their places [rows, R]."""
+    return mask.to(values.dtype).masked_scatter(mask.bool(), values)
+
+
+def _entropies(logits: Any, mask: Any, n: int) -> Any:
+    """Entropy of each real token's distribution in the first row of every group, and their mean for the other
+    rows: a figure to watch, too dear on a CPU to have for each of n rows."""
+    import torch
+
+    rows = torch.arange(len(mask), device=mask.device)[:, None].expand_as(mask)[mask.bool()]
+    first = rows % n == 0
+    with torch.no_grad():
+        shares = logits[first].log_softmax(-1)
+        known = -(shares.exp() * shares).sum(-1)
+        made = known.mean().expand(len(logits)).clone()
+        made[first] = known
+    return made
+
+
+class _Store:
+    """Keys and values of the prompts [G, KV, P, d] and, while sampling, of the rows so far [G * n, KV, R,
+    d]."""
+
+    def __init__(self, decoder: Any, prompts: Sequence[Ids], n: int) -> None:
+        import torch
+
+        device = decoder.embed_tokens.weight.device
+        self.decoder, self.n = decoder, n
+        self.prefix: dict[int, tuple[Any, Any]] = {}
+        self.own: dict[int, tuple[Any, Any]] = {}
+        self.columns = 0  # columns of the rows' buffers; 0: all columns come in one call
+        self.done = 0
+        lengths = torch.tensor([len(ids) - 1 for ids in prompts], device=device)
+        width = int(lengths.max())
+        # padded behind: no prompt token sees the padding, and the rows mask it. An empty prefix keeps one
+        # masked column
+        body = torch.tensor(
+            [ids[:-1] + [0] * (max(width, 1) + 1 - len(ids)) for ids in prompts], device=device
+        )
+        padding = torch.arange(body.shape[1], device=device) >= lengths[:, None]
+        self.hidden = padding[:, None, None]  # [G, 1, 1, P]
+        self.last = torch.tensor([[ids[-1]] for ids in prompts], device=device).repeat_interleave(n, 0)
+        self.starts = lengths.repeat_interleave(n)[:, None]
+        self._run(body, torch.arange(body.shape[1], device=device)[None], "write")
+
+    def reserve(self, columns: int) -> None:
+        """Make buffers for `columns` columns, filled by calls of `forward` one column at a time."""
+        self.columns = columns
+        for layer, (key, _) in self.prefix.items():
+            shape = (self.last.shape[0], key.shape[1], columns, key.shape[3])
+            self.own[layer] = (key.new_empty(shape), key.new_empty(shape))
+
+    def keep(self, groups: Any) -> Any:
+        """Forget all but these groups (a mask over them); returns the mask over their rows."""
+        rows = groups.repeat_interleave(self.n)
+        for layer, (key, value) in self.prefix.items():
+            self.prefix[layer] = (key[groups], value[groups])
+            self.own[layer] = tuple(buffer[rows] for buffer in self.own[layer])
+        self.hidden, self.last, self.starts = self.hidden[groups], self.last[rows], self.starts[rows]
+        return rows
+
+    def forward(self, ids: Any) -> Any:
+        """Hidden states of the next columns of every row, [G * n, T, hidden]."""
+        import torch
+
+        places = self.starts + self.done + torch.arange(ids.shape[1], device=ids.device)
+        if not self.columns:
+            self.allowed = self._allowed(ids.shape[1])
+        out = self._run(ids, places, "read")
+        self.done += ids.shape[1]
+        return out
+
+    def _run(self, ids: Any, places: Any, mode: str) -> Any:
+        self.mode = mode
+        return self.decoder(
+            input_ids=ids, position_ids=places, use_cache=False, shared=self
+        ).last_hidden_state
+
+    def attend(self, layer: int, query: Any, key: Any, value: Any, scaling: float) -> Any:
+        """Attention output [B, H, T, d] of one layer."""
+        import torch
+        import torch.nn.functional as F
+
+        if self.mode == "write":
+            self.prefix[layer] = (key, value)
+            key, value, gqa = _heads(query, key, value)
+            return F.scaled_dot_product_attention(
+                query, key, value, is_causal=True, scale=scaling, enable_gqa=gqa
+            )
+        if self.columns:
+            return self._read_column(layer, query * scaling, *self._kept(layer, key, value))
+        prompt_key, prompt_value = (kept.repeat_interleave(self.n, 0) for kept in self.prefix[layer])
+        keys, values = torch.cat([prompt_key, key], dim=2), torch.cat([prompt_value, value], dim=2)
+        keys, values, gqa = _heads(query, keys, values)
+        return F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=self.allowed, scale=scaling, enable_gqa=gqa
+        )
+
+    def _allowed(self, steps: int) -> Any:
+        """What each of `steps` columns may see, [G * n, 1, T, P + T]: its prompt, and its own row up to
+        itself."""
+        import torch
+
+        prompt = ~self.hidden.repeat_interleave(self.n, 0).expand(-1, 1, steps, -1)
+        own = (
+            torch.ones((steps, steps), dtype=torch.bool, device=prompt.device)
+            .tril()
+            .expand(len(prompt), 1, -1, -1)
+        )
+        return torch.cat([prompt, own], dim=-1)
+
+    def _kept(self, layer: int, key: Any, value: Any) -> tuple[Any, Any]:
+        keys, values = self.own[layer]
+        end = self.done + key.shape[2]
+        keys[:, :, self.done : end], values[:, :, self.done : end] = key, value
+        return keys[:, :, :end], values[:, :, :end]
+
+    def _read_column(self, layer: int, query: Any, key: Any, value: Any) -> Any:
+        """One softmax over the group's prompt and the row's own tokens; the prompt's keys are never
+        expanded."""
+        import torch
+
+        rows, heads, _, size = query.shape
+        kv = key.shape[1]
+        n, groups, rep = self.n, rows // self.n, heads // kv
+        prompt_keys, prompt_values = self.prefix[layer]
+        # 1. the queries of a group side by side, [G, KV, n * rep, d], so that one product meets its prompt
+        # once
+        beside = query.view(groups, n, kv, rep, size).transpose(1, 2).reshape(groups, kv, -1, size)
+        # 2. scores against the prompt [G, KV, n * rep, P], then row by row [G * n, KV, rep, P]
+        far = (beside @ prompt_keys.transpose(-1, -2)).masked_fill(self.hidden, float("-inf"))
+        far = far.view(groups, kv, n, rep, -1).transpose(1, 2).reshape(rows, kv, rep, -1)
+        # 3. scores against the row's own tokens [G * n, KV, rep, R]
+        near = query.reshape(rows, kv, rep, size) @ key.transpose(-1, -2)
+        # 4. one softmax over both, in 32 bits
+        weights = torch.cat([far, near], dim=-1).float().softmax(-1).to(value.dtype)
+        width = prompt_keys.shape[2]
+        # 5. the row's own share of the output
+        own = weights[..., width:] @ value
+        # 6. the prompt's share, again with the group's rows side by side
+        shared = weights[..., :width].view(groups, n, kv, rep, width).transpose(1, 2)
+        prompt = (shared.reshape(groups, kv, -1, width) @ prompt_values).view(groups, kv, n, rep, size)
+        out = own + prompt.transpose(1, 2).reshape(rows, kv, rep, size)
+        return out.view(rows, heads, 1, size)
+
+
+def _heads(query: Any, key: Any, value: Any) -> tuple[Any, Any, bool]:
+    """(keys, values, whether the attention still has to spread them over the query heads).
+
+    On CUDA they are spread here: with a mask the flash kernel is out, and the memory-efficient one takes no
+    grouped heads, so torch would fall back to the kernel that holds every score for the backward pass.
+    """
+    if not _spreads_heads(query):
+        return key, value, True
+    times = query.shape[1] // key.shape[1]
+    return key.repeat_interleave(times, 1), value.repeat_interleave(times, 1), False
+
+
+def _spreads_heads(query: Any) -> bool:
+    return query.is_cuda
+
+
+def _sample(
+    store: _Store, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any
+) -> Any:
+    """Token ids [rows, up to room]; what stands behind an end token is noise. Groups that are done leave the
+    batch."""
+    import torch
+
+    store.reserve(room)
+    ids = store.last
+    ends = torch.tensor(list(end_ids), dtype=ids.dtype, device=ids.device)
+    places = torch.arange(len(ids), device=ids.device)
+    said = torch.zeros((len(ids), room), dtype=ids.dtype, device=ids.device)
+    finished = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+    for column in range(room):
+        logits = head(store.forward(ids)[:, -1]).float()
+        ids = (
+            draw_tokens(logits / temperature, _numbers(generator, places))
+            if temperature
+            else logits.argmax(-1, keepdim=True)
+        )
+        said[places, column] = ids[:, 0]
+        finished |= torch.isin(ids[:, 0], ends)
+        open_groups = ~finished.view(-1, store.n).all(1)
+        if not open_groups.any():
+            return said[:, : column + 1]
+        if open_groups.float().mean() <= STILL_OPEN:
+            rows = store.keep(open_groups)
+            ids, places, finished = ids[rows], places[rows], finished[rows]
+    return said
+
+
+def draw_tokens(logits: Any, numbers: Any) -> Any:
+    """One token per row from one number in [0, 1) per row, [rows, 1] both: where it falls among the summed
+    probabilities.
+
+    Noise for a whole vocabulary took a fifth of the rollout. Summed in float64: a vocabulary is long.
+    """
+    import torch
+
+    sums = logits.softmax(-1, dtype=torch.float64).cumsum(-1)
+    return torch.searchsorted(sums, numbers.double() * sums[:, -1:], right=True).clamp_(max=sums.shape[1] - 1)
+
+
+def _numbers(generator: Any, rows: Any) -> Any:
+    """The next number of every row."""
+    import torch
+
+    if isinstance(generator, torch.Generator):
+        return torch.rand((len(rows), 1), generator=generator, device=generator.device)
+    return torch.stack(
+        [torch.rand(1, generator=generator[row], device=generator[row].device) for row in rows.tolist()]
+    )
+
+
+def _cut(row: Ids, end_ids: Sequence[int]) -> Ids:
+    return row[: next((i + 1 for i, token in enumerate(row) if token in end_ids), len(row))]
+
+
+def is_supported(model: Any) -> bool:
+    """Whether this pass was tested on the model's architecture and all its layers attend to everything."""
+    return not _obstacle(_causal(model))
+
+
+def _causal(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _obstacle(causal: Any) -> str:
+    """What makes this pass unfit for the model, "" for nothing. Other architectures scale scores or mask in
+    ways of their own, and recomputed activations would read the store after it has moved on: wrong figures
+    without an error."""
+    config, kinds = causal.config, set(getattr(causal.config, "layer_types", None) or FULL)
+    if config.model_type not in TESTED:
+        return f"the architecture {config.model_type!r} was not tested (only {', '.join(TESTED)})"
+    if kinds != set(FULL):
+        return f"it has {', '.join(sorted(kinds))} layers"
+    if getattr(causal, "is_gradient_checkpointing", False):
+        return "gradient checkpointing is on"
+    return ""
+
+
+def _parts(model: Any) -> tuple[Any, Any]:
+    """The decoder without its head, and the head. Raises InputError for models this pass would be wrong
+    for."""
+    causal = _causal(model)
+    if obstacle := _obstacle(causal):
+        raise InputError(f"{type(causal).__name__}: {obstacle}. Set shared_prefix off for it.")
+    return causal.get_decoder(), causal.get_output_embeddings()
+
+
+@contextmanager
+def _attention(decoder: Any) -> Iterator[None]:
+    """The decoder attends through `_Store` inside this block."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    ALL_ATTENTION_FUNCTIONS.register(NAME, _attend)
+    before = decoder.config._attn_implementation
+    decoder.config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        decoder.config._attn_implementation = before
+
+
+def _attend(
+    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, **kwargs: Any
+) -> Any:
+    """The attention interface of transformers: output [B, T, H, d] and no weights."""
+    out = kwargs["shared"].attend(module.layer_idx, query, key, value, scaling)
+    return out.transpose(1, 2).contiguous(), None

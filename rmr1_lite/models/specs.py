@@ -1,0 +1,83 @@
+"""What a user may type for a model or a judge, resolved in one place. Standard library only.
+
+nano, nano-sft, nano-base    the embedded judges and their base
+FOLDER                       an adapter or a model
+OWNER/NAME                   a model on the hub
+openai:MODEL@URL             an OpenAI-compatible endpoint
+replay:FILE                  the log of an earlier run
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rmr1_lite.types import InputError
+
+ASSETS = Path(__file__).parents[1] / "nano_assets"
+# what a user may type -> folder of the package
+NANO = {"nano": ASSETS / "grpo", "nano-sft": ASSETS / "sft", "nano-base": ASSETS / "base"}
+# stage -> what a user may type for the adapter of that stage
+SHIPPED = {"sft": "nano-sft", "grpo": "nano"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A spec taken apart. Which fields are set depends on `kind`:
+
+    folder   folder: of an adapter or a model
+    hub      model: the hub id
+    openai   model: its name at the endpoint; url: of the endpoint
+    replay   log: the file of texts
+    """
+
+    kind: Literal["folder", "hub", "openai", "replay"]
+    folder: Path | None = None
+    model: str = ""
+    url: str = ""
+    log: str = ""
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether the model is loaded by this process, so that its weights and probabilities can be had."""
+        return self.kind in ("folder", "hub")
+
+
+def parse_spec(text: str) -> Spec:
+    """The spec taken apart. Raises InputError for a path that is not there and for an incomplete endpoint."""
+    kind, _, rest = text.partition(":")
+    if kind == "replay":
+        return Spec("replay", log=rest)
+    if kind == "openai":
+        model, _, url = rest.rpartition("@")
+        if not model or not url:
+            raise InputError(
+                "The endpoint spec is incomplete. Write openai:MODEL@URL, like openai:m@http://host/v1."
+            )
+        return Spec("openai", model=model, url=url)
+    folder = find_folder(text)
+    return Spec("folder", folder=folder) if folder else Spec("hub", model=text)
+
+
+def find_folder(spec: str) -> Path | None:
+    """The local folder that a spec of a model names, None for a hub id. Raises InputError for a path that is
+    not there.
+    """
+    if spec in NANO:
+        if not NANO[spec].is_dir():
+            raise InputError(
+                f"{spec} is not part of this installation. Install the package again, with its data."
+            )
+        return NANO[spec]
+    folder = Path(spec)
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise InputError(f"{spec} is a file. Give the folder that holds adapter_config.json or config.json.")
+    if spec.count("/") != 1 or spec.startswith((".", "/", "~", "runs/")):
+        choices = ", ".join(NANO)
+        raise InputError(
+            f"{spec} does not exist. Give a folder, a hub id like owner/name, or one of {choices}."
+        )
+    return None

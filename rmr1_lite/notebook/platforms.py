@@ -1,0 +1,100 @@
+"""Colab, Kaggle or this machine: which it is, the folder that outlives the session, what another notebook
+made, and secrets."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+OUT = "RMR1_NOTEBOOK_OUT"  # the tests' switch: another output folder
+DRIVE = Path("/content/drive")
+WEIGHTS = "adapter_model.safetensors"
+
+
+def output_folder(asked: str, where: str) -> Path:
+    """Where runs go: the Drive on Colab, the working folder on Kaggle, runs/notebooks here; or where it was
+    asked for."""
+    if asked != "auto" or os.environ.get(OUT):
+        path = Path(os.environ.get(OUT) or asked)
+        if where == COLAB and path.is_relative_to(
+            DRIVE
+        ):  # not mounted it would be a folder that ends with the runtime
+            _drive()
+        return path
+    if where == COLAB:
+        return _drive() / "rmr1_lite"
+    if where == KAGGLE:
+        return Path("/kaggle/working/rmr1_lite")
+    return (
+        Path("runs/notebooks").resolve()
+        if Path("notebooks").is_dir()
+        else Path("../runs/notebooks").resolve()
+    )
+
+
+def _drive() -> Path:
+    """The person's Drive, which outlives the runtime; without it the runtime's own disk, and that is said."""
+    try:
+        from google.colab import drive
+
+        drive.mount(str(DRIVE))
+    except Exception as error:  # a declined consent raises a class of Colab's own
+        print(f"Drive is not mounted ({error}). What is made here is lost when the runtime ends.")
+        return Path("/content")
+    return DRIVE / "MyDrive"
+
+
+def copy_kaggle_inputs(out: Path, model: str, inputs: Path = Path("/kaggle/input")) -> None:
+    """On Kaggle every notebook has an output of its own: what another one made comes in as its saved output,
+    added as input."""
+    for stage in ("sft", "grpo"):
+        run = out / stage
+        found = sorted(inputs.glob(f"**/rmr1_lite/{model}/{stage}/adapter/{WEIGHTS}"))
+        if found and not run.exists():
+            shutil.copytree(found[0].parents[1], run)
+            print(f"{stage}: taken from {found[0].parents[1]}, the output of another notebook")
+        elif not run.exists():
+            print(
+                f"{stage}: none here. To use one that another notebook made, save that notebook's version "
+                "and add its output "
+                "under Add Input; to keep this one's files after the session, set Persistence to Files."
+            )
+
+
+def read_secret(name: str) -> str:
+    """A secret from the platform's own store, or from the environment; "" where there is none. Never
+    printed."""
+    store = {COLAB: _colab_secret, KAGGLE: _kaggle_secret}.get(detect_platform(os.environ), lambda name: "")
+    return store(name) or os.environ.get(name, "").strip()
+
+
+def _colab_secret(name: str) -> str:
+    from google.colab import userdata
+
+    try:
+        return userdata.get(name) or ""
+    except (userdata.SecretNotFoundError, userdata.NotebookAccessError):
+        return ""
+
+
+def _kaggle_secret(name: str) -> str:
+    from kaggle_secrets import BackendError, UserSecretsClient
+
+    try:
+        return UserSecretsClient().get_secret(name) or ""
+    except BackendError:
+        return ""
+
+
+COLAB, KAGGLE, LOCAL = "Colab", "Kaggle", "this machine"
+SIGNS = {
+    "COLAB_RELEASE_TAG": COLAB,
+    "KAGGLE_KERNEL_RUN_TYPE": KAGGLE,
+}  # environment variable -> where it stands
+
+
+def detect_platform(environment: Mapping[str, str]) -> str:
+    """Colab, Kaggle or this machine, by their environment variables."""
+    return next((name for sign, name in SIGNS.items() if environment.get(sign)), LOCAL)

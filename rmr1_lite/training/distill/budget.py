@@ -1,0 +1,81 @@
+"""What a teacher costs: estimates before a request, exact figures after it, and a budget that is not
+passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rmr1_lite.judging.engines.base import Request
+from rmr1_lite.types import Message
+
+CHARS_PER_TOKEN = 3.2  # on the low side for English, so that estimates are on the high side
+CALIBRATED = 16  # replies after which a prompt's tokens are estimated from those before
+TYPICAL_CHAIN = 700  # tokens, until replies are there to go by
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Of a million tokens, in whatever currency the budget is in."""
+
+    prompt: float
+    completion: float
+
+    @property
+    def free(self) -> bool:
+        return self.prompt <= 0 and self.completion <= 0
+
+    def of(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Price of so many tokens."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
+
+
+def tokens_of(messages: Iterable[Message]) -> int:
+    """An estimate of the tokens of a prompt: the teacher's tokenizer is not ours to have."""
+    return round(sum(len(message["content"]) for message in messages) / CHARS_PER_TOKEN) + 16
+
+
+def _bytes(messages: Iterable[Message]) -> int:
+    return sum(len(message["content"].encode(errors="replace")) for message in messages)
+
+
+class Budget:
+    """What was spent, by the stored replies, and what is left. budget 0: no limit."""
+
+    def __init__(self, budget: float, paid: Iterable[dict[str, Any]]) -> None:
+        self.budget, self.spent = budget, 0.0
+        self._tokens = self._replies = self._measured = 0
+        self._most = 0.0  # prompt tokens a byte
+        for row in paid:
+            self.pay(row)
+
+    def pay(self, row: dict[str, Any], asked: Iterable[Message] = ()) -> None:
+        """Count a reply, and learn from what was asked how many tokens a byte is for this teacher."""
+        self.spent += row["cost"]
+        if size := _bytes(asked):
+            self._most = max(self._most, row["prompt_tokens"] / size)
+            self._measured += 1
+        self._tokens += row["completion_tokens"]
+        self._replies += 1
+
+    def expected_completion(self, most: int) -> float:
+        """Tokens of a reply to come: the mean of those there, once there are some."""
+        return min(most, self._tokens / self._replies if self._replies >= 10 else TYPICAL_CHAIN)
+
+    def prompt_at_most(self, messages: Sequence[Message]) -> float:
+        """Tokens of a prompt to come: no tokenizer makes more than one of a byte, and after some replies it
+        is known better."""
+        return _bytes(messages) * min(1.0, 1.5 * self._most if self._measured >= CALIBRATED else 1.0) + 64
+
+    def affordable(self, requests: Sequence[Request], prices: Prices, longest: int) -> int:
+        """How many of the requests fit into what is left, each at its longest: the budget is a promise."""
+        if not self.budget or prices.free:
+            return len(requests)
+        left, count = self.budget - self.spent, 0
+        for request in requests:
+            left -= prices.of(self.prompt_at_most(request.messages), longest)
+            if left < 0:
+                break
+            count += 1
+        return count

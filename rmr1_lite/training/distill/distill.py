@@ -1,0 +1,361 @@
+"""Make chains with any teacher behind an OpenAI-compatible server, in the two passes of the paper (section
+3.1).
+
+    pass 1   every labelled pair, in one seeded order; kept when the strict reading gives the right verdict
+    pass 2   what pass 1 got wrong, with the right verdict told (by choice another, stronger teacher). Unlike
+             the original's,
+             its chains are read again, and one that shows what it was told is not kept
+    pass 3   only with rewrite: the same request once more, with the words that gave it away named
+
+    python -m rmr1_lite distill --pairs pairs.jsonl --teacher MODEL --base-url http://127.0.0.1:8000/v1 --out
+        runs/distilled
+
+Every reply is stored the moment it comes (attempts.jsonl), so that a run that was stopped, by a kill or by
+its budget, goes on without asking twice. What failed on the way (no reply) is asked again. Written at the
+end: chains.jsonl for `sft`, published.jsonl in the schema of the published set, and stats.json.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rmr1_lite.config import DistillConfig
+from rmr1_lite.data.chains import Chain, write_chains
+from rmr1_lite.data.pairs import read_pairs
+from rmr1_lite.data.rows import pair_digest
+from rmr1_lite.judging.engines.base import Request, Sampling
+from rmr1_lite.judging.engines.endpoint import OpenAIEngine
+from rmr1_lite.prompts import judge_messages, oracle_messages, pair_as_shown, seeded_order
+from rmr1_lite.storage import JsonlLog, atomic_write_text, json_line, same_settings, write_json
+from rmr1_lite.training.distill.attempts import (
+    CHAINS,
+    FIRST,
+    REWRITE,
+    SECOND,
+    Task,
+    count_by_pass,
+    kept_chains,
+    make_attempt,
+    text,
+)
+from rmr1_lite.training.distill.budget import Budget, Prices, tokens_of
+from rmr1_lite.types import ORDERS, Generation, InputError
+
+ATTEMPTS, PUBLISHED, STATS, SETTINGS = "attempts.jsonl", "published.jsonl", "stats.json", "distill.json"
+KEY = ("id", "order", "pass")
+GAVE_AWAY = "Your last try gave away that you knew the verdict, by the words"
+# failures of every request in a row after which the next ones will fail too
+HOPELESS = {
+    "APIConnectionError",
+    "AuthenticationError",
+    "PermissionDeniedError",
+    "NotFoundError",
+    "BadRequestError",
+    "UnprocessableEntityError",
+}
+# may be changed between two calls of one run: they decide how fast and how far it goes, not what a reply is
+# worth
+FREE = (
+    "out",
+    "pairs",
+    "concurrency",
+    "budget",
+    "limit",
+    "timeout",
+    "max_retries",
+    "rewrite",
+    "price_in",
+    "price_out",
+    "second_price_in",
+    "second_price_out",
+    "base_url",
+    "second_base_url",
+    "api_key_env",
+    "second_api_key_env",
+)
+FILTERED = "content filter"  # how an engine words an answer that was paid for and withheld
+
+
+def distill(config: DistillConfig) -> dict[str, Any]:
+    """Write or go on writing chains; returns the statistics. Raises InputError before anything is paid
+    for."""
+    _check(config)
+    tasks, out = _tasks(config), Path(config.out)
+    engines = _engines(config)
+    _begin(config, tasks, out / SETTINGS)
+    with JsonlLog(out / ATTEMPTS, KEY) as log:
+        _check_same(tasks, log)
+        budget = Budget(config.budget, log)
+        _estimate(config, tasks, log, budget)
+        failed: Counter[str] = Counter()
+        try:
+            for number in (FIRST, SECOND, REWRITE) if config.rewrite else (FIRST, SECOND):
+                failed += _one_pass(config, number, tasks, engines, log, budget)
+        finally:  # whatever stops the run, what is paid for is written out
+            stats = _write(config, tasks, log, budget, failed, out)
+    print(text(stats))
+    return stats
+
+
+def _check(config: DistillConfig) -> None:
+    """What can be known to be wrong before a file is read or a request is sent."""
+    if not config.pairs or not config.teacher:
+        raise InputError("pairs and teacher are needed. Give --pairs FILE and --teacher MODEL.")
+    for option, name in (
+        ("api_key_env", config.api_key_env),
+        ("second_api_key_env", config.second_api_key_env),
+    ):
+        # not repeated in the message: somebody who gives the key itself here must not find it in a log
+        if name and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            raise InputError(
+                f"{option} is no name of an environment variable (capitals, digits, _). Put the key into a "
+                "variable "
+                "and give the variable's name."
+            )
+        if name not in ("", "OPENAI_API_KEY") and not os.environ.get(name, "").strip():
+            raise InputError(
+                f"{option}: the environment variable {name} is not set. Set it, or leave the option out."
+            )
+    other = (
+        config.second_base_url and urlsplit(config.second_base_url).netloc != urlsplit(config.base_url).netloc
+    )
+    if other and not config.second_api_key_env:
+        raise InputError(
+            "second_base_url is another server: it does not get the first one's key by itself. Give "
+            "--second-api-key-env with the variable that holds its key."
+        )
+    if config.budget and _prices(config, FIRST).free and _prices(config, SECOND).free:
+        raise InputError(
+            "budget without prices limits nothing. Give --price-in and --price-out, per million tokens."
+        )
+
+
+def _tasks(config: DistillConfig) -> list[Task]:
+    read = read_pairs(config.pairs)
+    print(read.summary())
+    pairs = [pair for pair in read.pairs if pair.label]
+    if len(pairs) < len(read.pairs):
+        print(
+            f"{len(read.pairs) - len(pairs)} pairs have no label and are left out: no chain could be "
+            "checked against them."
+        )
+    if not pairs:
+        raise InputError(f"{config.pairs}: no labelled pair. A chain is kept only when its verdict is right.")
+    pairs = pairs[: config.limit or None]
+    if config.both_orders:
+        return [Task(pair, order) for pair in pairs for order in ORDERS]
+    return [Task(pair, seeded_order(pair.id, config.seed)) for pair in pairs]
+
+
+def _engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
+    more = {"concurrency": config.concurrency, "max_retries": config.max_retries, "timeout": config.timeout}
+    first = OpenAIEngine(config.teacher, config.base_url, config.api_key_env, **more)
+    second = OpenAIEngine(
+        config.second_teacher or config.teacher,
+        config.second_base_url or config.base_url,
+        config.second_api_key_env or config.api_key_env,
+        **more,
+    )
+    return {FIRST: first, SECOND: second, REWRITE: second}
+
+
+def _begin(config: DistillConfig, tasks: Sequence[Task], path: Path) -> None:
+    """Refuse to mix two runs in one folder."""
+    # every pair of the file, so that a later call may take more of them with another limit
+    now = {name: value for name, value in asdict(config).items() if name not in FREE}
+    same_settings(path, now)
+    write_json(path, now)
+
+
+def _check_same(tasks: Sequence[Task], log: JsonlLog) -> None:
+    """A reply belongs to the texts it was written for, not to an id."""
+    for task in tasks:
+        key = (task.pair.id, task.order, FIRST)
+        if key in log and log.get(key)["digest"] != pair_digest(task.pair):
+            raise InputError(
+                f"{log.path} holds a reply to other texts under the id {task.pair.id!r:.80}: the pairs have "
+                "been "
+                "changed since. Give another --out, or the pairs as they were."
+            )
+
+
+def _prices(config: DistillConfig, number: int) -> Prices:
+    first = Prices(config.price_in, config.price_out)
+    if number == FIRST:
+        return first
+    return Prices(
+        config.second_price_in if config.second_price_in >= 0 else first.prompt,
+        config.second_price_out if config.second_price_out >= 0 else first.completion,
+    )
+
+
+def _estimate(config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, budget: Budget) -> None:
+    """Say what the first pass will cost at most and what to expect, before anything is asked."""
+    left = [task for task in tasks if (task.pair.id, task.order, FIRST) not in log]
+    prompt = sum(
+        tokens_of(judge_messages(pair_as_shown(task.pair, task.order), config.style)) for task in left
+    )
+    prices = _prices(config, FIRST)
+    expected = budget.expected_completion(config.max_new_tokens)
+    print(
+        f"{len(tasks)} chains wanted, {len(tasks) - len(left)} first replies stored already. The first pass "
+        "sends about "
+        f"{prompt:,} prompt tokens and gets about {expected * len(left):,.0f} back "
+        f"({expected:,.0f} a chain, at most {config.max_new_tokens:,})."
+    )
+    if prices.free and _prices(config, SECOND).free:
+        print("Prices are 0 (--price-in, --price-out): nothing is counted against a budget.")
+        return
+    second = 0.25 * len(left)  # about a quarter of the paper's first chains were wrong
+    guess = prices.of(prompt, expected * len(left)) + _prices(config, SECOND).of(
+        second * (2 * prompt / max(1, len(left)) + expected), second * expected
+    )
+    limit = f"; it stops at {config.budget:g}" if config.budget else ""
+    print(f"Expected cost about {guess:.2f}, spent so far {budget.spent:.2f}{limit}.")
+
+
+def _one_pass(
+    config: DistillConfig,
+    number: int,
+    tasks: Sequence[Task],
+    engines: dict[int, OpenAIEngine],
+    log: JsonlLog,
+    budget: Budget,
+) -> Counter[str]:
+    """Ask for what this pass still lacks; returns how many requests failed, by reason."""
+    from tqdm import tqdm
+
+    todo = [(task, asked) for task in tasks if (asked := _request(config, number, task, log))]
+    failed: Counter[str] = Counter()
+    sampling = Sampling(config.temperature, config.max_new_tokens, seed=config.seed)
+    prices = _prices(config, number)
+    right, last = 0, ""
+    with tqdm(total=len(todo), desc=f"pass {number}", unit="chain") as bar:
+        at = 0
+        while window := todo[at : at + 4 * config.concurrency]:
+            window = window[
+                : budget.affordable([asked for _, asked in window], prices, config.max_new_tokens)
+            ]
+            if not window:
+                break
+            at, before = at + len(window), failed.copy()
+            for task, asked, generation in _replies(engines[number], window, sampling):
+                if generation.too_long or generation.error and FILTERED not in generation.error:
+                    failed["too long" if generation.too_long else _reason(generation.error or "")] += 1
+                    last = generation.error or last
+                else:
+                    row = make_attempt(task, number, asked, generation, prices, config.style)
+                    log.append(row)
+                    budget.pay(row, asked.messages)
+                    right += row["kept"]
+                bar.update()
+                bar.set_postfix_str(f"kept {right}, failed {failed.total()}, spent {budget.spent:.2f}")
+            new = failed - before
+            if new.total() == len(window) and new.keys() <= HOPELESS:
+                raise InputError(
+                    f"Each of {len(window)} requests in a row failed ({_reasons(new)}), the last one with: "
+                    f"{last}. "
+                    "Is the server up, and are model, address and key right? What is stored stays, the same "
+                    "command goes on."
+                )
+        if at < len(todo):
+            print(
+                f"The budget of {config.budget:g} leaves no room for another reply: pass {number} stops with "
+                f"{len(todo) - at} requests not sent. A larger --budget goes on."
+            )
+    return failed
+
+
+def _replies(
+    engine: OpenAIEngine, window: Sequence[tuple[Task, Request]], sampling: Sampling
+) -> Iterator[tuple[Task, Request, Generation]]:
+    """Answers as they come. An interruption waits for those in flight: they are being paid for, and are
+    yielded before it goes on."""
+    pool = ThreadPoolExecutor(engine.concurrency)
+    waiting = {pool.submit(engine.one, asked, sampling): (task, asked) for task, asked in window}
+    stopped: BaseException | None = None
+    try:
+        while waiting:
+            try:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt as error:
+                if stopped:
+                    raise
+                print("\nStopping: waiting for the answers that are being written (again to give them up).")
+                stopped = error
+                waiting = {future: of for future, of in waiting.items() if not future.cancel()}
+                continue
+            for future in done:
+                yield *waiting.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    if stopped:
+        raise stopped
+
+
+def _request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> Request | None:
+    """What to ask in this pass, None when there is nothing to ask (any more)."""
+    key = (task.pair.id, task.order)
+    if (*key, number) in log:
+        return None
+    pair = pair_as_shown(task.pair, task.order)
+    if number == FIRST:
+        return Request(task.pair.id, task.order, tuple(judge_messages(pair, config.style)))
+    before = log.get((*key, number - 1)) if (*key, number - 1) in log else None
+    if before is None or before["kept"] or not log.get((*key, FIRST))["text"]:
+        return None
+    failed_chain = log.get((*key, FIRST))["text"]
+    asked = oracle_messages(pair, failed_chain, config.style)
+    if number == REWRITE:
+        if not before["told"]:
+            return None
+        asked[-1]["content"] += f"\n\n{GAVE_AWAY} “{before['told']}”. Leave such words out."
+    return Request(task.pair.id, task.order, tuple(asked), vote=number - 1)
+
+
+def _reason(error: str) -> str:
+    """The kind of error alone: a server's own words may repeat what was sent to it."""
+    return error.partition(":")[0][:60]
+
+
+def _reasons(failed: Counter[str]) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in failed.items())
+
+
+def _write(
+    config: DistillConfig,
+    tasks: Sequence[Task],
+    log: JsonlLog,
+    budget: Budget,
+    failed: Counter[str],
+    out: Path,
+) -> dict[str, Any]:
+    """chains.jsonl, published.jsonl and stats.json from what is stored."""
+    good = [(task, row) for task in tasks if (row := kept_chains(task, log))]
+    write_chains(out / CHAINS, [Chain(task.pair, task.order, row["text"]) for task, row in good])
+    rows = (
+        {
+            "context_messages": judge_messages(pair_as_shown(task.pair, task.order), config.style),
+            "winner": row["text"],
+        }
+        for task, row in good
+    )
+    atomic_write_text(out / PUBLISHED, "".join(map(json_line, rows)))
+    stats = {
+        "wanted": len(tasks),
+        "kept": len(good),
+        "spent": round(budget.spent, 6),
+        "failed": dict(failed),
+        "passes": count_by_pass(tasks, log),
+        "out": str(out),
+    }
+    write_json(out / STATS, stats)
+    return stats

@@ -1,0 +1,72 @@
+"""Makes a large card small: a process that holds all of its memory but so many GiB.
+
+A cap on torch's allocator is not enough. Unsloth asks the driver how much is free and chooses its chunks by
+that, so under a cap it would behave as on the large card. With the memory really taken, every library sees
+what a small card has. What it does not imitate are the small card's cores: say "capped at 14.5 GiB", not "a
+T4".
+
+    with held(14.5): ...        # everything in here, in other processes too, sees 14.5 GiB
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rmr1_lite.types import InputError
+
+GIB = 2**30
+READY = "ready"
+
+
+@contextmanager
+def hold_card_memory(leave_gib: float) -> Iterator[float]:
+    """Hold the card's memory but `leave_gib` while the block runs; yields the GiB that are free then.
+
+    Raises InputError where there is no card, or less than that is free.
+    """
+    command = [sys.executable, "-m", "rmr1_lite.training.planning.ballast", str(leave_gib)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        said = ""
+        for line in process.stdout:  # type: ignore[union-attr]
+            said = line.strip()
+            if said.startswith(READY):
+                break
+        if not said.startswith(READY):
+            raise InputError(f"The card's memory could not be held: {said or 'no word from the process'}.")
+        yield float(said.split()[1])
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main(leave_gib: float) -> None:
+    """Take the memory, say how much is left, and hold it until standard input ends: a parent that dies lets
+    go too."""
+    import torch
+
+    if not torch.cuda.is_available():
+        print("there is no CUDA card", flush=True)
+        sys.exit(1)
+    torch.cuda.init()
+    # the first tensor makes the context, which takes memory of its own
+    block = torch.empty(1, device="cuda")
+    free, _ = torch.cuda.mem_get_info()
+    take = free - int(leave_gib * GIB)
+    if take < 0:
+        print(f"only {free / GIB:.1f} GiB are free, not {leave_gib}", flush=True)
+        sys.exit(1)
+    block = torch.empty(take, dtype=torch.uint8, device="cuda")
+    free, _ = torch.cuda.mem_get_info()
+    print(READY, round(free / GIB, 2), flush=True)
+    sys.stdin.read()
+    del block
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]))

@@ -1,0 +1,145 @@
+"""How long a plan takes on the machine at hand: one real step of each stage, on made-up rows as long as the
+plan allows.
+
+No data is needed, so this can be asked before anything is prepared. The step is the preflight's (a process of
+its own, every rollout written to the end, down the ladder when memory runs out), and the hours that follow
+from it are for rows of full length: real rows are shorter, so a run takes less.
+
+    for found in measure_plan(plan(gpu="t4")):
+        print(describe_measured(found))
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.config import GRPOConfig, SFTConfig
+from rmr1_lite.data.chains import Chain, write_chains
+from rmr1_lite.data.pairs import write_pairs
+from rmr1_lite.models.adapters import style_of
+from rmr1_lite.prompts import choose_style
+from rmr1_lite.training.planning.plan import Plan
+from rmr1_lite.training.planning.preflight import FILE, describe_seconds, run_preflight
+from rmr1_lite.training.run_folder import steps_of
+from rmr1_lite.types import InputError, Pair
+
+WORD = " word"
+CHAIN_SHARE = 0.4  # of a made-up SFT row; which part is the chain changes nothing but the tokens with a loss
+
+
+@dataclass(frozen=True)
+class Measured:
+    """stage: "sft" or "grpo". seconds: of one optimizer step. peak_gib: reserved on the card, 0 on a CPU.
+    steps: of the whole run, None where the rows are not known. changes: rungs of the ladder that were needed
+    here."""
+
+    stage: str
+    config: SFTConfig | GRPOConfig
+    seconds: float
+    peak_gib: float
+    steps: int | None
+    changes: tuple[str, ...]
+
+
+def measure_plan(made: Plan, chains: int = 0) -> Iterator[Measured]:
+    """One step of each stage with the plan's settings and model. chains: rows of the SFT data.
+
+    Raises InputError when the model cannot be loaded, or when nothing on the ladder goes through here.
+    """
+    for stage in made.stages:
+        with tempfile.TemporaryDirectory(prefix="rmr1_probe_") as folder:
+            yield _measure(stage.name.lower(), stage.config, made.model, chains, Path(folder))
+
+
+def _measure(stage: str, config: Any, model: str, chains: int, folder: Path) -> Measured:
+    asked = replace(
+        config,
+        model=model,
+        style=choose_style(config.style, style_of(model), model),
+        out=str(folder / "run"),
+        preflight="on",
+    )
+    asked = replace(asked, **{"chains" if stage == "sft" else "pairs": str(_data(stage, asked, folder))})
+    fits = run_preflight(stage, asked, quiet=True)
+    found = json.loads((folder / "run" / FILE).read_text(encoding="utf-8"))
+    trial, changes = found["trial"], tuple(found["changes"])
+    return Measured(stage, fits, trial["seconds"], trial["peak_gib"], _steps(fits, chains), changes)
+
+
+def _steps(config: Any, chains: int) -> int | None:
+    rows = chains or getattr(config, "limit", 0)
+    return steps_of(config, rows) if rows or isinstance(config, GRPOConfig) else None
+
+
+def _data(stage: str, config: Any, folder: Path) -> Path:
+    """A file with one row that is as long as the settings allow."""
+    from rmr1_lite.models.token_lengths import chain_lengths, prompt_lengths
+
+    path = folder / "longest.jsonl"
+    if stage == "sft":
+        count = chain_lengths(config.model, config.style, config.thinking)
+        words = _most(lambda n: count([_chain(n)])[0], config.max_length)
+        write_chains(path, [_chain(words)])
+    else:
+        count = prompt_lengths(config.model, config.style, config.thinking)
+        words = _most(lambda n: count([_pair(n)])[0], config.max_prompt_tokens)
+        write_pairs(path, [_pair(words)])
+    return path
+
+
+def _most(tokens: Callable[[int], int], limit: int) -> int:
+    """The largest number of words whose row holds at most `limit` tokens. Raises InputError where not even
+    one word fits."""
+    if tokens(1) > limit:
+        raise InputError(
+            f"{limit} tokens are too few for the judge's prompt alone ({tokens(1)} tokens with one word)."
+        )
+    fits, fails = 1, 2
+    while tokens(fails) <= limit:
+        fits, fails = fails, 2 * fails
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        fits, fails = (middle, fails) if tokens(middle) <= limit else (fits, middle)
+    return fits
+
+
+def _pair(words: int) -> Pair:
+    """Two responses of so many words together; the first one never has none."""
+    first = max(1, words // 2)
+    return Pair(
+        "longest",
+        ({"role": "user", "content": "Which?"},),
+        WORD.strip() + WORD * (first - 1),
+        "other" + WORD * max(0, words - first - 1),
+        "A",
+    )
+
+
+def _chain(words: int) -> Chain:
+    said = int(words * CHAIN_SHARE)
+    return Chain(_pair(words - said), "ab", f"<type>{WORD * said}</type>\n<answer>[[A]]</answer>")
+
+
+def describe_measured(found: Measured) -> str:
+    """One line for people."""
+    config, memory = found.config, f", peak memory {found.peak_gib:.1f} GiB" if found.peak_gib else ""
+    if found.stage == "sft":
+        what = f"{config.batch_size} rows of {config.max_length} tokens"
+    else:
+        what = (
+            f"{config.groups} x {config.rollouts} rollouts of {config.max_new_tokens} tokens after prompts "
+            "of "
+            f"{config.max_prompt_tokens}"
+        )
+    whole = (
+        f"; {found.steps} steps take {describe_seconds(found.steps * found.seconds)} at most"
+        if found.steps
+        else ""
+    )
+    smaller = f" (smaller than planned: {', '.join(found.changes)})" if found.changes else ""
+    return f"{found.stage.upper()}: {found.seconds:.1f} s a step of {what}{memory}{whole}{smaller}"

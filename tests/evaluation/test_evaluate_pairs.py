@@ -1,0 +1,56 @@
+"""An evaluation's looks: kept, not judged twice, and never taken for those of other weights."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fixtures import tiny
+from fixtures.scripted import UNREADABLE, Scripted, right
+
+from rmr1_lite.config import DemoConfig
+from rmr1_lite.demo import make_data
+from rmr1_lite.evaluation.runner import evaluate_pairs
+from rmr1_lite.judging.judge import Judge
+from rmr1_lite.types import InputError
+
+
+def judge(script, weights: str) -> Judge:
+    engine = Scripted(script)
+    engine.fingerprint = weights
+    return Judge(engine)
+
+
+def test_the_same_weights_are_not_judged_twice(tmp_path):
+    pairs, again = tiny.pairs(4), judge(right, "one")
+    evaluate_pairs("sft", judge(right, "one"), pairs, tmp_path, progress=False)
+    result, judgments = evaluate_pairs("sft", again, pairs, tmp_path, progress=False)
+    assert result.strict_accuracy == 1.0 and len(judgments) == 4 and not again.engine.asked
+
+
+def test_an_adapter_that_was_trained_anew_is_judged_anew(tmp_path, capsys):
+    """Under the same name and in the same folder: the demo's stages, after one of them was deleted and
+    trained again."""
+    pairs = tiny.pairs(4)
+    evaluate_pairs("sft", judge(right, "one"), pairs, tmp_path, progress=False)
+    before = (tmp_path / "sft" / "items.jsonl").read_bytes()
+    result, _ = evaluate_pairs(
+        "sft", judge(lambda request: UNREADABLE, "two"), pairs, tmp_path, progress=False
+    )
+    assert result.strict_accuracy == 0.0 and "judged again" in capsys.readouterr().out
+    assert (tmp_path / "sft" / "items.one.jsonl").read_bytes() == before, "nothing is lost"
+    assert json.loads((tmp_path / "sft" / "run.json").read_text())["weights"] == "two"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"test_pairs": 12}, "test was 8, is 12"), ({"seed": 1}, "seed was 0, is 1")]
+)
+def test_the_demo_does_not_go_on_with_other_data(tmp_path, change, said):
+    sizes = {"out": str(tmp_path), "train_pairs": 50, "test_pairs": 8}
+    folder = make_data(DemoConfig(**sizes), tmp_path)
+    before = (folder / "test.jsonl").read_bytes()
+    assert (
+        make_data(DemoConfig(**sizes), tmp_path) == folder and (folder / "test.jsonl").read_bytes() == before
+    )
+    with pytest.raises(InputError, match=said):
+        make_data(DemoConfig(**{**sizes, **change}), tmp_path)
