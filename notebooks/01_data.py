@@ -85,7 +85,7 @@ done = prepare([mine], PrepareConfig(out=str(s.out / "prepared"), validation=0.0
 print(done.text())
 
 # %% [markdown]
-# `prepare_pairs` also removes near-duplicates, questions that a benchmark asks (`--against` on the command
+# `prepare` also removes near-duplicates, questions that a benchmark asks (`--against` on the command
 # line),
 # and prompts
 # that are too long for your model, and lists everything that it leaves out in `dropped.jsonl`.

@@ -40,8 +40,8 @@ for archive in [] if root else [*sorted(here.glob("*.zip")), *sorted(inputs.glob
 if root is None:
     raise RuntimeError(
         "The kit is not here. Upload its zip into this folder (Colab: the folder icon on the left), add it "
-        "as a dataset "
-        "(Kaggle: Add Input), or write its address into REPO_URL above; then run this cell again."
+        "as a dataset (Kaggle: Add Input), or write its address into REPO_URL above; then run this cell "
+        "again."
     )
 sys.path.insert(0, str(root))
 

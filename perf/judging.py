@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import NANO_TOKENS
-from rmr1_lite.data.nano.world import pairs as nano_pairs
+from rmr1_lite.data.nano.world import draw_pairs as nano_pairs
 from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.judging.engines.local import LocalEngine
 from rmr1_lite.judging.judge import Judge

@@ -95,14 +95,10 @@ def oracle_messages(pair: Pair, failed_chain: str, style: str) -> list[Message]:
     if pair.label is None:
         raise InputError(f"pair {pair.id!r:.80}: label is missing. The second pass needs the right verdict.")
     retry = (
-        f"That judgement does not hold up: the sound verdict here is {verdict_marker(pair.label)}. Judge "
-        "the two "
-        "replies again "
-        "from the start, in the same layout, and let what stands in the replies lead to that verdict. Write "
-        "it as a "
-        "first and only judgement: never mention that you were told the verdict, and never mention an "
-        "earlier attempt "
-        "or this message."
+        f"That judgement does not hold up: the sound verdict here is {verdict_marker(pair.label)}. Judge the "
+        "two replies again from the start, in the same layout, and let what stands in the replies lead to "
+        "that verdict. Write it as a first and only judgement: never mention that you were told the "
+        "verdict, and never mention an earlier attempt or this message."
     )
     failed: Message = {"role": "assistant", "content": without_control_tokens(failed_chain)}
     return [*judge_messages(pair, style), failed, {"role": "user", "content": retry}]

@@ -57,8 +57,7 @@ def reproduce(config: ReproduceConfig) -> Path:
     jobs = config.jobs or min(config.seeds, os.cpu_count() or 1)
     print(
         f"{config.seeds} seeds, {jobs} at a time with {threads_per_job(jobs)} thread(s) each; what they "
-        "print: "
-        f"{out}/seed*.log"
+        f"print: {out}/seed*.log"
     )
     with tqdm(total=config.seeds * _steps(config), desc="training steps", unit="step") as bar:
         run_all(_commands(config), out, jobs, lambda names: _show(bar, out, names))
@@ -223,8 +222,8 @@ def summary_markdown(table: dict[str, Any]) -> str:
         ]
     lines += [
         f"- seed {seed}, reasoning: with another pair's chain the verdict follows that chain in "
-        f"{a['follows']:.1%} "
-        f"of {a['n']} looks{_unnamed(a)}; with the evaluation blanked accuracy is {a['blank_accuracy']:.1%}"
+        f"{a['follows']:.1%} of {a['n']} looks{_unnamed(a)}; with the evaluation blanked accuracy is "
+        f"{a['blank_accuracy']:.1%}"
         for seed, a in zip(table["seeds"], table["ablations"], strict=True)
     ]
     return "\n".join(lines) + "\n"

@@ -93,12 +93,12 @@ def test_donors_are_other_pairs():
 def test_the_shipped_judges_judge(spec):
     """From the first second: readable verdicts, and far better than chance at being right in both orders (25
     %)."""
-    from rmr1_lite.data.nano.world import pairs
+    from rmr1_lite.data.nano.world import draw_pairs
     from rmr1_lite.judging.engines.base import Sampling
     from rmr1_lite.judging.factory import make_engine
     from rmr1_lite.judging.judge import Judge
 
-    fresh = pairs("validation", 24, seed=77)
+    fresh = draw_pairs("validation", 24, seed=77)
     judgments = Judge(make_engine(spec), sampling=Sampling(max_new_tokens=NANO_TOKENS)).compare_many(
         fresh, progress=False
     )

@@ -197,8 +197,7 @@ CHATML = (
 )
 WIDE = (
     "<｜begin▁of▁sentence｜>{% for m in messages %}{% if m['role'] == 'user' %}<｜User｜>{% endif %}{{ "
-    "m['content'] }}"
-    "{% endfor %}<｜Assistant｜><think>\n"
+    "m['content'] }}{% endfor %}<｜Assistant｜><think>\n"
 )
 INST = "<s>[INST] {% for m in messages %}{{ m['content'] }}\n{% endfor %}[/INST]"
 # name -> (special tokens, further added tokens, chat template)

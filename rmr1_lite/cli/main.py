@@ -91,11 +91,11 @@ def plan(
 ) -> None:
     """What fits on a card and how long it takes, before anything is downloaded (`--measure` loads the
     model)."""
+    from rmr1_lite.training.planning.plan import describe_plan
     from rmr1_lite.training.planning.plan import make_plan as make
-    from rmr1_lite.training.planning.plan import text
 
     made = make(gpu, model, preset, chains)
-    print(text(made))
+    print(describe_plan(made))
     if not made.fits:
         raise typer.Exit(1)
     if measure:

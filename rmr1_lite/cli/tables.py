@@ -64,9 +64,9 @@ def differences_table(results: Results) -> Any:
 def calibration_lines(stage: Stage) -> list[str]:
     """One line per source of confidence."""
     return [
-        f"Confidence by {source}: expected calibration error {found.ece:.1%} "
-        f"({found.ece_low:.1%} to {found.ece_high:.1%}) on {found.n} pairs, "
-        f"mean confidence {found.confidence:.1%}, accuracy {found.accuracy:.1%}"
+        f"Confidence by {source}: expected calibration error {found.ece:.1%} ({found.ece_low:.1%} to "
+        f"{found.ece_high:.1%}) on {found.n} pairs, mean confidence {found.confidence:.1%}, accuracy "
+        f"{found.accuracy:.1%}"
         for source, found in stage.calibration.items()
     ]
 

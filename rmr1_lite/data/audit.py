@@ -3,7 +3,7 @@ teach nonsense.
 
     python -m rmr1_lite data audit pairs.jsonl --out runs/audit
 
-Reads pairs in every shape that `prepare_pairs` reads, the published sets as they were released (so that their
+Reads pairs in every shape that `prepare` reads, the published sets as they were released (so that their
 leaks show), and chains. Rows are never changed. What is found is kept in audit.json with all rows, and shown
 in audit.html with examples.
 """

@@ -1,7 +1,7 @@
 """What is wrong with a chain: no verdict, the wrong one, nothing before it, and words that show that the
 teacher was told.
 
-Used by `audit_sources` on any chains and by `distill_chains` on its second pass. A teacher that was told the
+Used by `audit` on any chains and by `distill` on its second pass. A teacher that was told the
 verdict may say so, and a student then learns to claim it. The patterns look for being told, for an earlier
 attempt, and for the request itself; a chain that talks about the *client's* correct answer is none of them.
 """
@@ -11,6 +11,11 @@ from __future__ import annotations
 import re
 
 from rmr1_lite.verdict import parse_verdict
+
+CONTRADICTS, UNREADABLE = "verdict contradicts the label", "no verdict that can be read"
+TOLD, EMPTY, UNCLOSED = "says that it was told", "empty section", "section never closed"
+BARE = "nothing before the verdict"
+REASONING = 20  # characters that a chain must hold beside its tags and verdict
 
 _VERDICT = r"(?:verdict|judge?ment|preference|preferred (?:response|reply|answer))"
 _TOLD = (
@@ -25,8 +30,8 @@ PATTERNS = (
     rf"\b(?:know|knew|knowing|told|informed)\s+(?:already\s+)?(?:that\s+)?{_BEST}",
     rf"\b(?:know|knew|knowing|told|informed)\s+(?:already\s+)?(?:that\s+)?{_SIDE} wins\b",
     rf"\b(?:correct|right|true|expected|gold(?:en)?|target|known)\s+(?:label|winner|ranking)\s+(?:is|was|being|:)\s*{_SIDE}",
-    rf"\b(?:as|like)\s+(?:\w+\s+)?(?:{_TOLD})\s+(?:above|earlier|before|by (?:the "
-    r")?(?:user|instructions?|prompt|system))",
+    rf"\b(?:as|like)\s+(?:\w+\s+)?(?:{_TOLD})\s+"
+    r"(?:above|earlier|before|by (?:the )?(?:user|instructions?|prompt|system))",
     rf"\b(?:correct|right|true|actual|sound|expected|intended|known|gold(?:en)?|target|reference)\s+(?:{_VERDICT}|decision)\b",
     rf"\b{_TOLD}\s+(?:\w+\s+)?{_VERDICT}\b",
     rf"\b{_VERDICT}\s+(?:that\s+)?(?:was|is|has been|had been|you|i was)\s+(?:\w+\s+)?{_TOLD}\b",
@@ -34,8 +39,8 @@ PATTERNS = (
     r"\b(?:my|the|an)\s+(?:earlier|previous|prior|first|initial|original|former|last|failed|old)\s+"
     r"(?:attempt|judge?ment|evaluation|verdict|assessment|analysis|answer was wrong)\b",
     r"\b(?:re-?evaluat|reconsider|re-?assess|re-?judg|revis)\w*\s+(?:my|the|this)\s+(?:\w+\s+)?(?:judge?ment|verdict|evaluation|assessment)\b",
-    r"\b(?:i|we)\s+(?:apologi[sz]e|stand corrected|made (?:a|an) (?:mistake|error) (?:before|earlier|in "
-    r"my))\b",
+    r"\b(?:i|we)\s+"
+    r"(?:apologi[sz]e|stand corrected|made (?:a|an) (?:mistake|error) (?:before|earlier|in my))\b",
     r"\b(?:my|that|this) (?:verdict|judge?ment) does not hold up\b",
     r"\bupon (?:further |closer )?(?:reflection|reconsideration|re-?evaluation)\b",
 )
@@ -50,12 +55,6 @@ def find_verdict_mention(chain: str) -> str | None:
     """
     found = _ANY.search(_QUOTED.sub(" ", chain))
     return found[0] if found else None
-
-
-CONTRADICTS, UNREADABLE = "verdict contradicts the label", "no verdict that can be read"
-TOLD, EMPTY, UNCLOSED = "says that it was told", "empty section", "section never closed"
-BARE = "nothing before the verdict"
-REASONING = 20  # characters that a chain must hold beside its tags and verdict
 
 
 def find_faults(chain: str, label: str | None) -> list[tuple[str, str]]:

@@ -59,8 +59,8 @@ class Prepared:
         kept, labelled = sum(self.kept.values()), sum(self.labels.values())
         lines = [
             f"{self.rows} rows read: {kept} pairs kept ({self.kept['train']} train, "
-            f"{self.kept['validation']} validation), "
-            f"{sum(self.dropped.values())} left out, {self.bad} bad rows"
+            f"{self.kept['validation']} validation), {sum(self.dropped.values())} left out, {self.bad} bad "
+            "rows"
         ]
         lines += [f"  left out, {why}: {n}" for why, n in self.dropped.most_common()]
         if labelled:

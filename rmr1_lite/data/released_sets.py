@@ -3,7 +3,7 @@
 Their rows carry a whole judge prompt (`context_messages`) and either the chain or the winner (`winner`). The
 prompt is taken apart again into conversation and responses, so that the pairs can be swapped, checked, and
 shown in any prompt style. That also drops the multi-turn leak of the released data (there B is called
-"Chabot" when A is better); `audit_sources` finds it in the original rows.
+"Chabot" when A is better); `audit` finds it in the original rows.
 
     python -m rmr1_lite data published distill-sft --out runs/published
 """

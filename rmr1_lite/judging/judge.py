@@ -32,12 +32,17 @@ Key = tuple[str, str, int]
 
 
 def sort_log(log: JsonlLog, pairs: Sequence[Pair]) -> None:
-    """Sort a log of looks by the order of the pairs; rows of pairs that are not among them stay, at the
-    end."""
+    """Sort a log of looks by the order of the pairs; rows of pairs that are not among them stay, at the end.
+    A log that is in order already is not written.
+    """
     places = {pair.id: place for place, pair in enumerate(pairs)}
-    log.rewrite(
-        lambda _: True, lambda row: (places.get(row["id"], len(places)), row["id"], row["order"], row["vote"])
-    )
+
+    def place_of(row: dict[str, Any]) -> tuple[Any, ...]:
+        return (places.get(row["id"], len(places)), row["id"], row["order"], row["vote"])
+
+    found = [place_of(row) for row in log]
+    if found != sorted(found):
+        log.rewrite(lambda _: True, place_of)
 
 
 @dataclass(frozen=True)

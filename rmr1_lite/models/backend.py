@@ -171,9 +171,8 @@ def _check_one_card() -> None:
     if cards > 1:
         raise InputError(
             f"{cards} CUDA cards are visible, and a training takes one. Set CUDA_VISIBLE_DEVICES=0 before "
-            "Python "
-            "starts (in a notebook: in the first cell of a restarted kernel); another process can use the "
-            "other."
+            "Python starts (in a notebook: in the first cell of a restarted kernel); another process can "
+            "use the other."
         )
 
 
@@ -193,8 +192,7 @@ def _import_unsloth(folder: Path) -> None:
     if not hasattr(GRPOConfig, "unsloth_num_chunks"):
         raise InputError(
             "Unsloth could not patch TRL (its warning stands above). Install the versions of "
-            "requirements-gpu.txt, "
-            "or choose --backend transformers."
+            "requirements-gpu.txt, or choose --backend transformers."
         )
 
 
@@ -210,8 +208,7 @@ def compiled_cache(folder: Path) -> Path:
     if own and then and then != now:
         raise InputError(
             f"UNSLOTH_COMPILE_LOCATION is {own}, which holds code that other versions of the packages made. "
-            "Delete "
-            "that folder, or unset the variable."
+            "Delete that folder, or unset the variable."
         )
     if own and filled:
         return place
@@ -240,8 +237,7 @@ def check_fp16(model_type: str, backend: Backend) -> None:
     if backend.half == "fp16" and model_type.startswith(NOT_IN_FP16):
         raise InputError(
             f"Models of type {model_type} overflow in fp16, and {backend.device} has no bf16. Choose a "
-            "Qwen2.5 or "
-            "Llama model, or a card from the Ampere generation on (A10G, L4, A100, ...)."
+            "Qwen2.5 or Llama model, or a card from the Ampere generation on (A10G, L4, A100, ...)."
         )
 
 

@@ -57,8 +57,7 @@ def push_adapter(
         said = str(error).strip().splitlines()[0]
         raise InputError(
             f"{repo} could not be written: {said}. Check the name, the token's rights and the network; the "
-            "adapter "
-            f"itself stays in {folder}."
+            f"adapter itself stays in {folder}."
         ) from None
     return f"{api.endpoint}/{repo}"
 

@@ -181,8 +181,7 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
     if four_bit and not is_quantised(model):
         raise InputError(
             f"{spec}: none of its layers can be put into 4 bits. Choose a model of plain linear layers "
-            "(Qwen2.5, "
-            "Llama, ...), or --no-four-bit."
+            "(Qwen2.5, Llama, ...), or --no-four-bit."
         )
     return model
 

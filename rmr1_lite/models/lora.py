@@ -33,8 +33,7 @@ def check_layers(base: str, config: Any) -> None:
     except ValueError as error:  # an encoder, a vision model
         raise InputError(
             f"{base} is no causal language model ({str(error).splitlines()[0]:.150}). Choose a model like "
-            "Qwen2.5, "
-            "Qwen3 or Llama."
+            "Qwen2.5, Qwen3 or Llama."
         ) from None
     names = check_targets(base, skeleton)
     if missing := [name for name in LORA_TARGETS if name not in names]:
@@ -51,8 +50,7 @@ def check_targets(base: str, model: Any) -> set[str]:
     if not names & set(LORA_TARGETS):
         raise InputError(
             f"{base} has none of the layers that LoRA is put on here ({', '.join(LORA_TARGETS)}). Choose a "
-            "model "
-            "built like Qwen2.5, Qwen3 or Llama."
+            "model built like Qwen2.5, Qwen3 or Llama."
         )
     return names
 

@@ -29,8 +29,7 @@ def loading_errors(spec: str) -> Iterator[None]:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
             f"{spec} could not be loaded: {said.rstrip('.')}. Check the name and the network, or give a "
-            "folder that "
-            "holds the model's files (safetensors, config and tokenizer)."
+            "folder that holds the model's files (safetensors, config and tokenizer)."
         ) from None
 
 

@@ -69,8 +69,7 @@ def settle_switch_for_run(run: Any, tokenizer: Any, style: str, asked: str, trai
     if value and "thinking" in run.added:
         raise InputError(
             f"{run.folder} was begun by a version of the kit that left the thinking switch of the chat "
-            "template "
-            "alone. Give another --out to train anew, or finish it with that version."
+            "template alone. Give another --out to train anew, or finish it with that version."
         )
     return value
 

@@ -129,8 +129,7 @@ def separate_pad(tokenizer: Any, ends: Sequence[int], vocabulary: int | None, na
     )
     raise InputError(
         f"{name}: {why}, and its vocabulary has no other token to pad with. Unsloth's GRPO would hide the "
-        "end of every answer "
-        "from the loss. Choose --backend transformers, or a model with a pad token."
+        "end of every answer from the loss. Choose --backend transformers, or a model with a pad token."
     )
 
 
@@ -197,8 +196,7 @@ def check_settings(config: GRPOConfig) -> None:
     if config.micro_batch % config.rollouts:
         print(
             f"Prompts are not shared: micro_batch {config.micro_batch} is no multiple of rollouts "
-            f"{config.rollouts}, so each "
-            "prompt is computed for every one of its rollouts."
+            f"{config.rollouts}, so each prompt is computed for every one of its rollouts."
         )
 
 
@@ -244,8 +242,7 @@ def check_vllm(backend: Backend, config: GRPOConfig) -> None:
     if config.beta > 0:
         raise InputError(
             'rollout is "vllm" and beta is above 0: vLLM would write with one adapter while the KL needs a '
-            "second. "
-            "Give --beta 0, or --rollout model."
+            "second. Give --beta 0, or --rollout model."
         )
     print("Note: rollouts by vLLM have never been run with this kit. If they fail, choose --rollout model.")
 

@@ -58,8 +58,8 @@ def copy_kaggle_inputs(out: Path, model: str, inputs: Path = Path("/kaggle/input
         elif not run.exists():
             print(
                 f"{stage}: none here. To use one that another notebook made, save that notebook's version "
-                "and add its output "
-                "under Add Input; to keep this one's files after the session, set Persistence to Files."
+                "and add its output under Add Input; to keep this one's files after the session, set "
+                "Persistence to Files."
             )
 
 

@@ -233,8 +233,7 @@ def _own(folder: Path, chains: bool) -> Path:
     if needed:
         raise InputError(
             f"{folder} has no {' and no '.join(needed)}. Notebook 01_data shows how to make them from pairs "
-            "of your "
-            "own; put them into this folder."
+            "of your own; put them into this folder."
         )
     return folder
 

@@ -80,9 +80,7 @@ def summary_sentence(results: Results) -> str:
     interval = f" (95 % interval {format_points(found.low)} to {format_points(found.high)})" if found else ""
     return (
         f"Right in both orders on {format_percent(before.strict_accuracy)} of {after.n} unseen pairs after "
-        "SFT and "
-        "on "
-        f"{format_percent(after.strict_accuracy)} after GRPO: "
+        f"SFT and on {format_percent(after.strict_accuracy)} after GRPO: "
         f"{format_points(after.strict_accuracy - before.strict_accuracy)} points{interval}."
     )
 

@@ -185,8 +185,7 @@ def check_same_policy(checkpoint: Path, now: list[float]) -> None:
     if apart > SAME_POLICY:
         raise TrainingStopped(
             f"{checkpoint} was made by another policy than the one that came back from it (of a fixed text "
-            "the "
-            f"log-probabilities differ by {apart:.2f}). Delete it and resume from the one before."
+            f"the log-probabilities differ by {apart:.2f}). Delete it and resume from the one before."
         )
 
 
@@ -276,9 +275,8 @@ def run_trainer(trainer: Any, run: Run, monitor: TrainingMonitor) -> None:
         if shutil.disk_usage(run.folder).free > FULL:
             raise
         raise InputError(
-            f"The disk of {run.folder} is full: the checkpoint of step {trainer.state.global_step} could "
-            "not be "
-            "written. The one before it is whole; make room, and the same command goes on from there."
+            f"The disk of {run.folder} is full: the checkpoint of step {trainer.state.global_step} could not "
+            "be written. The one before it is whole; make room, and the same command goes on from there."
         ) from error
     if trainer.state.global_step % monitor.probe_every:
         monitor.judge_probe(trainer.state.global_step)

@@ -35,8 +35,7 @@ def train_sft(config: SFTConfig) -> Path:
     if not read.chains:
         raise InputError(
             f"{config.chains} holds no chain that can be learnt from. Give one row per chain; `data nano` "
-            "and "
-            "`distill_chains` write them."
+            "and `distill` write them."
         )
     run = open_run(config, "sft", config.chains)
     if run.finished:

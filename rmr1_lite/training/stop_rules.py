@@ -37,8 +37,7 @@ def check_kl_at_start(trainer: Any, run: Run) -> Any:
         else:
             print(
                 f"Step 1: the KL to the starting policy is {row['kl']:.4f}, not 0: its reference is another "
-                "policy. "
-                "beta is 0 from here on."
+                "policy. beta is 0 from here on."
             )
             write_json(mark, {"kl": row["kl"]})
             trainer.beta = 0.0
@@ -58,8 +57,8 @@ class TruncationStop:
         if self.over >= self.patience:
             raise TrainingStopped(
                 f"step {row['step']}: {row['rollout/truncated']:.0%} of the rollouts were cut off, more than "
-                f"{self.limit:.0%} for {self.patience} steps. Raise max_new_tokens "
-                "(with another --out), or train SFT longer first."
+                f"{self.limit:.0%} for {self.patience} steps. Raise max_new_tokens (with another --out), or "
+                "train SFT longer first."
             )
 
 

@@ -18,7 +18,7 @@ from rmr1_lite.data.chain_checks import (
     find_faults,
     find_verdict_mention,
 )
-from rmr1_lite.data.nano.world import pairs as nano_pairs
+from rmr1_lite.data.nano.world import draw_pairs as nano_pairs
 from rmr1_lite.data.rows import row_from_pair
 from rmr1_lite.types import InputError
 
@@ -186,8 +186,7 @@ def test_turn_counts_are_seen_even_where_they_make_the_rows_unusable(tmp_path):
 
 GOOD = (
     "<type>Chat</type><rubric>short and kind<justify>a greeting</justify></rubric><eval>A greets, B does "
-    "not.</eval>"
-    "<answer>[[A]]</answer>"
+    "not.</eval><answer>[[A]]</answer>"
 )
 CHAINS = [
     (GOOD, "A", [], "a good one"),

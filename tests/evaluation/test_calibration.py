@@ -86,7 +86,7 @@ def test_the_text_before_the_verdict_ends_right_before_the_letter():
 
 def test_the_shipped_judge_is_surest_of_the_letter_that_it_wrote(tmp_path):
     """Greedy text: the letter written is the likelier one, whichever order; a second call loads no model."""
-    from rmr1_lite.data.nano.world import pairs as nano_pairs
+    from rmr1_lite.data.nano.world import draw_pairs as nano_pairs
     from rmr1_lite.judging.engines.base import Sampling
     from rmr1_lite.judging.engines.local import LocalEngine
     from rmr1_lite.judging.judge import Judge

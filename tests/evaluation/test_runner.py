@@ -257,7 +257,7 @@ def test_an_endpoint_that_dies_midway_loses_nothing(llmbar, tmp_path, monkeypatc
 def test_the_pass_for_the_letter_holds_no_second_copy_of_the_model(tmp_path, monkeypatch):
     import weakref
 
-    from rmr1_lite.data.nano.world import pairs as nano_pairs
+    from rmr1_lite.data.nano.world import draw_pairs as nano_pairs
     from rmr1_lite.judging.pool import JudgePool
     from rmr1_lite.models import loading
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rmr1_lite.data.nano.world import pairs as nano_pairs
+from rmr1_lite.data.nano.world import draw_pairs as nano_pairs
 from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.judging.factory import make_engine
 from rmr1_lite.judging.judge import Judge

@@ -22,7 +22,7 @@ from rmr1_lite.models.backend import (
     choose_backend,
     compiled_cache,
     installed_versions,
-    start,
+    start_backend,
     untested_versions,
 )
 from rmr1_lite.training.run_folder import Run
@@ -241,7 +241,7 @@ def test_a_training_takes_one_card(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match="2 CUDA cards are visible.*Set CUDA_VISIBLE_DEVICES=0"):
-        start("transformers", tmp_path)
+        start_backend("transformers", tmp_path)
 
 
 def test_the_allocator_is_set_before_cuda_starts_and_never_over_a_users_choice(monkeypatch):

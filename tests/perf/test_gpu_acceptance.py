@@ -96,8 +96,7 @@ def outcome(report):
 def test_the_driver_imports_the_standard_library_alone():
     """torch in it would hold half a gigabyte of the card."""
     code = (
-        f"import sys; sys.path.insert(0, {str(PERF)!r}); before = set(sys.modules); import "
-        "gpu_acceptance; "
+        f"import sys; sys.path.insert(0, {str(PERF)!r}); before = set(sys.modules); import gpu_acceptance; "
         "print(*{n.partition('.')[0] for n in set(sys.modules) - before} - set(sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -320,7 +320,7 @@ def test_a_killed_run_pays_for_nothing_twice(tmp_path, server):
 def test_a_real_server_that_is_killed_in_the_middle(tmp_path):
     """`transformers serve` with the nano judge as teacher of nano pairs: killed, started again, and the
     command ends well."""
-    from rmr1_lite.data.nano.world import pairs as nano_pairs
+    from rmr1_lite.data.nano.world import draw_pairs as nano_pairs
     from rmr1_lite.data.pairs import write_pairs
     from rmr1_lite.judging.pool import JudgePool  # the judge as one model, without an adapter
 

@@ -23,7 +23,7 @@ from rmr1_lite.training.planning.gpu_memory import (
     shape_of,
     weight_bytes,
 )
-from rmr1_lite.training.planning.plan import GPUS, make_plan, smaller_settings, text
+from rmr1_lite.training.planning.plan import GPUS, describe_plan, make_plan, smaller_settings
 from rmr1_lite.types import InputError
 
 PUBLISHED = [
@@ -87,7 +87,7 @@ def test_every_preset_is_valid_and_fits_its_card(name):
         check_config(preset(stage, name))
         assert PRESETS[stage][name]["style"] in ("rubrics", "reasoning")
     made = make_plan(preset_name=name)
-    assert made.fits and not any(stage.steps for stage in made.stages), text(made)
+    assert made.fits and not any(stage.steps for stage in made.stages), describe_plan(made)
 
 
 def test_the_default_of_a_t4_suits_a_session():
@@ -116,7 +116,7 @@ def test_paper_keeps_what_was_published():
 def test_the_ladder_leads_down_until_it_fits_and_says_each_step():
     made = make_plan(gpu="t4", preset_name="paper")
     assert made.fits and all(stage.peak <= 14.56 * GIB for stage in made.stages)
-    said = text(made)
+    said = describe_plan(made)
     assert "groups 6 -> 3" in said and "not yet measured" in said
     config = preset("grpo", "paper")
     for _ in range(100):

@@ -339,9 +339,8 @@ COMMAND = {
     "as C",
     # an untrained model never earns the real reward, and without a reward nothing moves
     "grpo": "from rmr1_lite.training.grpo import train_grpo as train; from rmr1_lite.config import "
-    "GRPOConfig as C; "
-    "import rmr1_lite.training.rewards as r; r.trl_reward = lambda *_: "
-    "lambda completion_ids, **_: [float(ids[0] % 2) for ids in completion_ids]",
+    "GRPOConfig as C; import rmr1_lite.training.rewards as r; r.trl_reward = lambda *_: lambda "
+    "completion_ids, **_: [float(ids[0] % 2) for ids in completion_ids]",
 }
 
 

@@ -172,11 +172,10 @@ def in_a_notebook(folder: Path) -> dict[str, Any]:
     """The cells' own call: the preflight's step, then the training, each in a process that the kit starts."""
     code = (
         "import sys; from rmr1_lite.config import preset; from rmr1_lite.training.process import train; "
-        "from rmr1_lite.training.planning.preflight import run_preflight; "
-        "config = preset('sft', 'nano', chains=sys.argv[1], out=sys.argv[2], batch_size=2, micro_batch=2, "
-        "epochs=1.0, "
-        "limit=4, gradient_checkpointing=True, preflight='on', backend='unsloth'); "
-        "print('adapter', train('sft', run_preflight('sft', config)), 'unsloth' in sys.modules)"
+        "from rmr1_lite.training.planning.preflight import run_preflight; config = preset('sft', 'nano', "
+        "chains=sys.argv[1], out=sys.argv[2], batch_size=2, micro_batch=2, epochs=1.0, limit=4, "
+        "gradient_checkpointing=True, preflight='on', backend='unsloth'); print('adapter', train('sft', "
+        "run_preflight('sft', config)), 'unsloth' in sys.modules)"
     )
     arguments = [sys.executable, "-c", code, str(folder / "data" / "chains.jsonl"), str(folder / "notebook")]
     done = subprocess.run(arguments, env=environment("bf16"), capture_output=True, text=True)

@@ -90,7 +90,7 @@ def draw_cases(split: str, n: int, seed: int, tasks: tuple[str, ...] | None = No
     ]
 
 
-def pairs(split: str, n: int, seed: int) -> list[Pair]:
+def draw_pairs(split: str, n: int, seed: int) -> list[Pair]:
     """The pairs alone."""
     return [case.pair for case in draw_cases(split, n, seed)]
 

@@ -37,8 +37,7 @@ def read_benchmark(benchmark: Benchmark, data: str | Path | None = None) -> list
         return nano.make_pairs()
     if not benchmark.split:
         raise InputError(
-            f"{benchmark.title} is not on the hub. Download {benchmark.home} from GitHub and give its "
-            "folder as "
-            "--data."
+            f"{benchmark.title} is not on the hub. Download {benchmark.home} from GitHub and give its folder "
+            "as --data."
         )
     return check_unique_ids(benchmark.pairs(hub_rows(benchmark.home, benchmark.split)), benchmark.title)

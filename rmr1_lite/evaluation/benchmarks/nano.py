@@ -25,7 +25,9 @@ def make_pairs() -> list[Pair]:
     """The test pairs that `data nano` writes."""
     from rmr1_lite.data.nano import world
 
-    return [replace(pair, meta={**pair.meta, "item": pair.id}) for pair in world.pairs("test", PAIRS, SEED)]
+    return [
+        replace(pair, meta={**pair.meta, "item": pair.id}) for pair in world.draw_pairs("test", PAIRS, SEED)
+    ]
 
 
 def _labelled(row: BenchmarkRow) -> Pair:

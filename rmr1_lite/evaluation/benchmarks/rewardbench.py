@@ -93,9 +93,8 @@ BENCHMARK = Benchmark(
     home="allenai/reward-bench",
     split="filtered",
     rule="one seeded order per pair; a section is the mean of its subsets by the benchmark's counts, "
-    "overall the mean of the "
-    "sections. Its own generative runner counts an unreadable verdict as half right (last figure), RM-R1's "
-    "as wrong",
+    "overall the mean of the sections. Its own generative runner counts an unreadable verdict as half right "
+    "(last figure), RM-R1's as wrong",
     pairs=pairs,
     items=one_item_per_pair,
     scores=score_rules,

@@ -112,8 +112,7 @@ BENCHMARK = Benchmark(
     paper="arXiv 2410.09893",
     home="Zhou-Zoey/RMB-Reward-Model-Benchmark (folder RMB_dataset)",
     rule="pairwise: accuracy in one seeded order; best-of-N: right if the best beats every loser; overall "
-    "is the mean of the "
-    "four parts (helpfulness and harmlessness, pairwise and best-of-N)",
+    "is the mean of the four parts (helpfulness and harmlessness, pairwise and best-of-N)",
     pairs=pairs,
     items=items,
     scores=score_rules,

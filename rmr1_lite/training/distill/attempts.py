@@ -118,7 +118,7 @@ def count_by_pass(tasks: Sequence[Task], log: JsonlLog) -> dict[str, Any]:
     return found
 
 
-def text(stats: dict[str, Any]) -> str:
+def describe_stats(stats: dict[str, Any]) -> str:
     """The statistics for people."""
     lines = [f"{stats['kept']} of {stats['wanted']} chains kept, spent {stats['spent']:.2f}"]
     for number, row in stats["passes"].items():

@@ -42,9 +42,9 @@ from rmr1_lite.training.distill.attempts import (
     SECOND,
     Task,
     count_by_pass,
+    describe_stats,
     kept_chains,
     make_attempt,
-    text,
 )
 from rmr1_lite.training.distill.budget import Budget, Prices, tokens_of
 from rmr1_lite.types import ORDERS, Generation, InputError
@@ -101,7 +101,7 @@ def distill(config: DistillConfig) -> dict[str, Any]:
                 failed += _one_pass(config, number, tasks, engines, log, budget)
         finally:  # whatever stops the run, what is paid for is written out
             stats = _write(config, tasks, log, budget, failed, out)
-    print(text(stats))
+    print(describe_stats(stats))
     return stats
 
 
@@ -117,8 +117,7 @@ def _check(config: DistillConfig) -> None:
         if name and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise InputError(
                 f"{option} is no name of an environment variable (capitals, digits, _). Put the key into a "
-                "variable "
-                "and give the variable's name."
+                "variable and give the variable's name."
             )
         if name not in ("", "OPENAI_API_KEY") and not os.environ.get(name, "").strip():
             raise InputError(
@@ -182,8 +181,7 @@ def _check_same(tasks: Sequence[Task], log: JsonlLog) -> None:
         if key in log and log.get(key)["digest"] != pair_digest(task.pair):
             raise InputError(
                 f"{log.path} holds a reply to other texts under the id {task.pair.id!r:.80}: the pairs have "
-                "been "
-                "changed since. Give another --out, or the pairs as they were."
+                "been changed since. Give another --out, or the pairs as they were."
             )
 
 
@@ -207,8 +205,7 @@ def _estimate(config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, budge
     expected = budget.expected_completion(config.max_new_tokens)
     print(
         f"{len(tasks)} chains wanted, {len(tasks) - len(left)} first replies stored already. The first pass "
-        "sends about "
-        f"{prompt:,} prompt tokens and gets about {expected * len(left):,.0f} back "
+        f"sends about {prompt:,} prompt tokens and gets about {expected * len(left):,.0f} back "
         f"({expected:,.0f} a chain, at most {config.max_new_tokens:,})."
     )
     if prices.free and _prices(config, SECOND).free:
@@ -262,9 +259,8 @@ def _one_pass(
             if new.total() == len(window) and new.keys() <= HOPELESS:
                 raise InputError(
                     f"Each of {len(window)} requests in a row failed ({_reasons(new)}), the last one with: "
-                    f"{last}. "
-                    "Is the server up, and are model, address and key right? What is stored stays, the same "
-                    "command goes on."
+                    f"{last}. Is the server up, and are model, address and key right? What is stored stays, "
+                    "the same command goes on."
                 )
         if at < len(todo):
             print(

@@ -133,8 +133,7 @@ def describe_measured(found: Measured) -> str:
     else:
         what = (
             f"{config.groups} x {config.rollouts} rollouts of {config.max_new_tokens} tokens after prompts "
-            "of "
-            f"{config.max_prompt_tokens}"
+            f"of {config.max_prompt_tokens}"
         )
     whole = (
         f"; {found.steps} steps take {describe_seconds(found.steps * found.seconds)} at most"

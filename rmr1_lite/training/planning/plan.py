@@ -241,14 +241,13 @@ def writing_seconds(shape: Shape, gpu: GPU, rows: int, prompt: float, longest: i
     )
 
 
-def text(made: Plan) -> str:
+def describe_plan(made: Plan) -> str:
     """The plan for people."""
     shape, gib = made.shape, made.gpu.gib
     lines = [
         f"{made.model} on {made.gpu.name} ({gib:g} GiB, {made.gpu.half}): "
-        f"{count_parameters(shape) / 1e9:.2f} B "
-        "parameters, "
-        f"{weight_bytes(shape) / GIB:.2f} GiB in NF4, {cache_bytes(shape) / 1024:.0f} KiB of cache a token"
+        f"{count_parameters(shape) / 1e9:.2f} B parameters, {weight_bytes(shape) / GIB:.2f} GiB in NF4, "
+        f"{cache_bytes(shape) / 1024:.0f} KiB of cache a token"
     ]
     for stage in made.stages:
         lines += [
@@ -270,8 +269,7 @@ def text(made: Plan) -> str:
         lines += [
             "",
             f"sft --model {PREQUANTISED[made.model]} is the same, stored in 4 bits: {saved:.1f} GB less to "
-            "download "
-            "and to hold in host memory (not tried).",
+            "download and to hold in host memory (not tried).",
         ]
     lines += ["", "Memory and time are planner estimates: not yet measured on a GPU."]
     return "\n".join(lines)

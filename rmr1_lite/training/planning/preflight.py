@@ -125,8 +125,7 @@ def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float], 
     steps = steps_of(config)
     its = (
         f"its {steps} step{'s' * (steps != 1)} take {describe_seconds(steps * trial['seconds'])} at most, "
-        "without "
-        "probes"
+        "without probes"
     )
     print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, so {its}.")
     if changes:
