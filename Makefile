@@ -61,8 +61,9 @@ $(UNSLOTH_STAMP): $(STAMP) requirements-gpu.txt
 unsloth-cpu: $(UNSLOTH_STAMP)  ## Unsloth's own code, driven by the kit, without a GPU: six minutes on two cores
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false .venv-unsloth/bin/python -m pytest tests/unsloth_cpu $(ARGS)
 
-lint: $(STAMP)  ## ruff
+lint: $(STAMP)  ## ruff: rules and layout
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 clean:  ## remove the environment, caches and build artefacts; runs/ stays
 	rm -rf .venv .venv-unsloth build dist *.egg-info .pytest_cache .ruff_cache .hypothesis unsloth_compiled_cache

@@ -81,8 +81,8 @@ def judge_messages(pair: Pair, style: str) -> list[Message]:
     """The chat that asks for a judgement of `pair` as it stands; exchange first with `pair_as_shown`."""
     _check_style(style)
     if style == "reasoning":
-        return [{"role": "user", "content": f"{_REASONING}\n\n{_case(pair)}"}]
-    return [{"role": "system", "content": _SYSTEM[style]}, {"role": "user", "content": _case(pair)}]
+        return [{"role": "user", "content": f"{_REASONING}\n\n{_case_text(pair)}"}]
+    return [{"role": "system", "content": _SYSTEM[style]}, {"role": "user", "content": _case_text(pair)}]
 
 
 def oracle_messages(pair: Pair, failed_chain: str, style: str) -> list[Message]:
@@ -152,33 +152,33 @@ _INERT = re.compile(f"{_TOKENS}|{_MARKERS}")
 
 
 def make_inert(text: str, extra: Iterable[str] = ()) -> str:
-    """`describe_plan` with our markers, verdicts, section tags and chat-template tokens turned into readable
+    """`text` with our markers, verdicts, section tags and chat-template tokens turned into readable
     plain text.
 
     extra: further literal tokens, such as a tokenizer's added ones. Everything else stays as it is, white
     space too.
     """
-    return _without(_INERT, text, extra)
+    return _replace_tokens(_INERT, text, extra)
 
 
 def without_control_tokens(text: str, extra: Iterable[str] = ()) -> str:
     """Like `make_inert`, but our own markers stay: for whole messages and for chains of our own making."""
-    return _without(_CONTROL, text, extra)
+    return _replace_tokens(_CONTROL, text, extra)
 
 
-def _without(pattern: re.Pattern[str], text: str, extra: Iterable[str]) -> str:
+def _replace_tokens(pattern: re.Pattern[str], text: str, extra: Iterable[str]) -> str:
     literals = frozenset(token.strip().strip("▁") for token in extra) - {""}
-    return _with(pattern, literals).sub(lambda match: _soft(match[0]), text)
+    return _pattern_with(pattern, literals).sub(lambda match: _soften_token(match[0]), text)
 
 
 @lru_cache(maxsize=32)
-def _with(pattern: re.Pattern[str], literals: frozenset[str]) -> re.Pattern[str]:
+def _pattern_with(pattern: re.Pattern[str], literals: frozenset[str]) -> re.Pattern[str]:
     # longest first: of two tokens that start alike the tokenizer takes the longer one
     ordered = sorted(literals, key=lambda token: (-len(token), token))
     return re.compile("|".join((*map(re.escape, ordered), pattern.pattern)))
 
 
-def _soft(token: str) -> str:
+def _soften_token(token: str) -> str:
     rounded = token.translate(_ROUND)
     if rounded != token:
         return rounded
@@ -194,12 +194,12 @@ _LABEL = re.compile(
 )
 
 
-def _turn(text: str) -> str:
+def _inert_turn(text: str) -> str:
     """Content of one turn: a turn label of its own making gets round brackets, so that it opens no turn."""
     return _LABEL.sub(r"\1(\2)", make_inert(text))
 
 
-def _case(pair: Pair) -> str:
+def _case_text(pair: Pair) -> str:
     turns = [m for m in pair.prompt if m["role"] != "system"]
     odd = {m["role"] for m in turns} - {"user", "assistant"}
     if odd or not turns:
@@ -208,39 +208,43 @@ def _case(pair: Pair) -> str:
             f"pair {pair.id!r:.80}: prompt has {found}. Give turns of system, user and assistant."
         )
     single = len(turns) == 1 and turns[0]["role"] == "user"
-    inert = make_inert if single else _turn
+    inert = make_inert if single else _inert_turn
     system = "\n\n".join(inert(m["content"]) for m in pair.prompt if m["role"] == "system")
     # the published markers know no system turn of the client's own
-    block = _block("the Instructions to both Chatbots", system) + "\n\n" if system else ""
-    return block + (_single(pair, turns[0]) if single else _conversations(pair, turns))
+    block = _marked_block("the Instructions to both Chatbots", system) + "\n\n" if system else ""
+    return block + (_single_turn_text(pair, turns[0]) if single else _conversation_texts(pair, turns))
 
 
-def _single(pair: Pair, question: Message) -> str:
-    replies = (_block(f"Chatbot {letter}'s Response", make_inert(text)) for letter, text in _responses(pair))
+def _single_turn_text(pair: Pair, question: Message) -> str:
+    replies = (
+        _marked_block(f"Chatbot {letter}'s Response", make_inert(text))
+        for letter, text in _lettered_responses(pair)
+    )
     return "\n\n".join((f"[Client Question]\n{make_inert(question['content'])}", *replies))
 
 
-def _conversations(pair: Pair, turns: list[Message]) -> str:
+def _conversation_texts(pair: Pair, turns: list[Message]) -> str:
     return "\n\n".join(
-        _block(
-            f"the Conversation between Chatbot {letter} and the Client", _dialogue(turns, letter, response)
+        _marked_block(
+            f"the Conversation between Chatbot {letter} and the Client",
+            _dialogue_text(turns, letter, response),
         )
-        for letter, response in _responses(pair)
+        for letter, response in _lettered_responses(pair)
     )
 
 
-def _dialogue(turns: list[Message], letter: str, response: str) -> str:
+def _dialogue_text(turns: list[Message], letter: str, response: str) -> str:
     whole: list[Message] = [*turns, {"role": "assistant", "content": response}]
     # the same spelling for both chatbots: the original's misspelt one gave the label away
     names = {"user": "User", "assistant": f"Chatbot {letter}"}
-    return "\n".join(f"{names[m['role']]}: {_turn(m['content'])}" for m in whole)
+    return "\n".join(f"{names[m['role']]}: {_inert_turn(m['content'])}" for m in whole)
 
 
-def _responses(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
+def _lettered_responses(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
     return (("A", pair.response_a), ("B", pair.response_b))
 
 
-def _block(name: str, content: str) -> str:
+def _marked_block(name: str, content: str) -> str:
     return f"[The Start of {name}]\n{content}\n[The End of {name}]"
 
 

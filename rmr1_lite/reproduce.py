@@ -52,15 +52,15 @@ def reproduce(config: ReproduceConfig) -> Path:
     """Run or resume all seeds; writes out/summary.json and summary.md and returns the first."""
     out = Path(config.out)
     if config.only_seed >= 0:
-        _seed(config, config.only_seed, out)
+        _run_seed(config, config.only_seed, out)
         return out / f"seed{config.only_seed}" / RESULTS
     jobs = config.jobs or min(config.seeds, os.cpu_count() or 1)
     print(
         f"{config.seeds} seeds, {jobs} at a time with {threads_per_job(jobs)} thread(s) each; what they "
         f"print: {out}/seed*.log"
     )
-    with tqdm(total=config.seeds * _steps(config), desc="training steps", unit="step") as bar:
-        run_all(_commands(config), out, jobs, lambda names: _show(bar, out, names))
+    with tqdm(total=config.seeds * _steps_per_seed(config), desc="training steps", unit="step") as bar:
+        run_all(_seed_commands(config), out, jobs, lambda names: _show_progress(bar, out, names))
     runs = [load_results(out / f"seed{seed}" / RESULTS) for seed in range(config.seeds)]
     table = {**summarise_seeds(runs), "settings": {name: getattr(config, name) for name in SETTINGS}}
     write_json(out / "summary.json", table)
@@ -69,15 +69,15 @@ def reproduce(config: ReproduceConfig) -> Path:
     return out / "summary.json"
 
 
-def _commands(config: ReproduceConfig) -> dict[str, list[str]]:
+def _seed_commands(config: ReproduceConfig) -> dict[str, list[str]]:
     """One command per seed: this one, for that seed alone."""
     return {
-        f"seed{seed}": [sys.executable, "-m", "rmr1_lite", *_flags(config, seed)]
+        f"seed{seed}": [sys.executable, "-m", "rmr1_lite", *_command_flags(config, seed)]
         for seed in range(config.seeds)
     }
 
 
-def _flags(config: ReproduceConfig, seed: int) -> list[str]:
+def _command_flags(config: ReproduceConfig, seed: int) -> list[str]:
     values = asdict(replace(config, jobs=1, only_seed=seed))
     return [
         "reproduce",
@@ -85,14 +85,14 @@ def _flags(config: ReproduceConfig, seed: int) -> list[str]:
     ]
 
 
-def _steps(config: ReproduceConfig) -> int:
+def _steps_per_seed(config: ReproduceConfig) -> int:
     """Training steps of one seed, SFT and GRPO (without the longer SFT, whose length follows from the
     others)."""
     chains = 2 * round(config.train_pairs * NanoData.chain_share)
     return math.ceil(chains / SFTConfig.batch_size * config.epochs) + config.steps
 
 
-def _show(bar: Any, out: Path, names: Sequence[str]) -> None:
+def _show_progress(bar: Any, out: Path, names: Sequence[str]) -> None:
     done = {path: _last_step(path) for path in out.glob("seed*/*/metrics.jsonl")}
     bar.n = min(bar.total, sum(step for path, step in done.items() if path.parent.name in ("sft", "grpo")))
     latest = {
@@ -112,7 +112,7 @@ def _last_step(log: Path) -> int:
         return max(0, len(lines) - 1)
 
 
-def _seed(config: ReproduceConfig, seed: int, out: Path) -> Results:
+def _run_seed(config: ReproduceConfig, seed: int, out: Path) -> Results:
     """One seed's results.json, with ablations and, for the first seed, the longer SFT."""
     demo = DemoConfig(
         out=str(out / f"seed{seed}"),
@@ -125,10 +125,10 @@ def _seed(config: ReproduceConfig, seed: int, out: Path) -> Results:
     )
     if seed:
         _reuse_base(out / "seed0", Path(demo.out))
-    path = run_demo(demo, shlex.join(["python", "-m", "rmr1_lite", *_flags(config, seed)]))
+    path = run_demo(demo, shlex.join(["python", "-m", "rmr1_lite", *_command_flags(config, seed)]))
     results = load_results(path)
     results.data["train_seconds"] = {stage: train_seconds(path.parent / stage) for stage in ("sft", "grpo")}
-    _ablate(path.parent, results)
+    _add_ablations(path.parent, results)
     if seed < config.longer_sft:
         _longer_sft(demo, path.parent, results)
     save_results(results, path)
@@ -142,11 +142,11 @@ def _reuse_base(first: Path, out: Path) -> None:
         shutil.copytree(source, target)
 
 
-def _ablate(out: Path, results: Results) -> None:
+def _add_ablations(out: Path, results: Results) -> None:
     """Swapped and blanked reasoning of the GRPO judge, from the texts it wrote."""
     pairs = read_pairs(out / "data" / "test.jsonl").pairs
     loaded = load(str(out / "grpo" / "adapter"))
-    judged = _judge("grpo", loaded, pairs, out)[1]
+    judged = _judge_again("grpo", loaded, pairs, out)[1]
     results.data["ablations"] = asdict(reasoning_carries(loaded, pairs, judged, "compact"))
 
 
@@ -160,15 +160,18 @@ def _longer_sft(demo: DemoConfig, out: Path, results: Results) -> None:
     adapter = train("sft", with_changes(sft_config(demo, out), epochs=epochs, out=str(folder)))
     pairs = read_pairs(out / "data" / "test.jsonl").pairs
     judged = {
-        stage: _judge(stage, load(str(out / stage / "adapter")), pairs, out)[1] for stage in ("sft", "grpo")
+        stage: _judge_again(stage, load(str(out / stage / "adapter")), pairs, out)[1]
+        for stage in ("sft", "grpo")
     }
-    result, judged[LONGER] = _judge(folder.name, load(str(adapter)), pairs, out)
+    result, judged[LONGER] = _judge_again(folder.name, load(str(adapter)), pairs, out)
     extra = {"epochs": epochs, "train_seconds": train_seconds(folder)}
     results.add_stage(replace(result, name=LONGER), baseline=True, **extra)
     results.compare(pairs, judged, [("sft", LONGER), (LONGER, "grpo")])
 
 
-def _judge(name: str, loaded: Any, pairs: Sequence[Pair], out: Path) -> tuple[EvalResult, list[Judgment]]:
+def _judge_again(
+    name: str, loaded: Any, pairs: Sequence[Pair], out: Path
+) -> tuple[EvalResult, list[Judgment]]:
     """As the demo judges its stages; what is judged already is read."""
     judge = judge_in_memory(loaded, "compact", name, SFTConfig.max_new_tokens)
     return evaluate_pairs(name, judge, pairs, out / "evaluation", progress=False)
@@ -211,7 +214,7 @@ def summarise_seeds(runs: Sequence[Results]) -> dict[str, Any]:
 def summary_markdown(table: dict[str, Any]) -> str:
     """The summary as the README shows it."""
     head = ("judge", "strict accuracy, mean (by seed)", *COLUMNS[2:])
-    rows = [_row(name, figures) for name, figures in table["judges"].items()]
+    rows = [_judge_row(name, figures) for name, figures in table["judges"].items()]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *rows, ""]
     for seed, differences in zip(table["seeds"], table["differences"], strict=True):
         lines += [
@@ -222,21 +225,21 @@ def summary_markdown(table: dict[str, Any]) -> str:
         ]
     lines += [
         f"- seed {seed}, reasoning: with another pair's chain the verdict follows that chain in "
-        f"{a['follows']:.1%} of {a['n']} looks{_unnamed(a)}; with the evaluation blanked accuracy is "
+        f"{a['follows']:.1%} of {a['n']} looks{_unnamed_share(a)}; with the evaluation blanked accuracy is "
         f"{a['blank_accuracy']:.1%}"
         for seed, a in zip(table["seeds"], table["ablations"], strict=True)
     ]
     return "\n".join(lines) + "\n"
 
 
-def _unnamed(ablations: dict[str, Any]) -> str:
+def _unnamed_share(ablations: dict[str, Any]) -> str:
     share, n = ablations["follows_unnamed"], ablations["n_unnamed"]
     return (
         "" if share is None else f" ({share:.1%} of the {n} whose chain names no letter before its verdict)"
     )
 
 
-def _row(name: str, figures: dict[str, Any]) -> str:
+def _judge_row(name: str, figures: dict[str, Any]) -> str:
     strict = figures["strict_accuracy"]
     seeds = ", ".join(f"{100 * value:.1f}" for value in strict["values"])
     shares = (f"{figures[f]['mean']:.1%}" for f in ("accuracy", "flip_rate", "unparsed"))

@@ -32,7 +32,7 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
     try:
         with open(temporary, "wb") as file:
             file.write(data)
-            _sync(file)
+            _flush_to_disk(file)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -62,7 +62,7 @@ class AtomicLines:
     def __exit__(self, kind: type | None, *_: object) -> None:
         for file in self._files.values():
             if kind is None:
-                _sync(file)
+                _flush_to_disk(file)
             file.close()
         for path, temporary in self._places.items():
             if kind is None:
@@ -73,7 +73,7 @@ class AtomicLines:
 
 def write_json(path: str | Path, value: Any) -> None:
     """`atomic_write_text` of indented JSON."""
-    atomic_write_text(path, _dumps(value, indent=2) + "\n")
+    atomic_write_text(path, _dump_readable(value, indent=2) + "\n")
 
 
 def same_settings(
@@ -110,7 +110,7 @@ def same_settings(
 
 def json_line(row: dict[str, Any]) -> str:
     """One row as it stands in a JSONL file, line end included."""
-    return _dumps(row) + "\n"
+    return _dump_readable(row) + "\n"
 
 
 class JsonlLog:
@@ -181,7 +181,7 @@ class JsonlLog:
         if self.path.is_dir():
             raise InputError(f"{self.path} is a folder. Give the name of a file.")
         file = open(self.path, "a+b")
-        _lock(file, self.path)
+        _lock_file(file, self.path)
         return file
 
     def _repair(self) -> bool:
@@ -198,7 +198,7 @@ class JsonlLog:
             return False
         with open(f"{self.path}.broken", "ab") as aside:
             aside.write(fragment + b"\n")
-            _sync(aside)
+            _flush_to_disk(aside)
         self._file.truncate(start)
         return True
 
@@ -239,7 +239,7 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def _lock_file(file: IO[bytes], path: Path) -> None:
     """Refuse a second writer; the lock goes with the process. Windows has no fcntl: there nobody is
     refused."""
     try:
@@ -255,12 +255,12 @@ def _lock(file: IO[bytes], path: Path) -> None:
         ) from None
 
 
-def _sync(file: IO[bytes]) -> None:
+def _flush_to_disk(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def _dumps(value: Any, indent: int | None = None) -> str:
+def _dump_readable(value: Any, indent: int | None = None) -> str:
     """Readable JSON; escaped where the text holds half a surrogate pair, which a model can write and UTF-8
     cannot."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)

@@ -79,22 +79,22 @@ def parse_verdict(
     """Read one output of a judge.
 
     finished: the model ended by itself; without that, `strict` and `lenient` give no letter.
-    thought_open: the chat template had already written `<think>`, so `describe_plan` begins inside a thought.
+    thought_open: the chat template had already written `<think>`, so `text` begins inside a thought.
     Errors: InputError for an unknown reading.
     """
     if reading not in READINGS:
         raise InputError(f"reading is {reading!r}. Choose one of {', '.join(READINGS)}.")
-    sections = tuple(_sections(text, finished, thought_open))
+    sections = tuple(_read_sections(text, finished, thought_open))
     if reading == "paper":
-        label, status = _paper(text)
+        label, status = _read_paper(text)
     elif not finished:
         label, status = None, "truncated"
     else:
-        label, status = (_strict if reading == "strict" else _lenient)(text, thought_open)
+        label, status = (_read_strict if reading == "strict" else _read_lenient)(text, thought_open)
     return Verdict(label, status, sections)
 
 
-def _paper(text: str) -> Found:
+def _read_paper(text: str) -> Found:
     tail = text[-PAPER_TAIL:]
     held: list[Label] = [letter for letter in ("A", "B") if f"<answer>[[{letter}]]</answer>" in tail]
     if len(held) == 1:
@@ -102,7 +102,7 @@ def _paper(text: str) -> Found:
     return None, "conflict" if held else "missing"
 
 
-def _strict(text: str, thought_open: bool) -> Found:
+def _read_strict(text: str, thought_open: bool) -> Found:
     hidden = _Hidden(text, thought_open)
     attempts = [m for m in _ATTEMPT.finditer(text) if _LETTER.search(m[1]) and not hidden.covers(m.start())]
     if len(attempts) > 1:
@@ -115,14 +115,14 @@ def _strict(text: str, thought_open: bool) -> Found:
     return marker[1], "ok"
 
 
-def _lenient(text: str, thought_open: bool) -> Found:
+def _read_lenient(text: str, thought_open: bool) -> Found:
     hidden = _Hidden(text, thought_open, bare_end=True)
     seen = [(m, _named(m)) for m in _ANCHOR.finditer(text) if not hidden.covers(m.start())]
     anchors = [(m, letter) for m, letter in seen if letter]
     if len(anchors) > 1 and _either_or(text, *anchors[-2:]):
         return None, "conflict"
     if not anchors:
-        return _phrase(text, hidden)
+        return _read_phrase(text, hidden)
     letter = anchors[-1][1]
     return (letter, "ok") if letter in ("A", "B") else (None, "missing")
 
@@ -145,7 +145,7 @@ def _either_or(text: str, first: tuple[re.Match[str], str], last: tuple[re.Match
     return first[1] != last[1] and len(gap) < 40 and gap.strip(" \t\r\n\"'`*").lower() in _EITHER_OR
 
 
-def _phrase(text: str, hidden: _Hidden) -> Found:
+def _read_phrase(text: str, hidden: _Hidden) -> Found:
     tail = len(text.rstrip()) - _PHRASE_TAIL
     found = [m[1] or m[2] for m in _PHRASE.finditer(text, max(0, tail)) if not hidden.covers(m.start())]
     return (found[-1], "ok") if found else (None, "missing")
@@ -186,14 +186,14 @@ class _Hidden:
         # 5. what is open at the end hides the rest of the text
         if inside is not None:
             spans.append((start, len(text)))
-        self._starts, self._ends = _merged(spans)
+        self._starts, self._ends = _merge_spans(spans)
 
     def covers(self, position: int) -> bool:
         at = bisect_right(self._starts, position) - 1
         return at >= 0 and position < self._ends[at]
 
 
-def _merged(spans: list[Span]) -> tuple[list[int], list[int]]:
+def _merge_spans(spans: list[Span]) -> tuple[list[int], list[int]]:
     """Starts and ends of the union, sorted."""
     starts: list[int] = []
     ends: list[int] = []
@@ -221,7 +221,7 @@ class _Open:
             self.pieces.append(" ")
 
 
-def _sections(text: str, finished: bool, thought_open: bool) -> Iterator[Section]:
+def _read_sections(text: str, finished: bool, thought_open: bool) -> Iterator[Section]:
     """Every section in the order of opening. An outer section keeps the text of the inner ones, without their
     tags.
 
@@ -233,22 +233,22 @@ def _sections(text: str, finished: bool, thought_open: bool) -> Iterator[Section
     last_close = {m[2]: m.start() for m in _TAG.finditer(text) if m[1]}
     at = 0
     for tag in _TAG.finditer(text):
-        if _literal(tag, stack, last_close, finished):
+        if _is_literal(tag, stack, last_close, finished):
             continue
         for section in stack:
             section.add(text[at : tag.start()])
         at = tag.end()
         if tag[1]:
-            _close(stack, tag[2])
+            _close_section(stack, tag[2])
         elif not (stack and stack[-1].name == tag[2] == "think"):
-            found.append(_open(stack, tag[2]))
+            found.append(_open_section(stack, tag[2]))
     for section in stack:
         section.add(text[at : len(text) - _half_tag(text)])
     for section in found:
         yield Section(section.name, "".join(section.pieces).strip(), section.closed)
 
 
-def _literal(tag: re.Match[str], stack: list[_Open], last_close: dict[str, int], finished: bool) -> bool:
+def _is_literal(tag: re.Match[str], stack: list[_Open], last_close: dict[str, int], finished: bool) -> bool:
     """Whether the tag is mere text: a thought ends at `</think>` only, a quote at its own end (if that ever
     comes)."""
     inner = stack[-1].name if stack else ""
@@ -256,7 +256,7 @@ def _literal(tag: re.Match[str], stack: list[_Open], last_close: dict[str, int],
     return tag[2] != inner and (inner == "think" or quoted)
 
 
-def _open(stack: list[_Open], name: str) -> _Open:
+def _open_section(stack: list[_Open], name: str) -> _Open:
     """Push a section. What is open and may not hold it was never closed: it ends here."""
     while stack and stack[-1].name != _OUTER.get(name):
         stack.pop()
@@ -266,7 +266,7 @@ def _open(stack: list[_Open], name: str) -> _Open:
     return stack[-1]
 
 
-def _close(stack: list[_Open], name: str) -> None:
+def _close_section(stack: list[_Open], name: str) -> None:
     if any(section.name == name for section in stack):
         while stack[-1].name != name:
             stack.pop()

@@ -10,7 +10,7 @@ from rmr1_lite.cli import tables
 from rmr1_lite.config import NANO_TOKENS, DemoConfig
 from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.demo import grpo_config, run_demo, sft_config
-from rmr1_lite.evaluation.ablations import _turned, reasoning_carries
+from rmr1_lite.evaluation.ablations import _donor_chains, reasoning_carries
 from rmr1_lite.evaluation.baselines import RULES, judge_by_rule
 from rmr1_lite.evaluation.metrics import score
 from rmr1_lite.evaluation.results import load_results
@@ -86,7 +86,7 @@ def test_forced_letters_follow_what_is_forced(demo):
 
 def test_donors_are_other_pairs():
     chains = [(name, order, "t", "A") for name in "xyz" for order in ("ab", "ba")]
-    assert all(donor[0] != chain[0] for chain, donor in zip(chains, _turned(chains), strict=True))
+    assert all(donor[0] != chain[0] for chain, donor in zip(chains, _donor_chains(chains), strict=True))
 
 
 @pytest.mark.parametrize("spec", ["nano", "nano-sft"])

@@ -61,7 +61,7 @@ def watched_probes() -> Iterator[tuple[list[dict[str, int]], list[Any]]]:
     runs."""
     from rmr1_lite.training import loop, sft
 
-    states, models, train, judge = [], [], sft._train, loop.TrainingMonitor.judge_probe
+    states, models, train, judge = [], [], sft._run_sft, loop.TrainingMonitor.judge_probe
 
     def seen(config: Any, run: Any, loaded: Any, *rest: Any) -> None:
         models.append(loaded)
@@ -73,11 +73,11 @@ def watched_probes() -> Iterator[tuple[list[dict[str, int]], list[Any]]]:
         if training:  # the probe behind the last step finds a model that is done
             states.append({"step": step, **armed(models[-1].model)})
 
-    sft._train, loop.TrainingMonitor.judge_probe = seen, judged
+    sft._run_sft, loop.TrainingMonitor.judge_probe = seen, judged
     try:
         yield states, models
     finally:
-        sft._train, loop.TrainingMonitor.judge_probe = train, judge
+        sft._run_sft, loop.TrainingMonitor.judge_probe = train, judge
 
 
 def parity(place: Place) -> Iterator[dict[str, Any]]:

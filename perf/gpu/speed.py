@@ -151,7 +151,7 @@ def sft_step(place: Place, loaded: Any, length: int, steps: int) -> dict[str, An
         lora_r=RANK,
     )
     with metered() as meter:
-        sft._train(config, Run(out, None, False), loaded, "compact", sft_rows(length, steps))
+        sft._run_sft(config, Run(out, None, False), loaded, "compact", sft_rows(length, steps))
     found = meter.figures(length, min(2, steps - 1))
     return {**found, "tflops": round(sft_operations(place.shape, length) / found["step_s"] / 1e12, 1)}
 
@@ -197,7 +197,7 @@ def grpo_step(
         given(completion, loaded.tokenizer) as trainers,
         metered() as meter,
     ):
-        grpo._train(config, Run(out, None, False), loaded, "compact", rows)
+        grpo._run_grpo(config, Run(out, None, False), loaded, "compact", rows)
     if kept is not None:
         kept += trainers
     found = meter.figures(rollouts * (prompt + completion), min(2, steps - 1))

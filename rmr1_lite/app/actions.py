@@ -42,12 +42,12 @@ class App:
     def begin(self, request: gr.Request | None) -> Event:
         """A fresh stop sign for this session."""
         sign = Event()
-        self.stops[_session(request)] = sign
+        self.stops[_session_id(request)] = sign
         return sign
 
     def stop(self, request: gr.Request) -> str:
         """Ask what this session is running to end; the message for the page."""
-        if sign := self.stops.get(_session(request)):
+        if sign := self.stops.get(_session_id(request)):
             sign.set()
         return STOPPED
 
@@ -66,7 +66,7 @@ class App:
         """(judgment, message, visitor) while it is being written."""
         sign = self.begin(request)
         try:
-            pair = service.checked_pair(question, a, b, _rows(earlier))
+            pair = service.checked_pair(question, a, b, _table_rows(earlier))
             yield "", LONG, visitor
             for progress in service.judge_live(self.bank, spec, pair, both, int(votes)):
                 progress.stopped = sign.is_set() and not progress.done
@@ -194,7 +194,9 @@ class App:
         server's, or empty."""
         try:
             pair = service.checked_pair(question, response_a, response_b)
-            *_, progress = service.judge_live(self.bank, self._known(judge), pair, votes=_votes(votes))
+            *_, progress = service.judge_live(
+                self.bank, self._known(judge), pair, votes=_check_vote_count(votes)
+            )
         except InputError as error:
             raise gr.Error(str(error)) from None
         return service.as_row(pair, progress)
@@ -227,17 +229,17 @@ STOPPED = html.notice("Stopped. What was written so far stays.", "info")
 CHOICES = {"A is better": "A", "B is better": "B", "a tie": "tie"}
 
 
-def _session(request: gr.Request | None) -> str:
+def _session_id(request: gr.Request | None) -> str:
     return str(request.session_hash) if request else ""
 
 
-def _votes(count: int) -> int:
+def _check_vote_count(count: int) -> int:
     if not isinstance(count, int) or not 0 <= count <= 8:
         raise InputError(f"votes is {count!r:.20}. Give a whole number from 0 to 8.")
     return count
 
 
-def _rows(table: Any) -> list[list[Any]]:
+def _table_rows(table: Any) -> list[list[Any]]:
     """Rows of what a Dataframe gives: a pandas frame, a list, or nothing."""
     if table is None:
         return []

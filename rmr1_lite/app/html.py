@@ -73,8 +73,8 @@ _NOTICE = _ENVIRONMENT.from_string('<div class="rm-notice rm-{{ kind }}" role="a
 
 def judgment(progress: Progress, head: str = "") -> str:
     """One judge on one pair, as far as it is."""
-    looks = [_look(order, progress) for order in progress.texts]
-    return _PAGE.render(looks=looks, summary=_summary(progress), head=head)
+    looks = [_look_view(order, progress) for order in progress.texts]
+    return _PAGE.render(looks=looks, summary=_summary_view(progress), head=head)
 
 
 def one_text(text: str, verdict: Verdict, title: str) -> str:
@@ -83,7 +83,7 @@ def one_text(text: str, verdict: Verdict, title: str) -> str:
     look = {
         "title": title,
         "text": text,
-        "parts": _parts(verdict.sections),
+        "parts": _section_blocks(verdict.sections),
         "note": "",
         "verdict": letter,
         "kind": "good" if verdict.shown_label else "bad",
@@ -106,7 +106,7 @@ def notice(text: str, kind: str = "bad") -> str:
     return _NOTICE.render(text=text, kind=kind)
 
 
-def _look(order: str, progress: Progress) -> dict[str, Any]:
+def _look_view(order: str, progress: Progress) -> dict[str, Any]:
     look: Look | None = progress.looks.get(order)  # type: ignore[call-overload]
     text = progress.texts[order]  # type: ignore[index]
     verdict = look.verdict if look else parse_partial(text)
@@ -115,7 +115,7 @@ def _look(order: str, progress: Progress) -> dict[str, Any]:
         "title": title,
         "note": "" if order == "ab" else EXCHANGED,
         "text": text,
-        "parts": _parts(verdict.sections),
+        "parts": _section_blocks(verdict.sections),
     }
     if look is None:
         return {**made, "verdict": "stopped" if progress.stopped else "writing …", "kind": "none"}
@@ -128,7 +128,7 @@ def _look(order: str, progress: Progress) -> dict[str, Any]:
     return {**made, "verdict": f"Response {look.label}{shown}", "kind": "good"}
 
 
-def _parts(sections: Sequence[Any]) -> list[dict[str, Any]]:
+def _section_blocks(sections: Sequence[Any]) -> list[dict[str, Any]]:
     """Blocks in the order written; quotes inside the evaluation stay in its text and get blocks of their
     own."""
     made = []
@@ -140,7 +140,7 @@ def _parts(sections: Sequence[Any]) -> list[dict[str, Any]]:
     return made
 
 
-def _summary(progress: Progress) -> dict[str, str] | None:
+def _summary_view(progress: Progress) -> dict[str, str] | None:
     if not progress.done:
         if progress.stopped:
             return {"kind": "none", "title": "Stopped.", "detail": "What was written so far stays below."}

@@ -28,7 +28,7 @@ def build_page(app: App) -> gr.Blocks:
         gr.api(app.api_compare, api_name="compare", **BUSY)
         gr.api(app.api_rank, api_name="rank", **BUSY)
         visitor = gr.State(History(None))
-        gr.Markdown(f"# {TITLE}\n{_about(app.bank.specs)}")
+        gr.Markdown(f"# {TITLE}\n{_judges_note(app.bank.specs)}")
         with gr.Tab("Judge"):
             fields = _judge_tab(app, visitor)
         with gr.Tab("Compare"):
@@ -42,7 +42,7 @@ def build_page(app: App) -> gr.Blocks:
     return page.queue(max_size=32, default_concurrency_limit=8)
 
 
-def _about(specs: Sequence[str]) -> str:
+def _judges_note(specs: Sequence[str]) -> str:
     text = (
         "A judge that reasons before it prefers: read why, in both orders, and find out whether to trust it."
     )
@@ -54,7 +54,7 @@ def _about(specs: Sequence[str]) -> str:
     return text
 
 
-def _spec(app: App) -> gr.Dropdown:
+def _judge_choice(app: App) -> gr.Dropdown:
     return gr.Dropdown(list(app.bank.specs), value=app.bank.specs[0], label="Judge", interactive=True)
 
 
@@ -74,7 +74,7 @@ def _pair_fields(app: App, examples: bool = True) -> tuple[gr.Textbox, gr.Textbo
 
 
 def _judge_tab(app: App, visitor: gr.State) -> tuple[Any, ...]:
-    spec = _spec(app)
+    spec = _judge_choice(app)
     question, a, b = _pair_fields(app)
     with gr.Accordion("Earlier turns of the conversation", open=False):
         # rows from the start, to type into; those without a text are left out
@@ -128,7 +128,7 @@ def _compare_tab(app: App, visitor: gr.State) -> None:
 
 
 def _rank_tab(app: App) -> None:
-    spec, question = _spec(app), gr.Textbox(label="Question", lines=2, max_length=service.MAX_CHARS)
+    spec, question = _judge_choice(app), gr.Textbox(label="Question", lines=2, max_length=service.MAX_CHARS)
     responses = []
     for row in range(0, service.MAX_RESPONSES, 2):
         with gr.Row():
@@ -155,7 +155,7 @@ def _vote_tab(app: App, visitor: gr.State) -> None:
         "Vote before you see what the judge thinks. Your votes stay in your history and export as training "
         "pairs."
     )
-    spec = _spec(app)
+    spec = _judge_choice(app)
     draw = gr.Button("Draw a pair")
     question, a, b = _pair_fields(app, examples=False)
     choice = gr.Radio(list(CHOICES), label="Your vote")

@@ -60,11 +60,11 @@ class Progress:
 
 def checked_pair(question: str, a: str, b: str, earlier: Sequence[tuple[str, str]] = ()) -> Pair:
     """The pair that was typed; InputError that says which field is wrong."""
-    turns = [*_earlier(earlier), {"role": "user", "content": _text("Question", question)}]
-    return Pair(new_id(), tuple(turns), _text("Response A", a), _text("Response B", b))  # type: ignore[arg-type]
+    turns = [*_check_earlier_turns(earlier), {"role": "user", "content": _check_text("Question", question)}]
+    return Pair(new_id(), tuple(turns), _check_text("Response A", a), _check_text("Response B", b))  # type: ignore[arg-type]
 
 
-def _earlier(rows: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+def _check_earlier_turns(rows: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
     kept = [(str(role).strip().lower(), str(text)) for role, text in rows if str(text or "").strip()]
     if len(kept) > MAX_TURNS:
         raise InputError(f"Earlier turns: there are {len(kept)}. Give at most {MAX_TURNS}.")
@@ -73,11 +73,11 @@ def _earlier(rows: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
             raise InputError(
                 f"Earlier turns, row {number}: the role is {role!r:.20}. Give user or assistant."
             )
-        _text(f"Earlier turns, row {number}", text)
+        _check_text(f"Earlier turns, row {number}", text)
     return [{"role": role, "content": text} for role, text in kept]
 
 
-def _text(name: str, value: Any) -> str:
+def _check_text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{name} is empty. Type or paste a text.")
     if len(value) > MAX_CHARS:
@@ -160,8 +160,8 @@ def checked_responses(question: str, responses: Sequence[str]) -> list[str]:
     if not 2 <= len(kept) <= MAX_RESPONSES:
         raise InputError(f"{len(kept)} responses cannot be ranked. Give two to {MAX_RESPONSES}.")
     for number, text in enumerate(kept, 1):
-        _text(f"Response {number}", text)
-    _text("Question", question)
+        _check_text(f"Response {number}", text)
+    _check_text("Question", question)
     return kept
 
 

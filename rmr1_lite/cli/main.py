@@ -45,7 +45,7 @@ class Reading(str, Enum):
 
 
 class BenchmarkName(str, Enum):
-    """`draw_pairs` is a JSONL of one's own."""
+    """`pairs` is a JSONL of one's own."""
 
     pairs, rewardbench, rewardbench2, rm_bench = "pairs", "rewardbench", "rewardbench2", "rm-bench"
     rmb, judgebench, llmbar, nano = "rmb", "judgebench", "llmbar", "nano"

@@ -112,7 +112,7 @@ def audit(
 ) -> Audit:
     """Read the sources and look for leaks and faults.
 
-    max_length: longest prompt and chain in tokens, by `draw_lengths`; 0 does not look. Raises InputError when
+    max_length: longest prompt and chain in tokens, by `lengths`; 0 does not look. Raises InputError when
     a source cannot be read at all.
     """
     from tqdm import tqdm
@@ -123,7 +123,7 @@ def audit(
     stream = (raw for source in sources for raw in read_rows(source, split))
     for raw in tqdm(stream, "rows", unit="row", disable=not progress):
         found.rows += 1
-        row, chain = _read(raw, found)
+        row, chain = _read_source_row(raw, found)
         rows += [row] if row else []
         chains += [(raw, chain)] if chain else []
     found.labelled = len(rows)
@@ -139,7 +139,7 @@ def audit(
     return found
 
 
-def _read(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
+def _read_source_row(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
     """The row for the statistics, and the chain if it is a good one; problems and faults go to `found`."""
     try:
         if raw.error:
@@ -147,7 +147,7 @@ def _read(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
         if isinstance(raw.values, dict) and "chain" in raw.values:
             return _own_chain(raw, found)
         if isinstance(raw.values, dict) and "context_messages" in raw.values:
-            return _published(raw, found)
+            return _read_published_row(raw, found)
         return _pair_row(raw, found), None
     except RowError as error:
         found.problems.append(Problem.of(raw.file, raw.number, error))
@@ -165,23 +165,23 @@ def _own_chain(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
         raise RowError(
             "chain" if order in ("ab", "ba") else "order", "is missing or no text", "write the chain again"
         )
-    found.faults += _faults(raw, pair.id, text, pair_as_shown(pair, order).label)
+    found.faults += _chain_faults(raw, pair.id, text, pair_as_shown(pair, order).label)
     try:
-        return _row(raw, pair), chain_from_row(raw.values)
+        return _leak_row(raw, pair), chain_from_row(raw.values)
     except RowError:
         found.chains += 1  # its fault is told already
-        return _row(raw, pair), None
+        return _leak_row(raw, pair), None
 
 
-def _published(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
+def _read_published_row(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
     """A published row: its whole prompt is looked at as it was released, before anything of it is taken
     apart."""
     check_storable(raw.values)
-    winner, prompt = raw.values.get("winner"), _whole(raw.values["context_messages"])
+    winner, prompt = raw.values.get("winner"), _joined_contents(raw.values["context_messages"])
     id = f"row {raw.number}"
     if not isinstance(winner, str) or winner not in WINNERS:
         text = winner if isinstance(winner, str) else ""
-        found.faults += _faults(raw, id, text, parse_verdict(text).shown_label)
+        found.faults += _chain_faults(raw, id, text, parse_verdict(text).shown_label)
         if not parse_verdict(text).shown_label:
             found.chains += 1
             return None, None
@@ -194,15 +194,15 @@ def _published(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
         found.problems.append(Problem.of(raw.file, raw.number, error))
         a = b = ""
     better, worse = (a, b) if label == "A" else (b, a)
-    return Row(id, raw.file, raw.number, better, worse, _without(prompt, a, b), label), None
+    return Row(id, raw.file, raw.number, better, worse, _prompt_without(prompt, a, b), label), None
 
 
-def _whole(messages: Any) -> str:
+def _joined_contents(messages: Any) -> str:
     turns = messages if isinstance(messages, list) else []
     return "\n".join(str(turn.get("content", "")) for turn in turns if isinstance(turn, dict))
 
 
-def _without(prompt: str, *texts: str) -> str:
+def _prompt_without(prompt: str, *texts: str) -> str:
     """The prompt without the responses, whose words are tested side against side."""
     for text in filter(None, texts):
         prompt = prompt.replace(text, " ")
@@ -226,23 +226,23 @@ def _pair_row(raw: Raw, found: Audit) -> Row | None:
             str(row.get("id", f"row {raw.number}")),
             raw.file,
             raw.number,
-            *map(_last, (row["chosen"], row["rejected"])),
+            *map(_last_content, (row["chosen"], row["rejected"])),
             turns=turns,
         )
     if pair.label is None:
         return None
-    return _row(raw, pair, stored="chosen" not in row, turns=turns)
+    return _leak_row(raw, pair, stored="chosen" not in row, turns=turns)
 
 
 def _is_turns(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(turn, dict) for turn in value)
 
 
-def _last(turns: list[Any]) -> str:
+def _last_content(turns: list[Any]) -> str:
     return str(turns[-1].get("content", "")) if turns and isinstance(turns[-1], dict) else ""
 
 
-def _row(raw: Raw, pair: Pair, stored: bool = True, turns: tuple[int, int] = (1, 1)) -> Row | None:
+def _leak_row(raw: Raw, pair: Pair, stored: bool = True, turns: tuple[int, int] = (1, 1)) -> Row | None:
     if pair.label is None:
         return None
     better, worse = (
@@ -252,7 +252,7 @@ def _row(raw: Raw, pair: Pair, stored: bool = True, turns: tuple[int, int] = (1,
     return Row(pair.id, raw.file, raw.number, better, worse, prompt, pair.label if stored else None, turns)
 
 
-def _faults(raw: Raw, id: str, chain: str, label: str | None) -> list[Fault]:
+def _chain_faults(raw: Raw, id: str, chain: str, label: str | None) -> list[Fault]:
     return [Fault(kind, id, raw.file, raw.number, detail) for kind, detail in find_faults(chain, label)]
 
 
@@ -268,17 +268,17 @@ def _too_long(chains: Sequence[tuple[Raw, Chain]], longest: int, lengths: Length
 def write_audit(found: Audit, out: str | Path) -> Path:
     """Write audit.json (with the places of all rows) and audit.html; returns the page."""
     out = Path(out)
-    held = {**vars(found), "signals": [_signal(signal) for signal in found.signals]}
+    held = {**vars(found), "signals": [_signal_to_json(signal) for signal in found.signals]}
     held |= {
         "faults": [asdict(fault) for fault in found.faults],
         "problems": [asdict(p) for p in found.problems],
     }
     write_json(out / "audit.json", held)
-    atomic_write_text(out / "audit.html", _page(found))
+    atomic_write_text(out / "audit.html", _render_page(found))
     return out / "audit.html"
 
 
-def _signal(signal: Signal) -> dict[str, Any]:
+def _signal_to_json(signal: Signal) -> dict[str, Any]:
     """Without the texts: the places of the rows are enough to find them."""
     return {
         **vars(signal),
@@ -286,17 +286,17 @@ def _signal(signal: Signal) -> dict[str, Any]:
     }
 
 
-def _page(found: Audit) -> str:
+def _render_page(found: Audit) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     folder = Path(__file__).with_name("templates")
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("audit.html.j2").render(
-        found=found, kinds=by_kind(found.faults), examples=EXAMPLES, cut=_cut
+        found=found, kinds=by_kind(found.faults), examples=EXAMPLES, cut=_excerpt_around
     )
 
 
-def _cut(row: Row, signal: Signal) -> str:
+def _excerpt_around(row: Row, signal: Signal) -> str:
     """The text around the feature in the side that has it."""
     text = {"better": row.better, "worse": row.worse}.get(signal.side, row.prompt)
     at = max(0, text.find(signal.what))

@@ -1,7 +1,7 @@
 """Distilled chains: a labelled pair, the order it was shown in, and the judge's text that SFT learns.
 
 A row is a pair's row (see `rmr1_lite.data.rows`) with two more fields, `order` ("ab" or "ba") and
-`write_chain`. A chain whose verdict is not the label, by the strict reading, is a bad row: SFT must never
+`chain`. A chain whose verdict is not the label, by the strict reading, is a bad row: SFT must never
 teach a wrong verdict.
 
     read = read_chains("chains.jsonl")
@@ -26,7 +26,7 @@ from rmr1_lite.verdict import parse_verdict
 
 @dataclass(frozen=True)
 class Chain:
-    """`describe_plan` is what the judge writes when `pair` is shown in `order`; its letter is the position
+    """`text` is what the judge writes when `pair` is shown in `order`; its letter is the position
     shown."""
 
     pair: Pair

@@ -36,19 +36,19 @@ def conversation_text(pair: Pair) -> str:
 def content_key(pair: Pair) -> bytes:
     """The same for pairs with the same texts, in whichever order the responses stand."""
     responses = sorted((pair.response_a, pair.response_b))
-    return _hash("\0".join([*(f"{t['role']}\1{t['content']}" for t in pair.prompt), *responses]))
+    return _text_hash("\0".join([*(f"{t['role']}\1{t['content']}" for t in pair.prompt), *responses]))
 
 
 def better_response_key(pair: Pair) -> bytes:
     """Which of the texts is the better one: differs between two pairs of the same texts that contradict each
     other."""
-    return _hash(pair.response_a if pair.label == "A" else pair.response_b)
+    return _text_hash(pair.response_a if pair.label == "A" else pair.response_b)
 
 
 def prompt_key(pair: Pair) -> bytes:
     """The same for conversations that differ in case, spaces and punctuation only: they belong to one
     split."""
-    return _hash(" ".join(split_words(conversation_text(pair))) or conversation_text(pair))
+    return _text_hash(" ".join(split_words(conversation_text(pair))) or conversation_text(pair))
 
 
 class NearDuplicates:
@@ -95,7 +95,7 @@ class Benchmarks:
         self._runs: dict[int, int] = {}  # hash of a run of words -> number of the item it stands in
         for name, item, text in texts:
             self._items.append(f"{name} {item}")
-            for run in _runs(split_words(text)):
+            for run in _word_ngrams(split_words(text)):
                 self._runs.setdefault(run, len(self._items) - 1)
 
     def __len__(self) -> int:
@@ -106,13 +106,17 @@ class Benchmarks:
         if not self._runs:
             return None
         found = next(
-            (self._runs[run] for run in _runs(split_words(conversation_text(pair))) if run in self._runs),
+            (
+                self._runs[run]
+                for run in _word_ngrams(split_words(conversation_text(pair)))
+                if run in self._runs
+            ),
             None,
         )
         return None if found is None else self._items[found]
 
 
-def _runs(text: list[str]) -> Iterator[int]:
+def _word_ngrams(text: list[str]) -> Iterator[int]:
     """Hashes of all runs of NGRAM words; a shorter text is one run. Python's hash: these never leave the
     process."""
     return (
@@ -120,5 +124,5 @@ def _runs(text: list[str]) -> Iterator[int]:
     )
 
 
-def _hash(text: str) -> bytes:
+def _text_hash(text: str) -> bytes:
     return blake2b(text.encode(), digest_size=12).digest()

@@ -65,7 +65,7 @@ class Row:
 @dataclass
 class Signal:
     """One finding. share: of the `n` rows that have the feature, those in which it stands with
-    `side_of_chosen`."""
+    `side`."""
 
     kind: str
     what: str
@@ -91,13 +91,16 @@ Feature = tuple[str, str]  # kind, what
 
 def find_signals(rows: Sequence[Row]) -> list[Signal]:
     """All findings, the surest first."""
-    tested = [*_tested(_between_sides(rows), "better", "worse"), *_tested(_over_labels(rows), "A", "B")]
+    tested = [
+        *_tested_signals(_between_sides(rows), "better", "worse"),
+        *_tested_signals(_over_labels(rows), "A", "B"),
+    ]
     bound = ALPHA / max(1, len(tested))
     found = [signal for signal in tested if signal.p < bound]
     for signal in found:
-        signal.level = "leak" if _lower(signal.n, signal.share) >= LEAK else "lean"
+        signal.level = "leak" if _lower_bound(signal.n, signal.share) >= LEAK else "lean"
     found.sort(key=lambda s: (s.level, -(s.share - 0.5) * math.sqrt(s.n)))
-    return _merged(_with_rows(found[: 4 * MOST], rows))[:MOST]
+    return _merge_alike(_with_rows(found[: 4 * MOST], rows))[:MOST]
 
 
 def surface_features(text: str) -> frozenset[Feature]:
@@ -107,13 +110,13 @@ def surface_features(text: str) -> frozenset[Feature]:
         ("template token" if _TEMPLATE.fullmatch(token) else "token", token) for token in tokens
     }
     found.add(("length", f"{len(text)} characters"))
-    found |= {("layout", name) for name, held in _layout(text) if held}
+    found |= {("layout", name) for name, held in _layout_features(text) if held}
     if turns := len(_TURN.findall(text)):
         found.add(("turn count", f"{turns} turn labels inside the response"))
     return frozenset(found)
 
 
-def _layout(text: str) -> Iterator[tuple[str, bool]]:
+def _layout_features(text: str) -> Iterator[tuple[str, bool]]:
     yield "begins with white space", text[:1].isspace()
     yield "ends with white space", text[-1:].isspace()
     yield "holds carriage returns", "\r" in text
@@ -134,9 +137,9 @@ def _between_sides(rows: Sequence[Row]) -> Counts:
     """
     counts: Counts = defaultdict(lambda: [0, 0, 0.0])
     longer = _longer_is_better(rows)
-    for row in _independent(rows):
+    for row in _independent_rows(rows):
         a, b = len(row.better), len(row.worse)
-        for feature, side in _differing(row):
+        for feature, side in _differing_features(row):
             counts[feature][0] += 1
             counts[feature][1] += side == "better"
             unexplained = a == b or feature[0] == "length"
@@ -146,7 +149,7 @@ def _between_sides(rows: Sequence[Row]) -> Counts:
     return counts
 
 
-def _independent(rows: Iterable[Row]) -> Iterator[Row]:
+def _independent_rows(rows: Iterable[Row]) -> Iterator[Row]:
     """Rows that use no text a second time under the same question."""
     used: set[tuple[str, str]] = set()
     for row in rows:
@@ -170,7 +173,7 @@ def _longer_is_better(rows: Iterable[Row]) -> float:
     return sum(uneven) / len(uneven) if uneven else 0.5
 
 
-def _differing(row: Row) -> Iterator[tuple[Feature, str]]:
+def _differing_features(row: Row) -> Iterator[tuple[Feature, str]]:
     """Features that one side of a row has and the other has not, with that side."""
     better, worse = surface_features(row.better), surface_features(row.worse)
     yield from ((feature, "better") for feature in better - worse)
@@ -207,7 +210,7 @@ def _of_prompt(row: Row) -> Iterator[Feature]:
         yield ("template token in the prompt" if _TEMPLATE.fullmatch(token) else "token in the prompt", token)
 
 
-def _tested(counts: Counts, first: str, second: str) -> list[Signal]:
+def _tested_signals(counts: Counts, first: str, second: str) -> list[Signal]:
     """A Signal with its p-value for every feature that stands in enough rows."""
     import numpy as np
     from scipy.stats import binom
@@ -218,7 +221,7 @@ def _tested(counts: Counts, first: str, second: str) -> list[Signal]:
     n, k = np.array([n for _, n, _ in held]), np.array([k for *_, k in held])
     by_chance = np.array([counts[feature][2] for feature, *_ in held]) / n
     # what stands with one side nearly always is told even where all of that side's texts are the longer ones
-    sure = np.array([_lower(n_, max(k_, n_ - k_) / n_) >= LEAK for _, n_, k_ in held])
+    sure = np.array([_lower_bound(n_, max(k_, n_ - k_) / n_) >= LEAK for _, n_, k_ in held])
     by_chance = np.where(sure, 0.5, by_chance)
     p = np.minimum(1, 2 * np.minimum(binom.cdf(k, n, by_chance), binom.sf(k - 1, n, by_chance)))
     words = {what for kind, what in counts if kind.startswith("token")}
@@ -227,12 +230,20 @@ def _tested(counts: Counts, first: str, second: str) -> list[Signal]:
         more = k_ > chance * n_  # than by chance
         share = (k_ if more else n_ - k_) / n_
         made.append(
-            Signal(_kind(kind, what, words), what, first if more else second, n_, share, "lean", float(p_))
+            Signal(
+                _feature_kind(kind, what, words),
+                what,
+                first if more else second,
+                n_,
+                share,
+                "lean",
+                float(p_),
+            )
         )
     return made
 
 
-def _kind(kind: str, what: str, words: set[str]) -> str:
+def _feature_kind(kind: str, what: str, words: set[str]) -> str:
     """A capitalised word that never stands in small letters is most likely a name."""
     is_name = (
         kind.startswith("token") and what[:1].isupper() and what[1:].islower() and what.lower() not in words
@@ -240,7 +251,7 @@ def _kind(kind: str, what: str, words: set[str]) -> str:
     return kind.replace("token", "name") if is_name else kind
 
 
-def _lower(n: int, share: float) -> float:
+def _lower_bound(n: int, share: float) -> float:
     """Lower end of the 95 % interval (Clopper and Pearson)."""
     from scipy.stats import beta
 
@@ -251,10 +262,12 @@ def _lower(n: int, share: float) -> float:
 def _with_rows(found: list[Signal], rows: Iterable[Row]) -> list[Signal]:
     """The rows of each signal in which the feature stands with the side it points to."""
     kinds = ("token", "template token", "name", "length", "layout", "turn count")
-    sides = {(_plain(s.kind), s.what): s for s in found if s.side in ("better", "worse") and s.kind in kinds}
-    labels = {(_plain(s.kind), s.what): s for s in found if s.side in ("A", "B")}
+    sides = {
+        (_plain_kind(s.kind), s.what): s for s in found if s.side in ("better", "worse") and s.kind in kinds
+    }
+    labels = {(_plain_kind(s.kind), s.what): s for s in found if s.side in ("A", "B")}
     for row in rows:
-        for feature, side in _differing(row) if sides else ():
+        for feature, side in _differing_features(row) if sides else ():
             if (signal := sides.get(feature)) and signal.side == side:
                 signal.rows.append(row)
         for feature in _of_prompt(row) if labels and row.label else ():
@@ -263,16 +276,16 @@ def _with_rows(found: list[Signal], rows: Iterable[Row]) -> list[Signal]:
     return found
 
 
-def _plain(kind: str) -> str:
+def _plain_kind(kind: str) -> str:
     return kind.replace("name", "token")
 
 
-def _merged(found: list[Signal]) -> list[Signal]:
+def _merge_alike(found: list[Signal]) -> list[Signal]:
     """Features of nearly the same rows are one finding: the words of a planted phrase, say."""
     kept: list[tuple[Signal, set[tuple[str, int]]]] = []
     for signal in found:
         places = {(row.file, row.number) for row in signal.rows}
-        twin = next((s for s, seen in kept if _same(s, signal, seen, places)), None)
+        twin = next((s for s, seen in kept if _same_rows(s, signal, seen, places)), None)
         if twin is None:
             kept.append((signal, places))
             continue
@@ -282,7 +295,7 @@ def _merged(found: list[Signal]) -> list[Signal]:
     return [signal for signal, _ in kept]
 
 
-def _same(one: Signal, other: Signal, seen: set[tuple[str, int]], places: set[tuple[str, int]]) -> bool:
+def _same_rows(one: Signal, other: Signal, seen: set[tuple[str, int]], places: set[tuple[str, int]]) -> bool:
     """The same rows but for a tenth; the lengths of one side are one finding, whatever the threshold."""
     if one.side != other.side:
         return False

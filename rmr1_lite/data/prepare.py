@@ -107,28 +107,30 @@ def prepare(
     """
     from tqdm import tqdm
 
-    _check(config, sources, lengths)
+    _check_request(config, sources, lengths)
     out = Path(config.out)
     done = Prepared(out)
     paths = {name: out / f"{name}.jsonl" for name in ("train", "validation", "dropped", "problems")}
     with AtomicLines(*paths.values()) as files:
         drop, bad = _Drop(files, paths["dropped"], done), BadRows(config.on_bad_row, files, paths["problems"])
         rows = (raw for source in sources for raw in read_rows(source, config.split))
-        pairs = _pairs(tqdm(rows, "rows", unit="row", disable=not progress), config, shape, bad, done)
-        pairs = _new(pairs, drop)
-        pairs = _clean(pairs, Benchmarks(benchmarks), drop)
-        pairs = _fitting(pairs, config.max_prompt_tokens, lengths, drop, done)
-        pairs = _distinct(pairs, config.near, drop)
+        pairs = _labelled_pairs(
+            tqdm(rows, "rows", unit="row", disable=not progress), config, shape, bad, done
+        )
+        pairs = _drop_repeated(pairs, drop)
+        pairs = _drop_contaminated(pairs, Benchmarks(benchmarks), drop)
+        pairs = _drop_too_long(pairs, config.max_prompt_tokens, lengths, drop, done)
+        pairs = _drop_near_duplicates(pairs, config.near, drop)
         for pair in pairs:
-            _write(pair, config, files, paths, done)
+            _write_item(pair, config, files, paths, done)
         if not sum(done.kept.values()):
             raise InputError(f"Nothing is left to train on.\n{done.text()}")
-    account = {"settings": asdict(config), "sources": [str(s) for s in sources], **_account(done)}
+    account = {"settings": asdict(config), "sources": [str(s) for s in sources], **_write_account(done)}
     write_json(out / "prepared.json", account)
     return done
 
 
-def _check(config: PrepareConfig, sources: Sequence[Any], lengths: Lengths | None) -> None:
+def _check_request(config: PrepareConfig, sources: Sequence[Any], lengths: Lengths | None) -> None:
     if not sources:
         raise InputError("There is nothing to prepare. Give files, folders or hub ids.")
     if not 0 <= config.validation < 1 or not 0 <= config.near <= 1:
@@ -137,7 +139,7 @@ def _check(config: PrepareConfig, sources: Sequence[Any], lengths: Lengths | Non
         raise InputError("max_prompt_tokens needs a tokenizer. Give --model.")
 
 
-def _account(done: Prepared) -> dict[str, Any]:
+def _write_account(done: Prepared) -> dict[str, Any]:
     return {name: value for name, value in vars(done).items() if name not in ("problems", "out")}
 
 
@@ -165,7 +167,7 @@ class _Drop:
         )
 
 
-def _pairs(
+def _labelled_pairs(
     rows: Iterable[Raw], config: PrepareConfig, shape: Shape, bad: BadRows, done: Prepared
 ) -> Iterator[_From]:
     """Labelled pairs with ids of their own; every other row becomes a Problem."""
@@ -173,13 +175,13 @@ def _pairs(
     for raw in rows:
         done.rows += 1
         try:
-            yield _From(_named(_pair(raw, config, shape), raw, seen), raw.file, raw.number)
+            yield _From(_named(_pair_of_raw(raw, config, shape), raw, seen), raw.file, raw.number)
         except RowError as error:
             bad.add(raw.file, raw.number, error)
             done.bad, done.problems = bad.count, bad.first
 
 
-def _pair(raw: Raw, config: PrepareConfig, shape: Shape) -> Pair:
+def _pair_of_raw(raw: Raw, config: PrepareConfig, shape: Shape) -> Pair:
     if raw.error:
         raise raw.error
     pair = pair_from_row(shape(raw.values), config.seed, config.max_chars)
@@ -212,7 +214,7 @@ def _named(pair: Pair, raw: Raw, seen: dict[str, tuple[str, int]]) -> Pair:
     return pair
 
 
-def _new(items: Iterable[_From], drop: _Drop) -> Iterator[_From]:
+def _drop_repeated(items: Iterable[_From], drop: _Drop) -> Iterator[_From]:
     """The first of equal pairs. One that names the other response as better is told apart: one of the two is
     wrong."""
     seen: dict[bytes, tuple[str, bytes]] = {}
@@ -227,7 +229,7 @@ def _new(items: Iterable[_From], drop: _Drop) -> Iterator[_From]:
             drop(item, "contradiction", f"same texts as {first[0]}, the other response better")
 
 
-def _clean(items: Iterable[_From], benchmarks: Benchmarks, drop: _Drop) -> Iterator[_From]:
+def _drop_contaminated(items: Iterable[_From], benchmarks: Benchmarks, drop: _Drop) -> Iterator[_From]:
     for item in items:
         if found := benchmarks.holding(item.pair):
             drop(item, "in a benchmark", found)
@@ -235,7 +237,7 @@ def _clean(items: Iterable[_From], benchmarks: Benchmarks, drop: _Drop) -> Itera
             yield item
 
 
-def _fitting(
+def _drop_too_long(
     items: Iterable[_From], longest: int, lengths: Lengths | None, drop: _Drop, done: Prepared
 ) -> Iterator[_From]:
     """Pairs whose judge prompt fits; without a limit the lengths are still counted, where there is a
@@ -261,7 +263,7 @@ def _bin_names() -> list[str]:
     ]
 
 
-def _distinct(items: Iterable[_From], threshold: float, drop: _Drop) -> Iterator[_From]:
+def _drop_near_duplicates(items: Iterable[_From], threshold: float, drop: _Drop) -> Iterator[_From]:
     if not threshold:
         yield from items
         return
@@ -273,13 +275,13 @@ def _distinct(items: Iterable[_From], threshold: float, drop: _Drop) -> Iterator
             yield item
 
 
-def _write(
+def _write_item(
     item: _From, config: PrepareConfig, files: AtomicLines, paths: dict[str, Path], done: Prepared
 ) -> None:
     pair = item.pair
     if config.order != "given" and pair.label != side_of_chosen(pair.id, config.seed):
         pair = swap_responses(pair)
-    name = "validation" if _place(prompt_key(pair), config.seed) < config.validation else "train"
+    name = "validation" if _hash_to_unit(prompt_key(pair), config.seed) < config.validation else "train"
     for placed in (
         (pair, replace(swap_responses(pair), id=f"{pair.id}/ba")) if config.order == "both" else (pair,)
     ):
@@ -289,7 +291,7 @@ def _write(
         _count_longer(placed, done)
 
 
-def _place(key: bytes, seed: int) -> float:
+def _hash_to_unit(key: bytes, seed: int) -> float:
     """A number in [0, 1) that depends on the conversation and the seed alone, so that added rows move no
     other row."""
     return int.from_bytes(blake2b(key, digest_size=6, key=str(seed).encode()).digest(), "big") / 2**48

@@ -45,16 +45,16 @@ def read_rows(source: str | Path, split: str = "train") -> Iterator[Raw]:
     """
     path = Path(source)
     if path.is_file():
-        yield from _file(path, str(source))
+        yield from _read_file(path, str(source))
     elif path.is_dir():
-        yield from _folder(path, split)
+        yield from _read_folder(path, split)
     elif path.suffix in READERS or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
         raise InputError(f"{source} does not exist. Give a file, a folder, or a hub id like owner/name.")
     else:
-        yield from _hub(str(source), split)
+        yield from _read_hub(str(source), split)
 
 
-def _folder(folder: Path, split: str) -> Iterator[Raw]:
+def _read_folder(folder: Path, split: str) -> Iterator[Raw]:
     files = sorted(path for path in folder.rglob("*") if path.suffix in READERS and path.is_file())
     files = [
         path for path in files if not path.name.startswith("dataset_info")
@@ -62,7 +62,7 @@ def _folder(folder: Path, split: str) -> Iterator[Raw]:
     if not files:
         raise InputError(f"{folder} holds no data file. Give a folder with {', '.join(READERS)}.")
     for path in _of_split(files, folder, split):
-        yield from _file(path, f"{folder}/{path.relative_to(folder).as_posix()}")
+        yield from _read_file(path, f"{folder}/{path.relative_to(folder).as_posix()}")
 
 
 def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
@@ -77,14 +77,14 @@ def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
     return kept
 
 
-def _file(path: Path, name: str) -> Iterator[Raw]:
+def _read_file(path: Path, name: str) -> Iterator[Raw]:
     if path.suffix not in READERS:
         raise InputError(f"{path} has an ending that is not known. Give one of {', '.join(READERS)}.")
     for number, value in READERS[path.suffix](path):
         yield Raw(name, number, error=value) if isinstance(value, RowError) else Raw(name, number, value)
 
 
-def _hub(hub_id: str, split: str) -> Iterator[Raw]:
+def _read_hub(hub_id: str, split: str) -> Iterator[Raw]:
     from datasets import load_dataset
 
     try:
@@ -98,7 +98,7 @@ def _hub(hub_id: str, split: str) -> Iterator[Raw]:
         ) from None
 
 
-def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+def _read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     for number, line, ended in read_lines(path):
         try:
             yield number, parse_line(line, ended)
@@ -106,13 +106,13 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
             yield number, error
 
 
-def _json(path: Path) -> Iterator[tuple[int, Any]]:
+def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
     """A list of rows, an object that holds one list of rows, or JSON lines under a wrong ending."""
     try:
         held = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         if "Extra data" in str(error):
-            yield from _jsonl(path)
+            yield from _read_jsonl(path)
             return
         raise InputError(f"{path} is not JSON in UTF-8 ({error}). Save it as a list of objects.") from None
     values = held.values() if isinstance(held, dict) else [held]
@@ -125,7 +125,7 @@ def _json(path: Path) -> Iterator[tuple[int, Any]]:
     yield from enumerate(lists[0], 1)
 
 
-def _delimited(path: Path) -> Iterator[tuple[int, Any]]:
+def _read_delimited(path: Path) -> Iterator[tuple[int, Any]]:
     """Rows under a header line; row 1 is the first one below it. A cell that is a JSON list is read as one
     (messages)."""
     limit = csv.field_size_limit(4 * MAX_CHARS)
@@ -142,7 +142,7 @@ def _delimited(path: Path) -> Iterator[tuple[int, Any]]:
             while True:
                 number += 1
                 try:
-                    yield number, _cells(next(reader), reader.fieldnames)
+                    yield number, _row_from_cells(next(reader), reader.fieldnames)
                 except StopIteration:
                     return
                 except csv.Error as error:
@@ -156,7 +156,7 @@ def _delimited(path: Path) -> Iterator[tuple[int, Any]]:
         csv.field_size_limit(limit)
 
 
-def _cells(row: dict[str, Any], names: Any) -> Any:
+def _row_from_cells(row: dict[str, Any], names: Any) -> Any:
     if None in row or None in row.values():
         found = (
             len(row) - 1 + len(row[None]) if None in row else sum(value is not None for value in row.values())
@@ -188,7 +188,7 @@ def _list_or_text(text: str) -> Any:
     )
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+def _read_parquet(path: Path) -> Iterator[tuple[int, Any]]:
     import pyarrow
     import pyarrow.parquet
 
@@ -201,4 +201,10 @@ def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
         raise InputError(f"{path} is not Parquet ({error}). Write the file again.") from None
 
 
-READERS = {".jsonl": _jsonl, ".json": _json, ".csv": _delimited, ".tsv": _delimited, ".parquet": _parquet}
+READERS = {
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".parquet": _read_parquet,
+}

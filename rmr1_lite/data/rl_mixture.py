@@ -45,7 +45,7 @@ class Source:
     row: Callable[[dict[str, Any]], tuple[str, dict[str, Any]] | None]
 
 
-def _skywork(values: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+def _skywork_row(values: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     source = values.get("source")
     if not isinstance(source, str):
         raise RowError("source", "is missing", "use the data set as it was published")
@@ -56,7 +56,7 @@ def _skywork(values: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     )
 
 
-def _code(values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _code_row(values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "code", {
         "prompt": values.get("input"),
         "chosen": values.get("accepted"),
@@ -64,7 +64,7 @@ def _code(values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _math(values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _math_row(values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     steps = values.get("initial_reason_steps")
     if steps is None:
         raise RowError("initial_reason_steps", "is missing", "use the data set as it was published")
@@ -74,9 +74,9 @@ def _math(values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 SOURCES = {
-    "skywork": Source("Skywork/Skywork-Reward-Preference-80K-v0.2", _skywork),
-    "code": Source("Vezora/Code-Preference-Pairs", _code),
-    "math": Source("xinlai/Math-Step-DPO-10K", _math),
+    "skywork": Source("Skywork/Skywork-Reward-Preference-80K-v0.2", _skywork_row),
+    "code": Source("Vezora/Code-Preference-Pairs", _code_row),
+    "math": Source("xinlai/Math-Step-DPO-10K", _math_row),
 }
 
 
@@ -99,10 +99,10 @@ def write_mixture(
     with AtomicLines(data, faults) as files:
         bad = BadRows(on_bad_row, files, faults)
         for name, source in SOURCES.items():
-            rows = tqdm(_rows(name, places.get(name, source.hub_id)), name, unit="row")
+            rows = tqdm(_source_rows(name, places.get(name, source.hub_id)), name, unit="row")
             for number, raw in enumerate(rows, 1):
                 try:
-                    made = _made(raw, f"{name}-{number}", source, sum(parts.values()))
+                    made = _made_pair(raw, f"{name}-{number}", source, sum(parts.values()))
                 except RowError as error:
                     bad.add(raw.file, raw.number, error)
                     continue
@@ -126,7 +126,7 @@ def write_mixture(
     return counts
 
 
-def _rows(name: str, place: str) -> Iterator[Raw]:
+def _source_rows(name: str, place: str) -> Iterator[Raw]:
     rows = read_rows(place)
     if name != "code":
         return rows
@@ -139,7 +139,7 @@ def _rows(name: str, place: str) -> Iterator[Raw]:
     return (held[i] for i in numbers)
 
 
-def _made(raw: Raw, id: str, source: Source, place: int) -> dict[str, Any] | None:
+def _made_pair(raw: Raw, id: str, source: Source, place: int) -> dict[str, Any] | None:
     if raw.error:
         raise raw.error
     if not isinstance(raw.values, dict):

@@ -94,7 +94,7 @@ def _responses(
 
 
 def _one(values: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    """The one of `preset_names` that has a value."""
+    """The one of `names` that has a value."""
     found = [name for name in names if values.get(name) is not None]
     if len(found) > 1:
         raise RowError(found[1], f"stands beside {found[0]}", f"keep one of {', '.join(found)}")

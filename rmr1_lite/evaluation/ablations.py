@@ -53,7 +53,8 @@ def reasoning_carries(
         raise InputError("Fewer than two pairs have a readable chain: there is none to swap in.")
     random.Random(seed).shuffle(chains)
     donors = {
-        (pair_id, order): donor for (pair_id, order, _, _), donor in zip(chains, _turned(chains), strict=True)
+        (pair_id, order): donor
+        for (pair_id, order, _, _), donor in zip(chains, _donor_chains(chains), strict=True)
     }
     given = {key: text[: list(_OPENED.finditer(text))[-1].end()] for key, (_, _, text, _) in donors.items()}
     letters = forced_letters(loaded, pairs, style, given)
@@ -65,7 +66,7 @@ def reasoning_carries(
     )
 
 
-def _turned(chains: list[tuple]) -> list[tuple]:
+def _donor_chains(chains: list[tuple]) -> list[tuple]:
     """Every chain's donor: the next chain of another pair."""
     doubled = chains + chains
     return [

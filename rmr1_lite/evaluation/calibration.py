@@ -78,56 +78,56 @@ def compute_calibration(
             "No labelled pair has a probability: there is no confidence to check. Finish the evaluation "
             "first."
         )
-    rows = [_row(pair, probabilities[pair.id]) for pair in known]
-    low, high = _interval(rows, seed)
+    rows = [_confidence_and_right(pair, probabilities[pair.id]) for pair in known]
+    low, high = _error_interval(rows, seed)
     confidence, right = (sum(row[i] for row in rows) / len(rows) for i in (0, 1))
     return Calibration(
         n=len(rows),
         left_out=len(pairs) - len(rows),
         accuracy=right,
         confidence=confidence,
-        ece=_ece(rows),
+        ece=_expected_error(rows),
         ece_low=low,
         ece_high=high,
-        bins=_bins(rows),
+        bins=_reliability_bins(rows),
     )
 
 
-def _row(pair: Pair, probability: float) -> tuple[float, float]:
+def _confidence_and_right(pair: Pair, probability: float) -> tuple[float, float]:
     """(confidence, right)."""
     if probability == 0.5:
         return 0.5, 0.5
     return max(probability, 1 - probability), float(("A" if probability > 0.5 else "B") == pair.label)
 
 
-def _place(confidence: float) -> int:
+def _bin_index(confidence: float) -> int:
     return min(BINS - 1, int((confidence - 0.5) * 2 * BINS + 1e-9))
 
 
-def _bins(rows: Sequence[tuple[float, float]]) -> tuple[ReliabilityBin, ...]:
+def _reliability_bins(rows: Sequence[tuple[float, float]]) -> tuple[ReliabilityBin, ...]:
     made = []
     for index in range(BINS):
-        inside = [row for row in rows if _place(row[0]) == index]
+        inside = [row for row in rows if _bin_index(row[0]) == index]
         means = [sum(row[i] for row in inside) / len(inside) if inside else None for i in (0, 1)]
         low, high = 0.5 + index / (2 * BINS), 0.5 + (index + 1) / (2 * BINS)
         made.append(ReliabilityBin(low, high, len(inside), *means))
     return tuple(made)
 
 
-def _ece(rows: Sequence[tuple[float, float]]) -> float:
+def _expected_error(rows: Sequence[tuple[float, float]]) -> float:
     gaps = [0.0] * BINS
     for confidence, right in rows:
-        gaps[_place(confidence)] += right - confidence
+        gaps[_bin_index(confidence)] += right - confidence
     return sum(map(abs, gaps)) / len(rows)
 
 
-def _interval(rows: Sequence[tuple[float, float]], seed: int) -> tuple[float, float]:
+def _error_interval(rows: Sequence[tuple[float, float]], seed: int) -> tuple[float, float]:
     """Percentile bootstrap over pairs."""
     import numpy as np
 
     drawn = np.random.default_rng(seed).integers(len(rows), size=(RESAMPLES, len(rows)))
     gaps = np.array([right - confidence for confidence, right in rows])[drawn]
-    places = np.array([_place(confidence) for confidence, _ in rows])[drawn]
+    places = np.array([_bin_index(confidence) for confidence, _ in rows])[drawn]
     eces = sum(np.abs(np.where(places == index, gaps, 0).sum(axis=1)) for index in range(BINS)) / len(rows)
     low, high = np.quantile(eces, (0.025, 0.975))
     return float(low), float(high)

@@ -32,12 +32,12 @@ def compare_folders(folders: Sequence[Path], out: Path, command: str) -> Results
     if len(folders) < 2:
         raise InputError("One evaluation has nothing to be compared with. Give two or more folders.")
     found = [load_results(folder / RESULTS) for folder in folders]
-    settings = [_settings(folder) for folder in folders]
+    settings = [_read_settings(folder) for folder in folders]
     _check_same(folders, settings, found)
-    request = _request(settings[0], found[0])
+    request = _request_of(settings[0], found[0])
     benchmark, pairs = read_pairs_of(request)
     judged = {
-        _judge_name(results): _judgments(folder, results, pairs, setting["style"])
+        _judge_name(results): _stored_judgments(folder, results, pairs, setting["style"])
         for folder, results, setting in zip(folders, found, settings, strict=True)
     }
     compared = new_results(request.seed, command, {**found[0].data, "compared": [str(f) for f in folders]})
@@ -93,16 +93,16 @@ def own_difference(
 
 def read_judgments(folder: Path) -> tuple[list[Pair], list[Judgment]]:
     """The pairs and judgments of a finished evaluation. Raises InputError when it is none."""
-    results, settings = load_results(folder / RESULTS), _settings(folder)
-    pairs = read_pairs_of(_request(settings, results))[1]
-    return pairs, _judgments(folder, results, pairs, settings["style"])
+    results, settings = load_results(folder / RESULTS), _read_settings(folder)
+    pairs = read_pairs_of(_request_of(settings, results))[1]
+    return pairs, _stored_judgments(folder, results, pairs, settings["style"])
 
 
 def _judge_name(results: Results) -> str:
     return next(iter(results.stages))
 
 
-def _settings(folder: Path) -> dict[str, Any]:
+def _read_settings(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / SETTINGS).read_bytes())
     except (OSError, ValueError):
@@ -129,7 +129,7 @@ def _check_same(
         )
 
 
-def _request(settings: dict[str, Any], results: Results) -> EvaluationRequest:
+def _request_of(settings: dict[str, Any], results: Results) -> EvaluationRequest:
     """What the first folder was asked, to read the same pairs again."""
     data = results.data["data"]
     return EvaluationRequest(
@@ -141,7 +141,7 @@ def _request(settings: dict[str, Any], results: Results) -> EvaluationRequest:
     )
 
 
-def _judgments(folder: Path, results: Results, pairs: Sequence[Pair], style: str) -> list[Judgment]:
+def _stored_judgments(folder: Path, results: Results, pairs: Sequence[Pair], style: str) -> list[Judgment]:
     """The stored looks, read again under the reading that the folder's results were made with."""
     engine = ReplayEngine(folder / ITEMS, style=style)
     return Judge(engine, reading=results.data["reading"]).compare_many(pairs, progress=False)

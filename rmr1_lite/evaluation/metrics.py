@@ -42,7 +42,7 @@ from rmr1_lite.types import (
 @dataclass(frozen=True)
 class PairedDifference:
     """Second judge minus first on the same n pairs: `difference` with its 95 % bounds, exact McNemar
-    `format_p_value`.
+    `p_value`.
 
     gained: pairs only the second gets right (in both orders). lost: pairs only the first gets right.
     """
@@ -77,26 +77,26 @@ class _Tally:
 def score(
     name: str, pairs: Sequence[Pair], judgments: Iterable[Judgment], seconds: float, *, seed: int = 0
 ) -> EvalResult:
-    """All figures of one judge on `draw_pairs`, with 95 % intervals (see the module text for each formula).
+    """All figures of one judge on `pairs`, with 95 % intervals (see the module text for each formula).
 
     seconds: wall time of the judging. seed: of the bootstrap, so that the same judgments give the same
     interval. Errors: InputError for a pair without a label, without a judgment, judged twice, or seen in one
     order only.
     """
-    judged = _matched(pairs, judgments)
-    tallies = [_tally(pair, judgment) for pair, judgment in judged]
+    judged = _match_judgments(pairs, judgments)
+    tallies = [_count_pair(pair, judgment) for pair, judgment in judged]
     looks = [look for _, judgment in judged for look in judgment.looks]
     counts = Counter(look.status for look in looks)
     return EvalResult(
         name=name,
         n=len(tallies),
-        **_figures(tallies),
+        **_tally_shares(tallies),
         mean_tokens=sum(t.tokens for t in tallies) / len(looks),
         seconds=float(seconds),
         statuses={
             status: counts[status] / len(looks) for status in STATUSES if counts[status] or status == "ok"
         },
-        intervals=_intervals(tallies, seed),
+        intervals=_tally_intervals(tallies, seed),
         sections=_by_section(tallies),
     )
 
@@ -110,8 +110,10 @@ def paired_difference(
     exact one. Errors: InputError as in `score`.
     """
     rights = [
-        (_tally(pair, one).strict, _tally(pair, two).strict)
-        for (pair, one), (_, two) in zip(_matched(pairs, first), _matched(pairs, second), strict=True)
+        (_count_pair(pair, one).strict, _count_pair(pair, two).strict)
+        for (pair, one), (_, two) in zip(
+            _match_judgments(pairs, first), _match_judgments(pairs, second), strict=True
+        )
     ]
     both, lost = rights.count((True, True)), rights.count((True, False))
     gained, neither = rights.count((False, True)), rights.count((False, False))
@@ -128,9 +130,9 @@ def length_bias(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> dict[st
     that no pair falls into is left out.
     """
     groups: dict[str, list[_Tally]] = {}
-    for pair, judgment in _matched(pairs, judgments):
-        groups.setdefault(_length_of_right(pair), []).append(_tally(pair, judgment))
-    return {name: _summary(groups[name]) for name in ("longer", "shorter", "equal") if name in groups}
+    for pair, judgment in _match_judgments(pairs, judgments):
+        groups.setdefault(_length_of_right(pair), []).append(_count_pair(pair, judgment))
+    return {name: _group_result(groups[name]) for name in ("longer", "shorter", "equal") if name in groups}
 
 
 def _length_of_right(pair: Pair) -> str:
@@ -161,19 +163,21 @@ def from_dict(row: Mapping[str, Any]) -> EvalResult:
         raise InputError(
             f"result {row.get('name', '?')!r}: field {missing[0]!r} is missing. Write it with as_dict."
         )
-    values = {name: _number(row[name]) for name in names}
-    values["intervals"] = {k: (_number(low), _number(high)) for k, (low, high) in row["intervals"].items()}
+    values = {name: _number_or_nan(row[name]) for name in names}
+    values["intervals"] = {
+        k: (_number_or_nan(low), _number_or_nan(high)) for k, (low, high) in row["intervals"].items()
+    }
     values["sections"] = {name: group_from_dict(group) for name, group in row["sections"].items()}
     return EvalResult(**values)
 
 
 def group_from_dict(row: Mapping[str, Any]) -> GroupResult:
     """A GroupResult from JSON values; a share that is not there is nan."""
-    return GroupResult(**{item.name: _number(row.get(item.name)) for item in fields(GroupResult)})
+    return GroupResult(**{item.name: _number_or_nan(row.get(item.name)) for item in fields(GroupResult)})
 
 
-def _matched(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> list[tuple[Pair, Judgment]]:
-    """Each pair with its judgment, in the order of `draw_pairs`; judgments of other pairs are left aside."""
+def _match_judgments(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> list[tuple[Pair, Judgment]]:
+    """Each pair with its judgment, in the order of `pairs`; judgments of other pairs are left aside."""
     if not pairs:
         raise InputError("No pairs to score: the set is empty. Give at least one labelled pair.")
     by_id: dict[str, Judgment] = {}
@@ -183,10 +187,10 @@ def _matched(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> list[tuple
         by_id[judgment.pair_id] = judgment
     if len({pair.id for pair in pairs}) < len(pairs):
         raise InputError("Two pairs have the same id. Give every pair its own.")
-    return [(pair, _checked(pair, by_id.get(pair.id))) for pair in pairs]
+    return [(pair, _check_judgment(pair, by_id.get(pair.id))) for pair in pairs]
 
 
-def _checked(pair: Pair, judgment: Judgment | None) -> Judgment:
+def _check_judgment(pair: Pair, judgment: Judgment | None) -> Judgment:
     name = f"pair {pair.id!r:.80}"
     if pair.label is None:
         raise InputError(f"{name} has no label. Only labelled pairs can be scored; `judge` takes the others.")
@@ -199,7 +203,7 @@ def _checked(pair: Pair, judgment: Judgment | None) -> Judgment:
     return judgment
 
 
-def _tally(pair: Pair, judgment: Judgment) -> _Tally:
+def _count_pair(pair: Pair, judgment: Judgment) -> _Tally:
     letters = [judgment.label_in(order) for order in ORDERS]
     shown = [look.verdict.shown_label for look in judgment.looks]
     return _Tally(
@@ -213,7 +217,7 @@ def _tally(pair: Pair, judgment: Judgment) -> _Tally:
     )
 
 
-def _figures(tallies: Sequence[_Tally]) -> dict[str, float]:
+def _tally_shares(tallies: Sequence[_Tally]) -> dict[str, float]:
     readable, looks = sum(t.readable for t in tallies), sum(t.looks for t in tallies)
     return {
         "strict_accuracy": sum(t.strict for t in tallies) / len(tallies),
@@ -224,7 +228,7 @@ def _figures(tallies: Sequence[_Tally]) -> dict[str, float]:
     }
 
 
-def _intervals(tallies: Sequence[_Tally], seed: int) -> dict[str, tuple[float, float]]:
+def _tally_intervals(tallies: Sequence[_Tally], seed: int) -> dict[str, tuple[float, float]]:
     n = len(tallies)
     return {
         "strict_accuracy": wilson_interval(sum(t.strict for t in tallies), n),
@@ -237,15 +241,15 @@ def _intervals(tallies: Sequence[_Tally], seed: int) -> dict[str, tuple[float, f
 
 def _by_section(tallies: Sequence[_Tally]) -> dict[str, GroupResult]:
     names = sorted({t.section for t in tallies if t.section})
-    return {name: _summary([t for t in tallies if t.section == name]) for name in names}
+    return {name: _group_result([t for t in tallies if t.section == name]) for name in names}
 
 
-def _summary(tallies: Sequence[_Tally]) -> GroupResult:
+def _group_result(tallies: Sequence[_Tally]) -> GroupResult:
     low, high = wilson_interval(sum(t.strict for t in tallies), len(tallies))
     return GroupResult(
-        n=len(tallies), **_figures(tallies), strict_accuracy_low=low, strict_accuracy_high=high
+        n=len(tallies), **_tally_shares(tallies), strict_accuracy_low=low, strict_accuracy_high=high
     )
 
 
-def _number(value: Any) -> Any:
+def _number_or_nan(value: Any) -> Any:
     return math.nan if value is None else value

@@ -92,8 +92,8 @@ def evaluate(
     check_confidence(request)
     benchmark, pairs = read_pairs_of(request)
     judgments, style = _judge_into(out, request, pairs, make_judge, progress)
-    results = _results(request, benchmark, pairs, judgments, command)
-    found = _calibrations(request, pairs, judgments, style, out)
+    results = _score_results(request, benchmark, pairs, judgments, command)
+    found = _measure_calibrations(request, pairs, judgments, style, out)
     stage = results.stages[request.shown_name]
     results.stages[request.shown_name] = replace(stage, calibration=found)
     save_results(results, out / RESULTS)
@@ -103,7 +103,7 @@ def evaluate(
 def evaluate_pairs(
     name: str, judge: Judge, pairs: Sequence[Pair], out: Path, progress: bool = True
 ) -> tuple[EvalResult, list[Judgment]]:
-    """Judge `draw_pairs` in both orders; looks in out/NAME that the same weights gave under the same settings
+    """Judge `pairs` in both orders; looks in out/NAME that the same weights gave under the same settings
     are kept.
 
     `seconds` of the result is the sum over looks, so that a resumed evaluation reports the whole time.
@@ -116,7 +116,7 @@ def evaluate_pairs(
     with JsonlLog(folder / ITEMS, LOG_KEY) as log:
         judgments = judge.compare_many(pairs, log=log, progress=progress)
         sort_log(log, pairs)
-    return score(name, pairs, judgments, _seconds(judgments)), judgments
+    return score(name, pairs, judgments, _total_seconds(judgments)), judgments
 
 
 def read_pairs_of(request: EvaluationRequest) -> tuple[Benchmark, list[Pair]]:
@@ -153,7 +153,7 @@ def _judge_into(
 ) -> tuple[list[Judgment], str]:
     """All looks and the style they were asked in. The judge is let go here: calibration may load the model
     again."""
-    settings = _settings(request, pairs)
+    settings = _request_settings(request, pairs)
     then = same_settings(out / SETTINGS, settings, unset="style", added=("weights", "thinking"))
     with JsonlLog(out / ITEMS, LOG_KEY) as log:
         judge = _finished_judge(log, request, pairs, then) or make_judge()
@@ -185,7 +185,7 @@ def _check_switch(out: Path, then: dict[str, Any] | None, judge: Judge) -> None:
         )
 
 
-def _settings(request: EvaluationRequest, pairs: Sequence[Pair]) -> dict[str, Any]:
+def _request_settings(request: EvaluationRequest, pairs: Sequence[Pair]) -> dict[str, Any]:
     """What must stay the same for looks to stand in one file. The digest is over everything the judge is
     shown."""
     shown = hashlib.sha256(
@@ -252,7 +252,7 @@ def _own_benchmark(pairs: Sequence[Pair]) -> Benchmark:
     )
 
 
-def _results(
+def _score_results(
     request: EvaluationRequest,
     benchmark: Benchmark,
     pairs: Sequence[Pair],
@@ -274,7 +274,7 @@ def _results(
         "failed_looks": failed,
     }
     results = new_results(request.seed, command, data)
-    result = score(request.shown_name, pairs, judgments, _seconds(judgments), seed=request.seed)
+    result = score(request.shown_name, pairs, judgments, _total_seconds(judgments), seed=request.seed)
     own = own_scores(benchmark, pairs, judgments, request.seed)
     results.add_stage(result, length_bias=length_bias(pairs, judgments), own=own)
     results.quoted = {judge: {"source": SOURCE, **row} for judge, row in benchmark.quoted.items()}
@@ -286,11 +286,11 @@ def _results(
     return results
 
 
-def _seconds(judgments: Sequence[Judgment]) -> float:
+def _total_seconds(judgments: Sequence[Judgment]) -> float:
     return sum(look.generation.seconds for judgment in judgments for look in judgment.looks)
 
 
-def _calibrations(
+def _measure_calibrations(
     request: EvaluationRequest, pairs: Sequence[Pair], judgments: list[Judgment], style: str, out: Path
 ) -> dict[str, Calibration]:
     """Reliability by votes where there are several, and by log-probability where it was asked for."""

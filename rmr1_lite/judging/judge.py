@@ -81,7 +81,7 @@ class Judge:
         log: JsonlLog | None = None,
         progress: bool = True,
     ) -> list[Judgment]:
-        """Judge all pairs, in the engine's batches; Judgments come in the order of `draw_pairs`.
+        """Judge all pairs, in the engine's batches; Judgments come in the order of `pairs`.
 
         log: opened with `LOG_KEY`. Looks it holds are read, not judged again; errors in it are tried again.
         """

@@ -73,7 +73,7 @@ class JudgePool:
         base = self._base(info.base if info else spec)
         with base.lock:
             if info is not None:
-                _add(base, spec, parsed.folder, info)
+                _add_adapter(base, spec, parsed.folder, info)
             style = self.style or (info.style if info else base.loaded.style)
             switch = settle_switch(
                 base.loaded.tokenizer,
@@ -153,7 +153,7 @@ class SharedEngine:
             yield self.base.loaded
 
 
-def _add(base: _Base, spec: str, folder: Path, info: AdapterInfo) -> None:
+def _add_adapter(base: _Base, spec: str, folder: Path, info: AdapterInfo) -> None:
     """Put one more adapter into the base."""
     from peft import PeftModel
 

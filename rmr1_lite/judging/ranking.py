@@ -62,8 +62,8 @@ def compute_ranking(n: int, judgments: Sequence[Judgment]) -> Ranking:
         tuple(map(tuple, wins)),
         unread,
         tuple(scores),
-        _places(scores),
-        _components(wins) == 1,
+        _group_places(scores),
+        _linked_groups(wins) == 1,
         tuple(judgments),
     )
 
@@ -89,7 +89,7 @@ def bradley_terry(wins: Sequence[Sequence[int]]) -> list[float | None]:
     return [float(score) if k in played else None for k, score in enumerate(fit.coef_[0])]
 
 
-def _places(scores: Sequence[float | None]) -> tuple[tuple[int, ...], ...]:
+def _group_places(scores: Sequence[float | None]) -> tuple[tuple[int, ...], ...]:
     known = sorted((k for k, score in enumerate(scores) if score is not None), key=lambda k: -scores[k])
     places: list[list[int]] = []
     for k in known:
@@ -100,7 +100,7 @@ def _places(scores: Sequence[float | None]) -> tuple[tuple[int, ...], ...]:
     return tuple(map(tuple, places))
 
 
-def _components(wins: Sequence[Sequence[int]]) -> int:
+def _linked_groups(wins: Sequence[Sequence[int]]) -> int:
     """Groups of responses that readable games link."""
     import numpy as np
     from scipy.sparse.csgraph import connected_components

@@ -33,7 +33,8 @@ def judge_by_letter(
     texts = {(pair.id, order): given for pair in pairs for order in ORDERS}
     letters = forced_letters(loaded, pairs, style, texts, batch)
     return [
-        Judgment(pair.id, tuple(_look(order, letters[pair.id, order]) for order in ORDERS)) for pair in pairs
+        Judgment(pair.id, tuple(_letter_look(order, letters[pair.id, order]) for order in ORDERS))
+        for pair in pairs
     ]
 
 
@@ -54,18 +55,18 @@ def letter_shares(
     rows = []
     for (pair_id, order), text in given.items():
         prompt = render_ids(tokenizer, judge_messages(pair_as_shown(by_id[pair_id], order), style))
-        begin, letters = _split(tokenizer, text)
+        begin, letters = _split_at_letter(tokenizer, text)
         rows.append(((pair_id, order), prompt + begin, letters))
     rows.sort(key=lambda row: -len(row[1]))
     batch = max(1, min(batch, TOKENS_AT_ONCE // max(1, len(rows[0][1]) if rows else 1)))
     found: dict[tuple[str, str], float] = {}
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
-        found |= dict(zip((key for key, _, _ in part), _shares(loaded.model, part), strict=True))
+        found |= dict(zip((key for key, _, _ in part), _batch_letter_shares(loaded.model, part), strict=True))
     return found
 
 
-def _split(tokenizer: Any, text: str) -> tuple[list[int], tuple[int, int]]:
+def _split_at_letter(tokenizer: Any, text: str) -> tuple[list[int], tuple[int, int]]:
     """(ids before the letter, ids of the letters): where the two tokenisations part."""
     a, b = (tokenizer(f"{text}{x}]]</answer>", add_special_tokens=False)["input_ids"] for x in "AB")
     place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
@@ -74,7 +75,7 @@ def _split(tokenizer: Any, text: str) -> tuple[list[int], tuple[int, int]]:
     return a[:place], (a[place], b[place])
 
 
-def _shares(model: Any, rows: list[Any]) -> list[float]:
+def _batch_letter_shares(model: Any, rows: list[Any]) -> list[float]:
     import torch
 
     width = max(len(ids) for _, ids, _ in rows)
@@ -95,7 +96,7 @@ def _shares(model: Any, rows: list[Any]) -> list[float]:
     return [float(torch.sigmoid(row[a] - row[b])) for row, (_, _, (a, b)) in zip(logits, rows, strict=True)]
 
 
-def _look(order: Any, letter: Label) -> Look:
+def _letter_look(order: Any, letter: Label) -> Look:
     return Look(order, Generation(f"{OPENING}{letter}]]</answer>"), Verdict(letter, "ok"))
 
 

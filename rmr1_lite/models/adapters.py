@@ -69,9 +69,11 @@ def read_adapter(folder: Path) -> AdapterInfo:
                 f"{folder}: {name} is missing, the adapter is incomplete. Copy the whole adapter folder."
             )
     _check_weights(folder / WEIGHTS)
-    config = _json(folder / CONFIG)
+    config = _read_json_object(folder / CONFIG)
     info = (
-        AdapterInfo(**_known(_json(folder / INFO))) if (folder / INFO).is_file() else _foreign(folder, config)
+        AdapterInfo(**_known_fields(_read_json_object(folder / INFO)))
+        if (folder / INFO).is_file()
+        else _info_from_peft(folder, config)
     )
     base = find_folder(info.base)
     if base is not None and info.fingerprint and fingerprint_folder(base) != info.fingerprint:
@@ -140,7 +142,7 @@ def _check_weights(path: Path) -> None:
         raise InputError(f"{path} has {path.stat().st_size} bytes, its header says otherwise. {remedy}")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:
@@ -150,11 +152,11 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _known(row: dict[str, Any]) -> dict[str, Any]:
+def _known_fields(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in AdapterInfo.__dataclass_fields__ if name in row}
 
 
-def _foreign(folder: Path, config: dict[str, Any]) -> AdapterInfo:
+def _info_from_peft(folder: Path, config: dict[str, Any]) -> AdapterInfo:
     """An adapter that this kit did not write: its base is named by PEFT, its prompt style is unknown."""
     base = config.get("base_model_name_or_path")
     if not base:

@@ -93,7 +93,7 @@ class Machine:
 
 
 def choose_backend(asked: str, machine: Machine) -> Backend:
-    """The backend for `conversation_text` (auto, unsloth, transformers) on a machine. Raises InputError for
+    """The backend for `asked` (auto, unsloth, transformers) on a machine. Raises InputError for
     what cannot work."""
     if asked not in ("auto", "unsloth", "transformers"):
         raise InputError(f"backend is {asked!r}. Choose auto, unsloth or transformers.")
@@ -245,7 +245,7 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", 
 
 
 def installed_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Installed versions of what trains, or of `preset_names`."""
+    """Installed versions of what trains, or of `names`."""
     found = {}
     for name in names:
         try:

@@ -16,7 +16,7 @@ from rmr1_lite.types import InputError
 
 def pack_adapter(adapter: str | Path, out: str | Path) -> Path:
     """Write the adapter folder as a zip; the old zip stays until the new one is whole. Returns its path."""
-    folder, out = _checked(adapter), Path(out)
+    folder, out = _check_adapter(adapter), Path(out)
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     out.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -35,7 +35,7 @@ def push_adapter(
     endpoint: of a hub of your own. Raises InputError for an incomplete adapter, a repository name without an
     owner, a missing token, or an upload that fails.
     """
-    folder = _checked(adapter)
+    folder = _check_adapter(adapter)
     if repo.count("/") != 1 or not all(repo.split("/")):
         raise InputError(f"repo is {repo!r}. Give OWNER/NAME.")
     if not token:
@@ -62,7 +62,7 @@ def push_adapter(
     return f"{api.endpoint}/{repo}"
 
 
-def _checked(adapter: str | Path) -> Path:
+def _check_adapter(adapter: str | Path) -> Path:
     folder = Path(adapter)
     if not is_adapter(folder):
         raise InputError(

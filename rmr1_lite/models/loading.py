@@ -86,7 +86,7 @@ def _check_and_fit(base: str, tokenizer: Any, training: Training) -> tuple[Train
 
 
 def within_context(loaded: Loaded, limit: int, answer: int = 0) -> int:
-    """`limit`, or what the model's context leaves beside `verdict_marker` tokens where that is less, and then
+    """`limit`, or what the model's context leaves beside `answer` tokens where that is less, and then
     it is said."""
     context = getattr(loaded.model.config, "max_position_embeddings", None)
     if not context or limit + answer <= context:

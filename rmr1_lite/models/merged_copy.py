@@ -20,8 +20,10 @@ class MergedCopy:
         import torch
 
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.layers = [(name, module) for name, module in causal.named_modules() if _replaced(name, module)]
-        self.bases = [_dequantised(module) for _, module in self.layers]
+        self.layers = [
+            (name, module) for name, module in causal.named_modules() if _is_replaced(name, module)
+        ]
+        self.bases = [_dequantised_weight(module) for _, module in self.layers]
         config = copy.deepcopy(causal.config)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
@@ -33,7 +35,7 @@ class MergedCopy:
             name.replace(".base_layer", ""): value
             for name, value in causal.state_dict().items()
             if ".lora_" not in name
-            and not (name.endswith("weight") and _owner(name) in names)
+            and not (name.endswith("weight") and _layer_of_weight(name) in names)
             and not _quantisation_state(name)
         }
         self.model.load_state_dict(rest, strict=False)
@@ -53,12 +55,14 @@ class MergedCopy:
             for (name, module), base in zip(self.layers, self.bases, strict=True):
                 # summed in 32 bits and rounded once: an update smaller than half a bf16 step of the weight
                 # would vanish twice
-                delta = sum((module.get_delta_weight(adapter).float() for adapter in _active(module)), 0)
+                delta = sum(
+                    (module.get_delta_weight(adapter).float() for adapter in _active_adapters(module)), 0
+                )
                 self.model.get_submodule(name).weight.copy_(base.float() + delta)
         return self.model
 
 
-def _active(module: Any) -> list[str]:
+def _active_adapters(module: Any) -> list[str]:
     """Adapters that a layer adds to its base at this moment; none for a layer without, or while they are
     switched off."""
     if not hasattr(module, "get_delta_weight") or module.disable_adapters:
@@ -66,7 +70,7 @@ def _active(module: Any) -> list[str]:
     return [adapter for adapter in module.active_adapters if adapter in module.lora_A]
 
 
-def _replaced(name: str, module: Any) -> bool:
+def _is_replaced(name: str, module: Any) -> bool:
     """Layers whose weight the copy computes: those with an adapter, and quantised ones without."""
     from peft.tuners.lora import LoraLayer
 
@@ -77,12 +81,12 @@ def _replaced(name: str, module: Any) -> bool:
     )
 
 
-def _owner(weight: str) -> str:
+def _layer_of_weight(weight: str) -> str:
     """Name of the layer a weight belongs to, without PEFT's wrapping."""
     return weight.removesuffix(".weight").removesuffix(".base_layer")
 
 
-def _dequantised(module: Any) -> Any:
+def _dequantised_weight(module: Any) -> Any:
     import torch
     from peft.utils.integrations import dequantize_module_weight
 

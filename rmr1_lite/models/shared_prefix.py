@@ -48,16 +48,16 @@ def sample_rollouts(
     """
     import torch
 
-    decoder, head = _parts(model)
+    decoder, head = _decoder_and_head(model)
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), _attention(decoder):
+        with torch.inference_mode(), _shared_attention(decoder):
             store = _Store(decoder, prompts, n)
-            ids = _sample(store, head, max_new_tokens, temperature, end_ids, generator)
+            ids = _sample_rows(store, head, max_new_tokens, temperature, end_ids, generator)
     finally:
         model.train(was_training)
-    rows = [_cut(row, end_ids) for row in ids.tolist()]
+    rows = [_cut_at_end(row, end_ids) for row in ids.tolist()]
     return [rows[i : i + n] for i in range(0, len(rows), n)]
 
 
@@ -75,27 +75,27 @@ def token_logps(
     n = len(completions[0])
     if any(len(group) != n for group in completions):
         raise InputError("Every prompt needs the same number of completions. Split the call.")
-    decoder, head = _parts(model)
+    decoder, head = _decoder_and_head(model)
     rows = [row for group in completions for row in group]
     width = max(map(len, rows))
     device = head.weight.device
     said = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-    with _attention(decoder):
+    with _shared_attention(decoder):
         store = _Store(decoder, prompts, n)
         hidden = store.forward(torch.cat([store.last, said[:, :-1]], dim=1))
     # the head, the widest layer, on real tokens only
     logits = head(hidden[mask.bool()]).float() / temperature
     logps = -torch.nn.functional.cross_entropy(logits, said[mask.bool()], reduction="none")
-    return _spread(logps, mask), mask, _spread(_entropies(logits, mask, n), mask)
+    return _spread_values(logps, mask), mask, _spread_values(_row_entropies(logits, mask, n), mask)
 
 
-def _spread(values: Any, mask: Any) -> Any:
+def _spread_values(values: Any, mask: Any) -> Any:
     """Values of the real tokens, one after the other, back in their places [rows, R]."""
     return mask.to(values.dtype).masked_scatter(mask.bool(), values)
 
 
-def _entropies(logits: Any, mask: Any, n: int) -> Any:
+def _row_entropies(logits: Any, mask: Any, n: int) -> Any:
     """Entropy of each real token's distribution in the first row of every group, and their mean for the other
     rows: a figure to watch, too dear on a CPU to have for each of n rows."""
     import torch
@@ -176,7 +176,7 @@ class _Store:
 
         if self.mode == "write":
             self.prefix[layer] = (key, value)
-            key, value, gqa = _heads(query, key, value)
+            key, value, gqa = _spread_heads(query, key, value)
             return F.scaled_dot_product_attention(
                 query, key, value, is_causal=True, scale=scaling, enable_gqa=gqa
             )
@@ -184,7 +184,7 @@ class _Store:
             return self._read_column(layer, query * scaling, *self._kept(layer, key, value))
         prompt_key, prompt_value = (kept.repeat_interleave(self.n, 0) for kept in self.prefix[layer])
         keys, values = torch.cat([prompt_key, key], dim=2), torch.cat([prompt_value, value], dim=2)
-        keys, values, gqa = _heads(query, keys, values)
+        keys, values, gqa = _spread_heads(query, keys, values)
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=self.allowed, scale=scaling, enable_gqa=gqa
         )
@@ -237,7 +237,7 @@ class _Store:
         return out.view(rows, heads, 1, size)
 
 
-def _heads(query: Any, key: Any, value: Any) -> tuple[Any, Any, bool]:
+def _spread_heads(query: Any, key: Any, value: Any) -> tuple[Any, Any, bool]:
     """(keys, values, whether the attention still has to spread them over the query heads).
 
     On CUDA they are spread here: with a mask the flash kernel is out, and the memory-efficient one takes no
@@ -253,7 +253,7 @@ def _spreads_heads(query: Any) -> bool:
     return query.is_cuda
 
 
-def _sample(
+def _sample_rows(
     store: _Store, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any
 ) -> Any:
     """Token ids [rows, up to room]; what stands behind an end token is noise. Groups that are done leave the
@@ -269,7 +269,7 @@ def _sample(
     for column in range(room):
         logits = head(store.forward(ids)[:, -1]).float()
         ids = (
-            draw_tokens(logits / temperature, _numbers(generator, places))
+            draw_tokens(logits / temperature, _next_numbers(generator, places))
             if temperature
             else logits.argmax(-1, keepdim=True)
         )
@@ -296,7 +296,7 @@ def draw_tokens(logits: Any, numbers: Any) -> Any:
     return torch.searchsorted(sums, numbers.double() * sums[:, -1:], right=True).clamp_(max=sums.shape[1] - 1)
 
 
-def _numbers(generator: Any, rows: Any) -> Any:
+def _next_numbers(generator: Any, rows: Any) -> Any:
     """The next number of every row."""
     import torch
 
@@ -307,20 +307,20 @@ def _numbers(generator: Any, rows: Any) -> Any:
     )
 
 
-def _cut(row: Ids, end_ids: Sequence[int]) -> Ids:
+def _cut_at_end(row: Ids, end_ids: Sequence[int]) -> Ids:
     return row[: next((i + 1 for i, token in enumerate(row) if token in end_ids), len(row))]
 
 
 def is_supported(model: Any) -> bool:
     """Whether this pass was tested on the model's architecture and all its layers attend to everything."""
-    return not _obstacle(_causal(model))
+    return not _find_obstacle(_causal_model(model))
 
 
-def _causal(model: Any) -> Any:
+def _causal_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _obstacle(causal: Any) -> str:
+def _find_obstacle(causal: Any) -> str:
     """What makes this pass unfit for the model, "" for nothing. Other architectures scale scores or mask in
     ways of their own, and recomputed activations would read the store after it has moved on: wrong figures
     without an error."""
@@ -334,21 +334,21 @@ def _obstacle(causal: Any) -> str:
     return ""
 
 
-def _parts(model: Any) -> tuple[Any, Any]:
+def _decoder_and_head(model: Any) -> tuple[Any, Any]:
     """The decoder without its head, and the head. Raises InputError for models this pass would be wrong
     for."""
-    causal = _causal(model)
-    if obstacle := _obstacle(causal):
+    causal = _causal_model(model)
+    if obstacle := _find_obstacle(causal):
         raise InputError(f"{type(causal).__name__}: {obstacle}. Set shared_prefix off for it.")
     return causal.get_decoder(), causal.get_output_embeddings()
 
 
 @contextmanager
-def _attention(decoder: Any) -> Iterator[None]:
+def _shared_attention(decoder: Any) -> Iterator[None]:
     """The decoder attends through `_Store` inside this block."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    ALL_ATTENTION_FUNCTIONS.register(NAME, _attend)
+    ALL_ATTENTION_FUNCTIONS.register(NAME, _attend_shared)
     before = decoder.config._attn_implementation
     decoder.config._attn_implementation = NAME
     try:
@@ -357,7 +357,7 @@ def _attention(decoder: Any) -> Iterator[None]:
         decoder.config._attn_implementation = before
 
 
-def _attend(
+def _attend_shared(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, **kwargs: Any
 ) -> Any:
     """The attention interface of transformers: output [B, T, H, d] and no weights."""

@@ -35,7 +35,7 @@ def settle_switch(tokenizer: Any, style: str | None, asked: str = "auto", traine
     """
     if not has_switch(tokenizer):
         return ""
-    value = _chosen(style, asked, saved_switch(tokenizer) if trained is None else trained)
+    value = _chosen_value(style, asked, saved_switch(tokenizer) if trained is None else trained)
     if value:
         plain = _OURS.sub("", tokenizer.chat_template)
         word = "true" if value == "on" else "false"
@@ -74,7 +74,7 @@ def settle_switch_for_run(run: Any, tokenizer: Any, style: str, asked: str, trai
     return value
 
 
-def _chosen(style: str | None, asked: str, trained: str) -> str:
+def _chosen_value(style: str | None, asked: str, trained: str) -> str:
     if asked != "auto":
         return asked
     if trained == AS_SAVED:

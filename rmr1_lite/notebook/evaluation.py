@@ -35,7 +35,7 @@ def evaluate_all(
     stopped."""
     pool, folders = pool_of(s, list(specs.values())), {}
     for name, spec in specs.items():
-        folders[name] = _folder(s, spec, benchmark, f"{name}-{limit or 'all'}")
+        folders[name] = _evaluation_folder(s, spec, benchmark, f"{name}-{limit or 'all'}")
         sampling = Sampling(max_new_tokens=s.max_new_tokens)
         request = EvaluationRequest(benchmark, data, spec, name, s.style, limit=limit, sampling=sampling)
         evaluate(request, lambda spec=spec: pool.judge(spec), folders[name], "notebooks/04_evaluate")
@@ -46,7 +46,7 @@ def measure_calibration(
     s: Settings, spec: str, benchmark: str, data: str | None, limit: int | None, votes: int
 ) -> dict[str, Calibration]:
     """Calibration by votes and by the letter's log-probability: source -> figures."""
-    folder = _folder(s, spec, benchmark, f"votes-{limit or 'all'}")
+    folder = _evaluation_folder(s, spec, benchmark, f"votes-{limit or 'all'}")
     request = EvaluationRequest(
         benchmark,
         data,
@@ -94,8 +94,8 @@ def own_scores_table(results: Results) -> Any:
     rows = []
     first = next(iter(stages.values()))
     for score in first.scores:
-        mine = [_measured(own.scores[score]) for own in stages.values()]
-        rows.append([score, *mine, *(_quoted(results.quoted[name].get(score)) for name in shown)])
+        mine = [_format_measured(own.scores[score]) for own in stages.values()]
+        rows.append([score, *mine, *(_format_quoted(results.quoted[name].get(score)) for name in shown)])
     return table(
         ["figure", *stages, *(f"{name} (quoted)" for name in shown)],
         rows,
@@ -116,15 +116,15 @@ def paper_table() -> Any:
     return table(["judge", *PAPER], rows, caption)
 
 
-def _quoted(share: float | None) -> str:
+def _format_quoted(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
 
-def _measured(score: OwnScore) -> str:
+def _format_measured(score: OwnScore) -> str:
     interval = "" if score.low is None else f" ({score.low:.0%} to {score.high:.0%})"
     return f"{score.value:.1%}{interval}"
 
 
-def _folder(s: Settings, spec: str, benchmark: str, name: str) -> Path:
+def _evaluation_folder(s: Settings, spec: str, benchmark: str, name: str) -> Path:
     """A folder for these weights, so that another adapter never goes on with this one's looks."""
     return s.out / "evaluation" / benchmark / f"{name}-{folder_name(s, spec)}"

@@ -37,7 +37,7 @@ def judge_of(s: Settings, pool: JudgePool, spec: str, **sampling: Any) -> Judge:
 def judge_all(
     s: Settings, specs: dict[str, str], pairs: Sequence[Pair], couples: Sequence[tuple[str, str]] = ()
 ) -> tuple[Results, dict[str, list[Judgment]]]:
-    """(results, judgments by name) of every judge on `draw_pairs`, in both orders; specs: name -> spec.
+    """(results, judgments by name) of every judge on `pairs`, in both orders; specs: name -> spec.
 
     couples: (first, second) names whose paired difference is worked out. The rules (always A, the longer one)
     are baselines.

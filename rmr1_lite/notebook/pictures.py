@@ -31,7 +31,7 @@ def draw_idea() -> Any:
     axes.text(
         1, 41, "A judge that reasons before it prefers", fontsize=11, fontweight="bold", color=LIGHT.ink
     )
-    _row(axes, top, 26)
+    _draw_boxes(axes, top, 26)
     below = [
         ("a strong teacher\nwrites chains for 12 %", LIGHT.line[2]),
         ("stage 1: SFT\non chains that are right", BASE),
@@ -40,7 +40,7 @@ def draw_idea() -> Any:
         ("judged in both orders", GOOD),
     ]
     axes.text(1, 19, "Two stages teach it", fontsize=11, fontweight="bold", color=LIGHT.ink)
-    _row(axes, below, 4)
+    _draw_boxes(axes, below, 4)
     return image(figure_png(figure), 860)
 
 
@@ -51,7 +51,7 @@ def draw_group(rewards: Sequence[float], advantages: Sequence[float]) -> Any:
     for axes, values, title in parts:
         axes.bar(range(1, len(values) + 1), values, color=[GOOD if value > 0 else BAD for value in values])
         axes.axhline(0, color=LIGHT.muted, linewidth=0.8)
-        _plain(axes, title, "rollout")
+        _style_axes(axes, title, "rollout")
         axes.set_xticks(range(1, len(values) + 1))
     return image(figure_png(figure), 760)
 
@@ -67,7 +67,7 @@ def draw_pass_rates(rates: Sequence[float]) -> Any:
     axes.bar(list(parts), list(parts.values()), color=[LIGHT.muted, GOOD, LIGHT.muted])
     for place, count in enumerate(parts.values()):
         axes.text(place, count, str(count), ha="center", va="bottom", fontsize=9, color=LIGHT.ink)
-    _plain(axes, "Groups by their rollouts: only mixed ones teach", "")
+    _style_axes(axes, "Groups by their rollouts: only mixed ones teach", "")
     return image(figure_png(figure), 420)
 
 
@@ -90,8 +90,8 @@ def draw_judges(results: Results) -> Any:
     ):
         axes.set_yticks(range(len(rows)), names if axes is left else [""] * len(rows))
         axes.invert_yaxis()
-        _plain(axes, title, "")
-        _percent(axes, "x")
+        _style_axes(axes, title, "")
+        _percent_axis(axes, "x")
     return image(figure_png(figure), 860)
 
 
@@ -103,7 +103,7 @@ def draw_lengths(named: Mapping[str, Sequence[int]], title: str, limit: int = 0)
         axes.hist(values, bins=30, alpha=0.65, color=LIGHT.line[place], label=name)
     if limit:
         axes.axvline(limit, color=BAD, linestyle="--", linewidth=1.2, label=f"limit {limit}")
-    _plain(axes, title, "tokens")
+    _style_axes(axes, title, "tokens")
     axes.legend(fontsize=7.5, frameon=False, labelcolor=LIGHT.ink)
     return image(figure_png(figure), 640)
 
@@ -114,23 +114,23 @@ def draw_leaks(signals: Sequence[Any], most: int = 8) -> Any:
     figure, (axes,) = new_figure(1, 1)
     figure.set_size_inches(7.5, 1 + 0.36 * max(1, len(shown)))
     axes.barh(
-        [_short(signal) for signal in shown],
+        [_short_label(signal) for signal in shown],
         [signal.share for signal in shown],
         color=[BAD if signal.share >= 0.9 else LIGHT.line[2] for signal in shown],
     )
     axes.axvline(0.5, color=LIGHT.muted, linestyle="--", linewidth=1)
-    _plain(axes, "How often a surface signal names the better response", "")
-    _percent(axes, "x")
+    _style_axes(axes, "How often a surface signal names the better response", "")
+    _percent_axis(axes, "x")
     axes.set_xlim(0, 1.02)
     return image(figure_png(figure), 720)
 
 
-def _short(signal: Any) -> str:
+def _short_label(signal: Any) -> str:
     words = str(signal.what)
     return f"{words if len(words) <= 36 else f'{words[:35]}…'} → {signal.side}"
 
 
-def _row(axes: Any, boxes: Sequence[tuple[str, str]], low: float) -> None:
+def _draw_boxes(axes: Any, boxes: Sequence[tuple[str, str]], low: float) -> None:
     """Five boxes with arrows between them."""
     from matplotlib.patches import FancyBboxPatch
 
@@ -157,7 +157,7 @@ def _row(axes: Any, boxes: Sequence[tuple[str, str]], low: float) -> None:
             )
 
 
-def _plain(axes: Any, title: str, below: str) -> None:
+def _style_axes(axes: Any, title: str, below: str) -> None:
     axes.set_facecolor(LIGHT.paper)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=LIGHT.ink)
     axes.set_xlabel(below, fontsize=8, color=LIGHT.muted)
@@ -167,7 +167,7 @@ def _plain(axes: Any, title: str, below: str) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _percent(axes: Any, side: str) -> None:
+def _percent_axis(axes: Any, side: str) -> None:
     from matplotlib.ticker import PercentFormatter
 
     (axes.xaxis if side == "x" else axes.yaxis).set_major_formatter(PercentFormatter(1.0, decimals=0))

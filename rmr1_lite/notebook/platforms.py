@@ -21,10 +21,10 @@ def output_folder(asked: str, where: str) -> Path:
         if where == COLAB and path.is_relative_to(
             DRIVE
         ):  # not mounted it would be a folder that ends with the runtime
-            _drive()
+            _mount_drive()
         return path
     if where == COLAB:
-        return _drive() / "rmr1_lite"
+        return _mount_drive() / "rmr1_lite"
     if where == KAGGLE:
         return Path("/kaggle/working/rmr1_lite")
     return (
@@ -34,7 +34,7 @@ def output_folder(asked: str, where: str) -> Path:
     )
 
 
-def _drive() -> Path:
+def _mount_drive() -> Path:
     """The person's Drive, which outlives the runtime; without it the runtime's own disk, and that is said."""
     try:
         from google.colab import drive

@@ -52,7 +52,11 @@ class Settings:
     def sft(self, **changes: Any) -> SFTConfig:
         """The preset's SFT on the chains of `files`; `changes` hold for the embedded default too."""
         files = self.files()
-        fixed = {"chains": str(files / "chains.jsonl"), "probe": _probe(files), "out": str(self.out / "sft")}
+        fixed = {
+            "chains": str(files / "chains.jsonl"),
+            "probe": _probe_file(files),
+            "out": str(self.out / "sft"),
+        }
         return with_changes(
             preset("sft", self.preset, **self._base()),
             **{**fixed, **changes, **(TINY_SFT if self.short else {})},
@@ -62,7 +66,11 @@ class Settings:
         """The preset's GRPO on the pairs of `files`, from the SFT adapter (or the base, where the family
         skips SFT)."""
         files = self.files()
-        fixed = {"pairs": str(files / "train.jsonl"), "probe": _probe(files), "out": str(self.out / "grpo")}
+        fixed = {
+            "pairs": str(files / "train.jsonl"),
+            "probe": _probe_file(files),
+            "out": str(self.out / "grpo"),
+        }
         start = {} if self.cold_start else {"model": self.adapter("sft")}
         made = preset("grpo", self.preset, style=self.style)
         return with_changes(made, **{**fixed, **start, **changes, **(TINY_GRPO if self.short else {})})
@@ -96,7 +104,7 @@ class Settings:
         """Labelled pairs for before and after: of validation.jsonl, or of train.jsonl where there is none,
         and that is said."""
         files = self.files()
-        path = _probe(files)
+        path = _probe_file(files)
         if not path:
             print(
                 f"{files} has no validation.jsonl: pairs of train.jsonl are judged. GRPO trains on them, so "
@@ -121,7 +129,7 @@ class Settings:
     def files(self) -> Path:
         """The folder with chains.jsonl, train.jsonl and validation.jsonl; made at the first call."""
         if self.data not in ("nano", "published"):
-            return _own(Path(self.data), chains=not self.cold_start)
+            return _own_files(Path(self.data), chains=not self.cold_start)
         # published pairs are filtered by their length, so another preset has files of its own
         folder = self.out / ("data" if self.fast else f"data-{self.longest_prompt}")
         if not (folder / "data.json").exists():
@@ -133,7 +141,7 @@ class Settings:
         model."""
         stage = "sft" if isinstance(config, SFTConfig) else "grpo"
         if self.fast:
-            return _minutes(stage, steps_of(config), "measured on two CPU cores")
+            return _describe_minutes(stage, steps_of(config), "measured on two CPU cores")
         gpu = CARD_GPU[self.preset.partition(":")[0]]
         found = estimate_hours(config, self.model, gpu, count_rows(config.chains) if stage == "sft" else 0)
         return (
@@ -143,7 +151,9 @@ class Settings:
 
     def looks(self, count: int) -> str:
         """How long `count` looks of the embedded judge take."""
-        return _minutes("look", count, "measured on two CPU cores") if self.fast else f"{count} looks"
+        return (
+            _describe_minutes("look", count, "measured on two CPU cores") if self.fast else f"{count} looks"
+        )
 
     def _base(self) -> dict[str, Any]:
         return {"model": "nano-base", "style": "compact"} if self.fast else {}
@@ -194,7 +204,7 @@ def choose_settings(
             made = nano
     made = replace(made, out=made.out.with_name(f"{made.out.name}-{run}")) if run else made
     made.out.mkdir(parents=True, exist_ok=True)
-    print(_said(made, where))
+    print(_describe_settings(made, where))
     return made
 
 
@@ -218,7 +228,7 @@ def _on_gpu(model: str, name: str, data: str, folder: Path, memory: float) -> Se
     return Settings(False, chosen, base, data, folder / chosen)
 
 
-def _said(s: Settings, where: str) -> str:
+def _describe_settings(s: Settings, where: str) -> str:
     if s.fast:
         size = ", shortened for a test" if s.short else ""
         return (
@@ -228,7 +238,7 @@ def _said(s: Settings, where: str) -> str:
     return f"Settings: {MODELS[s.model][0]}, preset {s.preset}, data {s.data}. Output: {s.out}"
 
 
-def _own(folder: Path, chains: bool) -> Path:
+def _own_files(folder: Path, chains: bool) -> Path:
     needed = [name for name in ("chains.jsonl", "train.jsonl")[not chains :] if not (folder / name).exists()]
     if needed:
         raise InputError(
@@ -238,7 +248,7 @@ def _own(folder: Path, chains: bool) -> Path:
     return folder
 
 
-def _probe(files: Path) -> str:
+def _probe_file(files: Path) -> str:
     """Pairs to judge during training, where there are any."""
     path = files / "validation.jsonl"
     return str(path) if path.exists() and path.stat().st_size else ""
@@ -269,7 +279,7 @@ def _make_published(folder: Path, s: Settings) -> None:
     write_json(folder / "data.json", {"published": list(sets)})
 
 
-def _minutes(stage: str, steps: int, source: str) -> str:
+def _describe_minutes(stage: str, steps: int, source: str) -> str:
     low, high = (max(1, round(steps * each / 60)) for each in NANO_SECONDS[stage])
     return f"about {low} minute{'s' * (low > 1)}" + (f" to {high}" if high > low else "") + f" ({source})"
 

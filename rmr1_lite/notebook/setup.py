@@ -93,27 +93,27 @@ def install_missing(root: Path, where: str) -> None:
             raise InputError(f"Missing here: {', '.join(wanted)}. Install: {remedy}.")
         return
     if wanted:
-        _add(wanted, where)
+        _add_packages(wanted, where)
     if this_machine().capability and (
         kernels := missing_requirements(_unsloth_pins(root), installed_version)
     ):
         try:
-            _pip(["--no-deps", *kernels], "Unsloth", where)
+            _run_pip(["--no-deps", *kernels], "Unsloth", where)
         except InputError as error:
             print(f"Unsloth could not be installed, so the slower transformers backend is used. {error}")
 
 
-def _add(wanted: Sequence[str], where: str) -> None:
+def _add_packages(wanted: Sequence[str], where: str) -> None:
     print(f"Installing {len(wanted)} packages, about two minutes ...")
     before = {name: installed_version(name) for name in RATHER_HELD}
     try:
-        _pip([*wanted, *_constraint((*HELD, *RATHER_HELD))], "the packages", where)
+        _run_pip([*wanted, *_constraint_options((*HELD, *RATHER_HELD))], "the packages", where)
     except InputError as error:
         if "conflict" not in str(error):
             raise
-        _pip([*wanted, *_constraint(HELD)], "the packages", where)
+        _run_pip([*wanted, *_constraint_options(HELD)], "the packages", where)
     print(f"Installed: {', '.join(wanted)}")
-    replaced = [name for name in map(_name, wanted) if name in sys.modules]
+    replaced = [name for name in map(_requirement_name, wanted) if name in sys.modules]
     replaced += [
         name
         for name, module in RATHER_HELD.items()
@@ -153,7 +153,7 @@ def installed_version(name: str) -> str | None:
         return None
 
 
-def _name(requirement: str) -> str:
+def _requirement_name(requirement: str) -> str:
     from packaging.requirements import Requirement
 
     return Requirement(requirement).name
@@ -163,7 +163,7 @@ def _unsloth_pins(root: Path) -> list[str]:
     return [line for line in requirement_lines(root / GPU_REQUIREMENTS) if line.startswith("unsloth")]
 
 
-def _constraint(names: Iterable[str]) -> list[str]:
+def _constraint_options(names: Iterable[str]) -> list[str]:
     """pip options that hold these packages as they are."""
     held = [f"{name}=={number}" for name in names if (number := installed_version(name))]
     path = Path(tempfile.gettempdir()) / "rmr1_lite_held.txt"
@@ -171,8 +171,8 @@ def _constraint(names: Iterable[str]) -> list[str]:
     return ["--constraint", str(path)]
 
 
-def _pip(arguments: Sequence[str], what: str, where: str) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *_wheels(), *arguments]
+def _run_pip(arguments: Sequence[str], what: str, where: str) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *_wheel_options(), *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         said = (
@@ -187,7 +187,7 @@ def _pip(arguments: Sequence[str], what: str, where: str) -> None:
         raise InputError(f"pip could not install {what}: {said} {remedy}")
 
 
-def _wheels(inputs: Path = Path("/kaggle/input")) -> list[str]:
+def _wheel_options(inputs: Path = Path("/kaggle/input")) -> list[str]:
     """pip options for wheels that were added as a dataset, so that a notebook without internet can
     install."""
     folders = (

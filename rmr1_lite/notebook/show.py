@@ -132,7 +132,7 @@ def memory_in_use() -> str:
 
 
 def reliability(found: Calibration, source: str) -> Any:
-    """The reliability diagram of a `compute_calibration`."""
+    """The reliability diagram of a `Calibration`."""
     from rmr1_lite.reporting.plots import reliability_png
 
     return image(reliability_png(found.bins, f"Confidence by {source}"), 440)

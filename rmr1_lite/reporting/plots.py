@@ -68,7 +68,7 @@ def comparison_png(results: Results, theme: Theme = LIGHT) -> bytes:
         range(len(rows)), [f"{name}{'' if measured else ' (quoted)'}" for name, *_, measured in rows]
     )
     axes.set_title(
-        f"{results.data['title']}: {_main(results)}",
+        f"{results.data['title']}: {_main_score_name(results)}",
         loc="left",
         fontsize=10,
         fontweight="bold",
@@ -126,7 +126,7 @@ def reliability_png(bins: Sequence[ReliabilityBin], title: str, theme: Theme = L
 
 def comparison_rows(results: Results) -> list[tuple[str, float, float | None, float | None, bool]]:
     """(judge, share, low, high, measured here) of the main own figure, worst first."""
-    main = _main(results)
+    main = _main_score_name(results)
     rows = []
     for name, stage in results.stages.items():
         score = stage.own.scores[main]
@@ -135,7 +135,7 @@ def comparison_rows(results: Results) -> list[tuple[str, float, float | None, fl
     return sorted(rows, key=lambda row: row[1])
 
 
-def _main(results: Results) -> str:
+def _main_score_name(results: Results) -> str:
     return next(iter(results.stages.values())).own.main
 
 

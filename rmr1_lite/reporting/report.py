@@ -49,7 +49,7 @@ def write_report(run_dir: str | Path) -> Path:
     """
     run_dir = Path(run_dir)
     results = load_results(run_dir / "results.json")
-    page = _template().render(
+    page = _load_template().render(
         results=results,
         sentence=summary_sentence(results),
         nano=is_nano(results),
@@ -61,7 +61,7 @@ def write_report(run_dir: str | Path) -> Path:
         calibrations=calibration_parts(results),
         curves=curve_images(run_dir),
         examples=read_examples(run_dir / "examples.json"),
-        facts=list(_flat(results.data)),
+        facts=list(_flat_items(results.data)),
     )
     path = run_dir / "report.html"
     # a model can write half a surrogate pair, which UTF-8 cannot hold
@@ -179,10 +179,10 @@ def read_examples(path: Path) -> list[dict[str, Any]]:
         raise InputError(
             f"{path} must hold a list, not {type(rows).__name__}. Delete it or run the demo again."
         )
-    return [_example(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
+    return [_read_example(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
 
 
-def _example(row: Any, where: str) -> dict[str, Any]:
+def _read_example(row: Any, where: str) -> dict[str, Any]:
     require(row, {"pair": dict, "looks": dict}, where)
     require(row["looks"], dict.fromkeys(row["looks"], list), f"{where}, looks")
     try:
@@ -190,14 +190,14 @@ def _example(row: Any, where: str) -> dict[str, Any]:
     except RowError as error:
         raise InputError(f"{where}, pair.{error.field}: {error.text}. Remedy: {error.remedy}.") from None
     stages = {
-        name: [_look(look, pair, f"{where}, looks.{name}[{at}]") for at, look in enumerate(looks)]
+        name: [_look_view(look, pair, f"{where}, looks.{name}[{at}]") for at, look in enumerate(looks)]
         for name, looks in row["looks"].items()
     }
     return {"pair": pair, "stages": stages}
 
 
-def _look(look: Any, pair: Pair, where: str) -> dict[str, Any]:
-    """One look for the page. `label` and `chosen` are letters of the pair as stored, `pair_as_shown` is the
+def _look_view(look: Any, pair: Pair, where: str) -> dict[str, Any]:
+    """One look for the page. `label` and `chosen` are letters of the pair as stored, `shown` is the
     letter written."""
     require(look, {"order": str, "text": str, "status": str}, where)
     label = look.get("label")
@@ -220,13 +220,13 @@ def _look(look: Any, pair: Pair, where: str) -> dict[str, Any]:
     }
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def _flat_items(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Leaves of nested objects as (dotted name, value)."""
     if not isinstance(value, dict):
         yield name, value
         return
     for key, item in value.items():
-        yield from _flat(item, f"{name}.{key}" if name else str(key))
+        yield from _flat_items(item, f"{name}.{key}" if name else str(key))
 
 
 def format_percent(share: float | None) -> str:
@@ -244,7 +244,7 @@ def format_p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
-def _template() -> Any:
+def _load_template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(TEMPLATES)

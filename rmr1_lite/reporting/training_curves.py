@@ -54,7 +54,7 @@ def moving_average(values: Sequence[float]) -> list[float]:
     return [sum(window) / len(window) for window in windows]
 
 
-def _curve(axes: Any, rows: Rows, key: str, label: str, colour: str) -> None:
+def _draw_curve(axes: Any, rows: Rows, key: str, label: str, colour: str) -> None:
     """The log faintly, its moving average on top."""
     steps, values = metric_points(rows, key)
     if steps:
@@ -63,14 +63,14 @@ def _curve(axes: Any, rows: Rows, key: str, label: str, colour: str) -> None:
         axes.plot(steps, moving_average(values), color=colour, linewidth=2, label=label, marker=marker)
 
 
-def _dots(axes: Any, rows: Rows, key: str, label: str, colour: str) -> None:
+def _draw_dots(axes: Any, rows: Rows, key: str, label: str, colour: str) -> None:
     """Round points: the probe set, or what was held out."""
     steps, values = metric_points(rows, key)
     if steps:  # without the check the legend would name what is not there
         axes.plot(steps, values, color=colour, marker="o", markersize=4.5, linewidth=1.2, label=label)
 
 
-def _shares(axes: Any) -> None:
+def _share_axis(axes: Any) -> None:
     """A share axis: 0 to 100 %, with room for points at the edges."""
     from matplotlib.ticker import PercentFormatter
 
@@ -79,35 +79,35 @@ def _shares(axes: Any) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def _simple(axes: Any, rows: Rows, theme: Theme, key: str, colour: int = 0) -> None:
-    _curve(axes, rows, key, key, theme.line[colour])
+def _draw_simple(axes: Any, rows: Rows, theme: Theme, key: str, colour: int = 0) -> None:
+    _draw_curve(axes, rows, key, key, theme.line[colour])
 
 
-def _loss(axes: Any, rows: Rows, theme: Theme) -> None:
-    _curve(axes, rows, "loss", "training", theme.line[0])
-    _dots(axes, rows, "eval/loss", "held out", theme.line[2])
+def _draw_loss(axes: Any, rows: Rows, theme: Theme) -> None:
+    _draw_curve(axes, rows, "loss", "training", theme.line[0])
+    _draw_dots(axes, rows, "eval/loss", "held out", theme.line[2])
 
 
 def _held_out(axes: Any, rows: Rows, theme: Theme) -> None:
     for index, (key, label) in enumerate(HELD_OUT.items()):
-        _dots(axes, rows, key, label, theme.line[index])
-    _shares(axes)
+        _draw_dots(axes, rows, key, label, theme.line[index])
+    _share_axis(axes)
 
 
-def _accuracy(axes: Any, rows: Rows, theme: Theme) -> None:
-    _curve(axes, rows, "rollout/accuracy", "rollouts, one order", theme.line[0])
-    _dots(axes, rows, "eval/accuracy", "probe, one order", theme.line[1])
-    _dots(axes, rows, "eval/strict_accuracy", "probe, both orders", theme.line[2])
-    _shares(axes)
+def _draw_accuracy(axes: Any, rows: Rows, theme: Theme) -> None:
+    _draw_curve(axes, rows, "rollout/accuracy", "rollouts, one order", theme.line[0])
+    _draw_dots(axes, rows, "eval/accuracy", "probe, one order", theme.line[1])
+    _draw_dots(axes, rows, "eval/strict_accuracy", "probe, both orders", theme.line[2])
+    _share_axis(axes)
 
 
-def _reward(axes: Any, rows: Rows, theme: Theme) -> None:
-    _curve(axes, rows, "rollout/reward_mean", "mean", theme.line[0])
-    _curve(axes, rows, "rollout/reward_std", "standard deviation", theme.line[4])
+def _draw_reward(axes: Any, rows: Rows, theme: Theme) -> None:
+    _draw_curve(axes, rows, "rollout/reward_mean", "mean", theme.line[0])
+    _draw_curve(axes, rows, "rollout/reward_std", "standard deviation", theme.line[4])
     axes.axhline(0, color=theme.muted, linewidth=0.8)
 
 
-def _unread(axes: Any, rows: Rows, theme: Theme) -> None:
+def _draw_unparsed(axes: Any, rows: Rows, theme: Theme) -> None:
     """Shares without a verdict, stacked: their top edge is what the model loses to form alone."""
     names = [name for name in UNREAD if metric_points(rows, f"rollout/{name}")[0]]
     seen = [row for row in rows if any(f"rollout/{name}" in row for name in names)]
@@ -116,32 +116,32 @@ def _unread(axes: Any, rows: Rows, theme: Theme) -> None:
     axes.stackplot(
         [row["step"] for row in seen], layers, labels=names, colors=colours, alpha=0.85, linewidth=0
     )
-    _dots(axes, rows, "eval/unparsed", "probe", theme.line[0])
+    _draw_dots(axes, rows, "eval/unparsed", "probe", theme.line[0])
     top = max(
         [sum(column) for column in zip(*layers, strict=True)] + metric_points(rows, "eval/unparsed")[1],
         default=0,
     )
-    _shares(axes)
+    _share_axis(axes)
     if top < 0.2:  # a small trouble must be seen too, but a scale that shows 0.1 % as a mountain would alarm
         axes.set_yticks([0, 0.05, 0.1, 0.15, 0.2])
         axes.set_ylim(0, 0.2)
 
 
-def _position(axes: Any, rows: Rows, theme: Theme) -> None:
-    _curve(axes, rows, "rollout/a_share", "says A", theme.line[0])
-    _curve(axes, rows, "rollout/flip_rate", "flips when exchanged", theme.line[3])
-    _dots(axes, rows, "eval/flip_rate", "probe flips", theme.line[2])
+def _draw_position(axes: Any, rows: Rows, theme: Theme) -> None:
+    _draw_curve(axes, rows, "rollout/a_share", "says A", theme.line[0])
+    _draw_curve(axes, rows, "rollout/flip_rate", "flips when exchanged", theme.line[3])
+    _draw_dots(axes, rows, "eval/flip_rate", "probe flips", theme.line[2])
     axes.axhline(0.5, color=theme.muted, linewidth=0.8, linestyle="--")
-    _shares(axes)
+    _share_axis(axes)
 
 
 def _zero_variance(axes: Any, rows: Rows, theme: Theme) -> None:
-    _simple(axes, rows, theme, "rollout/zero_variance", 4)
-    _shares(axes)
+    _draw_simple(axes, rows, theme, "rollout/zero_variance", 4)
+    _share_axis(axes)
 
 
-def _one(title: str, key: str, colour: int = 0) -> Panel:
-    return Panel(title, (key,), partial(_simple, key=key, colour=colour))
+def _one_key_panel(title: str, key: str, colour: int = 0) -> Panel:
+    return Panel(title, (key,), partial(_draw_simple, key=key, colour=colour))
 
 
 UNREAD = ("missing", "conflict", "trailing", "truncated")
@@ -152,21 +152,21 @@ HELD_OUT = {
     "eval/unparsed": "unparsed",
 }
 SFT_PANELS = (
-    Panel("SFT: loss on the chains", ("loss", "eval/loss"), _loss),
+    Panel("SFT: loss on the chains", ("loss", "eval/loss"), _draw_loss),
     Panel("SFT: on held-out pairs", tuple(HELD_OUT), _held_out),
 )
 GRPO_PANELS = (
-    Panel("GRPO: right verdicts", ("rollout/accuracy", "eval/strict_accuracy"), _accuracy),
-    Panel("GRPO: reward", ("rollout/reward_mean",), _reward),
-    Panel("GRPO: outputs without a verdict", tuple(f"rollout/{name}" for name in UNREAD), _unread),
-    Panel("GRPO: position", ("rollout/a_share", "rollout/flip_rate"), _position),
-    _one("GRPO: mean chain length, tokens", "rollout/mean_tokens"),
+    Panel("GRPO: right verdicts", ("rollout/accuracy", "eval/strict_accuracy"), _draw_accuracy),
+    Panel("GRPO: reward", ("rollout/reward_mean",), _draw_reward),
+    Panel("GRPO: outputs without a verdict", tuple(f"rollout/{name}" for name in UNREAD), _draw_unparsed),
+    Panel("GRPO: position", ("rollout/a_share", "rollout/flip_rate"), _draw_position),
+    _one_key_panel("GRPO: mean chain length, tokens", "rollout/mean_tokens"),
     Panel("GRPO: groups without a signal", ("rollout/zero_variance",), _zero_variance),
-    _one("GRPO: KL from the start", "kl", 3),
-    _one("GRPO: entropy of the policy, nats", "entropy", 1),
-    _one("GRPO: rollouts and training apart, log-prob.", "logp_gap", 3),
-    _one("GRPO: tokens per second", "time/tokens_per_second", 5),
-    _one("GRPO: peak memory, GB", "peak_memory_gb", 5),
+    _one_key_panel("GRPO: KL from the start", "kl", 3),
+    _one_key_panel("GRPO: entropy of the policy, nats", "entropy", 1),
+    _one_key_panel("GRPO: rollouts and training apart, log-prob.", "logp_gap", 3),
+    _one_key_panel("GRPO: tokens per second", "time/tokens_per_second", 5),
+    _one_key_panel("GRPO: peak memory, GB", "peak_memory_gb", 5),
 )
 STAGES = {"sft": SFT_PANELS, "grpo": GRPO_PANELS}
 
@@ -189,7 +189,7 @@ def panels_with_data(rows: Rows, stage: str) -> list[Panel]:
 def panel_png(panel: Panel, rows: Rows, theme: Theme = LIGHT) -> bytes:
     """One panel as PNG bytes."""
     figure, grid = new_figure(1, 1, theme)
-    _draw(grid[0], panel, rows, theme)
+    _draw_panel(grid[0], panel, rows, theme)
     return figure_png(figure)
 
 
@@ -217,13 +217,13 @@ def sheet_png(run_dir: str | os.PathLike[str]) -> bytes | None:
     columns = min(2, len(drawn))
     figure, grid = new_figure(-(-len(drawn) // columns), columns, LIGHT)
     for axes, (panel, rows) in zip(grid, drawn, strict=False):
-        _draw(axes, panel, rows, LIGHT)
+        _draw_panel(axes, panel, rows, LIGHT)
     for axes in grid[len(drawn) :]:
         axes.set_axis_off()
     return figure_png(figure)
 
 
-def _draw(axes: Any, panel: Panel, rows: Rows, theme: Theme) -> None:
+def _draw_panel(axes: Any, panel: Panel, rows: Rows, theme: Theme) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_facecolor(theme.paper)

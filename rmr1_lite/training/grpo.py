@@ -71,7 +71,7 @@ def train_grpo(config: GRPOConfig) -> Path:
     fits = {both[0]["pair_id"] for both in looks}
     write_left_out(run, read, limit, [pair.id for pair in pairs if pair.id not in fits])
     hard = screen_hard_pairs(config, run, loaded, style, pairs, looks)
-    _train(config, run, loaded, style, schedule_rows(looks, config, hard))
+    _run_grpo(config, run, loaded, style, schedule_rows(looks, config, hard))
     save_adapter(loaded, run.adapter, style, "grpo")
     return run.adapter
 
@@ -114,7 +114,7 @@ def trl_arguments(config: GRPOConfig) -> dict[str, Any]:
     ) | {"max_steps": config.steps}
 
 
-def _train(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[dict[str, Any]]) -> None:
+def _run_grpo(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: list[dict[str, Any]]) -> None:
     import trl
     from datasets import Dataset
 

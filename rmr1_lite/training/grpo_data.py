@@ -70,7 +70,7 @@ def schedule_rows(
     """
     rng, rows = random.Random(f"grpo/{config.seed}"), []
     pools = [
-        _endless([both for both in looks if (both[0]["pair_id"] in hard) == wanted], rng)
+        _endless_passes([both for both in looks if (both[0]["pair_id"] in hard) == wanted], rng)
         for wanted in (True, False)
     ]
     for index in range(config.steps * config.groups):
@@ -83,7 +83,9 @@ def schedule_rows(
     return rows[: config.steps * config.groups]
 
 
-def _endless(looks: list[list[dict[str, Any]]], rng: random.Random) -> Iterator[list[dict[str, Any]]] | None:
+def _endless_passes(
+    looks: list[list[dict[str, Any]]], rng: random.Random
+) -> Iterator[list[dict[str, Any]]] | None:
     """All of `looks`, shuffled anew for every pass; None when there are none."""
 
     def passes() -> Iterator[list[dict[str, Any]]]:
@@ -116,7 +118,7 @@ CHUNK = 64  # pairs
 
 
 def pairs_judged_wrong(judge: Judge, pairs: Sequence[Pair], folder: Path) -> frozenset[str]:
-    """Ids of the labelled `draw_pairs` that the judge does not get right in both orders.
+    """Ids of the labelled `pairs` that the judge does not get right in both orders.
 
     folder: where screen.jsonl keeps what was found, chunk by chunk. A chunk that was cut off is judged again
     as a whole, in the same batches, so that a resumed run finds exactly the same pairs.

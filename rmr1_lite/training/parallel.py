@@ -38,11 +38,11 @@ def run_all(
         while waiting or running:
             while waiting and len(running) < jobs:
                 name = next(iter(waiting))
-                running[name] = _start(waiting.pop(name), folder / f"{name}.log", environment)
+                running[name] = _start_process(waiting.pop(name), folder / f"{name}.log", environment)
             watch(list(running))
             time.sleep(poll)
             for name in [name for name, process in running.items() if process.poll() is not None]:
-                _check(name, running.pop(name).returncode, folder / f"{name}.log")
+                _check_status(name, running.pop(name).returncode, folder / f"{name}.log")
     finally:
         for process in running.values():
             process.terminate()
@@ -55,12 +55,12 @@ def threads_per_job(jobs: int) -> int:
     return max(1, (os.cpu_count() or 1) // jobs)
 
 
-def _start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
+def _start_process(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
     with open(log, "ab") as file:  # a resumed run adds to its log
         return subprocess.Popen(list(command), stdout=file, stderr=subprocess.STDOUT, env=dict(environment))
 
 
-def _check(name: str, status: int, log: Path) -> None:
+def _check_status(name: str, status: int, log: Path) -> None:
     if status:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
         raise TrainingStopped(f"{name} ended with status {status}. Its log {log} ends with:\n{end}")

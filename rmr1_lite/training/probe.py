@@ -18,7 +18,7 @@ PROBE_FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "unparsed")
 def make_probe(
     loaded: Loaded, style: str, pairs: Sequence[Pair], config: TrainConfig
 ) -> Callable[[], dict[str, float]] | None:
-    """A function that judges `draw_pairs` greedily in both orders with the model as it stands."""
+    """A function that judges `pairs` greedily in both orders with the model as it stands."""
     if not pairs:
         return None
     judge = policy_judge(loaded, style, config)

@@ -20,7 +20,7 @@ RIGHT, WRONG = 1.0, -1.0
 
 
 def verdict_match(text: str, label: str, finished: bool = True, thought_open: bool = False) -> float:
-    """+1 if the strict reading of `describe_plan` gives `label` (a letter of the positions shown), else
+    """+1 if the strict reading of `text` gives `label` (a letter of the positions shown), else
     -1."""
     return verdict_reward(parse_verdict(text, "strict", finished, thought_open), label)
 
@@ -39,7 +39,7 @@ def trl_reward(
     `completion_ids`.
 
     Texts are decoded from the ids with control tokens kept, as the judge's engine does, and a completion is
-    finished only if it ends in an end token: the completion text that TRL passes shows neither. `judge_live`
+    finished only if it ends in an end token: the completion text that TRL passes shows neither. `watch`
     sees every verdict.
     """
     ends = frozenset(end_ids)
@@ -49,7 +49,8 @@ def trl_reward(
     ) -> list[float]:
         opened = columns.get("thought_open") or [False] * len(completion_ids)
         verdicts = [
-            _read(tokenizer, ids, ends, thought) for ids, thought in zip(completion_ids, opened, strict=True)
+            _read_completion(tokenizer, ids, ends, thought)
+            for ids, thought in zip(completion_ids, opened, strict=True)
         ]
         if watch is not None:
             watch(verdicts, {"shown_label": shown_label, "completion_ids": completion_ids, **columns})
@@ -72,7 +73,7 @@ def group_advantages(rewards: Sequence[float], scale_rewards: str) -> list[float
 
 
 def reward_every_other(reward: Callable[..., list[float]]) -> Callable[..., list[float]]:
-    """`verdict_reward` for its watching alone: every other rollout is rewarded, so that every group has
+    """`reward` for its watching alone: every other rollout is rewarded, so that every group has
     something to be trained on."""
 
     def every_other_reward(**columns: Any) -> list[float]:
@@ -81,7 +82,7 @@ def reward_every_other(reward: Callable[..., list[float]]) -> Callable[..., list
     return every_other_reward
 
 
-def _read(tokenizer: Any, ids: list[int], ends: frozenset[int], thought_open: bool) -> Verdict:
+def _read_completion(tokenizer: Any, ids: list[int], ends: frozenset[int], thought_open: bool) -> Verdict:
     finished = bool(ids) and ids[-1] in ends
     kept = ids[:-1] if finished else ids
     text = tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)

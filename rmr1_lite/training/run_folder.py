@@ -50,7 +50,7 @@ class Run:
     @property
     def step(self) -> int:
         """The step that a resume starts from."""
-        return _step(self.checkpoint) if self.checkpoint else 0
+        return _checkpoint_step(self.checkpoint) if self.checkpoint else 0
 
 
 def open_run(config: TrainConfig, stage: str, data: str) -> Run:
@@ -62,7 +62,7 @@ def open_run(config: TrainConfig, stage: str, data: str) -> Run:
         "stage": stage,
         "settings": as_json(config),
         "data": {"path": data, "sha256": file_hash(data)},
-        "model": _weights(config.model),
+        "model": _start_fingerprint(config.model),
     }
     path, added = folder / "config.json", ()
     if path.exists() and _has_results(folder):
@@ -104,7 +104,7 @@ def mark_complete(checkpoint: Path, policy: list[float] | None = None) -> None:
 
     policy: what the policy said of a fixed text, to be said again after a resume.
     """
-    write_json(checkpoint / MARK, {"step": _step(checkpoint), "policy": policy})
+    write_json(checkpoint / MARK, {"step": _checkpoint_step(checkpoint), "policy": policy})
 
 
 def marked_policy(checkpoint: Path) -> list[float] | None:
@@ -139,7 +139,7 @@ def file_hash(path: str | Path) -> str:
         ) from None
 
 
-def _weights(model: str) -> str:
+def _start_fingerprint(model: str) -> str:
     """Fingerprint of the weights that the training starts from, "" for a hub id: another adapter in the same
     place is another start."""
     folder = find_folder(model)
@@ -168,10 +168,10 @@ def _latest_checkpoint(folder: Path) -> Path | None:
             whole.append(path)
         else:
             shutil.rmtree(path)
-    return max(whole, key=_step, default=None)
+    return max(whole, key=_checkpoint_step, default=None)
 
 
-def _step(checkpoint: Path) -> int:
+def _checkpoint_step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
@@ -231,7 +231,7 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
     steps: dict[float, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
-        row = _row(line, f"{path}, row {number}", last=number == len(lines))
+        row = _parse_log_line(line, f"{path}, row {number}", last=number == len(lines))
         if row is not None:
             steps.setdefault(row["step"], {}).update(
                 {metric_name(name): value for name, value in row.items()}
@@ -247,7 +247,7 @@ def metric_name(name: str) -> str:
     return FORMER_METRICS.get(name, name)
 
 
-def _row(line: str, where: str, last: bool) -> dict[str, Any] | None:
+def _parse_log_line(line: str, where: str, last: bool) -> dict[str, Any] | None:
     if not line.strip():
         return None
     try:

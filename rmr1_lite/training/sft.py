@@ -60,7 +60,7 @@ def train_sft(config: SFTConfig) -> Path:
     write_left_out(run, read, limit, [row["id"] for row in every if len(row["input_ids"]) > limit])
     rows = keep_fitting_rows(every, limit)
     show_mask(rows[0], loaded.tokenizer)
-    _train(config, run, loaded, style, rows)
+    _run_sft(config, run, loaded, style, rows)
     save_adapter(loaded, run.adapter, style, "sft")
     return run.adapter
 
@@ -116,7 +116,7 @@ def show_mask(row: dict[str, Any], tokenizer: Any) -> None:
     print(f"Loss on the chain ({len(ids) - first} tokens): {said}")
 
 
-def _train(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[dict[str, Any]]) -> None:
+def _run_sft(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list[dict[str, Any]]) -> None:
     import trl
     from datasets import Dataset
 

@@ -32,14 +32,17 @@ def ship_adapters(run: Path, assets: dict[str, Path] | None = None) -> None:
                 f"{adapter} is not on nano-base. Give a run of `make demo` or a seed of `make reproduce`."
             )
     targets = {stage: (assets or NANO)[spec] for stage, spec in SHIPPED.items()}
-    drafts = {stage: _draft(run / stage, target, _card(stage, results)) for stage, target in targets.items()}
+    drafts = {
+        stage: _write_draft(run / stage, target, _card_of_stage(stage, results))
+        for stage, target in targets.items()
+    }
     for stage, target in targets.items():  # only now: what ships is never of two runs
         shutil.rmtree(target, ignore_errors=True)
         drafts[stage].rename(target)
         print(f"{target}: {(target / WEIGHTS).stat().st_size:,} bytes of tensors")
 
 
-def _draft(trained: Path, target: Path, card: str) -> Path:
+def _write_draft(trained: Path, target: Path, card: str) -> Path:
     """What will be `target`, whole, beside it."""
     draft = target.with_name(f".{target.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -62,7 +65,7 @@ def round_to_half(weights: Path) -> None:
     save_file(tensors, weights, metadata={"format": "pt"})
 
 
-def _card(stage: str, results: Results) -> str:
+def _card_of_stage(stage: str, results: Results) -> str:
     result = results.stages[stage].result
     return shipped_card(stage, SHIPPED[stage], results.command, result.strict_accuracy, result.n)
 

@@ -52,16 +52,16 @@ def test_a_hub_repository_is_read_by_datasets(tmp_path):
     write(tmp_path / "data" / "train-00000-of-00002.parquet", ROWS[:1])
     write(tmp_path / "data" / "train-00001-of-00002.parquet", ROWS[1:])
     write(tmp_path / "data" / "test-00000-of-00001.parquet", ROWS[:1])
-    assert [raw.values for raw in readers._hub(str(tmp_path), "train")] == ROWS
+    assert [raw.values for raw in readers._read_hub(str(tmp_path), "train")] == ROWS
     with pytest.raises(InputError, match="could not be loaded"):
-        list(readers._hub(str(tmp_path), "validation"))
+        list(readers._read_hub(str(tmp_path), "validation"))
 
 
 def test_hub_ids_go_to_the_hub_and_files_that_are_not_there_do_not(monkeypatch):
     from rmr1_lite.data.released_sets import SETS
     from rmr1_lite.data.rl_mixture import SOURCES
 
-    monkeypatch.setattr(readers, "_hub", lambda hub_id, split: iter([hub_id]))
+    monkeypatch.setattr(readers, "_read_hub", lambda hub_id, split: iter([hub_id]))
     for hub_id in (*(made.hub_id for made in (*SETS.values(), *SOURCES.values())),):
         assert list(read_rows(hub_id)) == [hub_id], "a dot in a name is no file ending"
 

@@ -129,9 +129,9 @@ def test_no_internet_is_told_with_the_platforms_own_remedy(monkeypatch, tmp_path
 
 def test_wheels_of_a_dataset_are_used(tmp_path):
     (tmp_path / "set" / "wheels").mkdir(parents=True)
-    assert setup._wheels(tmp_path) == []
+    assert setup._wheel_options(tmp_path) == []
     (tmp_path / "set" / "wheels" / "trl-1.whl").touch()
-    assert setup._wheels(tmp_path) == ["--find-links", str(tmp_path / "set" / "wheels"), "--no-index"]
+    assert setup._wheel_options(tmp_path) == ["--find-links", str(tmp_path / "set" / "wheels"), "--no-index"]
 
 
 CHOICES = [

@@ -17,9 +17,9 @@ from rmr1_lite.models.token_lengths import chain_lengths, prompt_lengths
 from rmr1_lite.training.planning import preflight
 from rmr1_lite.training.planning.measure import (
     Measured,
-    _data,
-    _most,
-    _steps,
+    _most_words,
+    _total_steps,
+    _write_longest_row,
     describe_measured,
     measure_plan,
 )
@@ -44,17 +44,17 @@ def test_the_most_words_that_fit(limit, frame, each):
 
     if tokens(1) > limit:
         with pytest.raises(InputError, match="too few for the judge's prompt"):
-            _most(tokens, limit)
+            _most_words(tokens, limit)
     else:
-        assert tokens(_most(tokens, limit)) <= limit < tokens(_most(tokens, limit) + 1)
+        assert tokens(_most_words(tokens, limit)) <= limit < tokens(_most_words(tokens, limit) + 1)
 
 
 @pytest.mark.parametrize("limit", [200, 768])
 def test_made_up_rows_are_as_long_as_they_may_be(limit, tmp_path):
     sft = preset("sft", "nano", style="compact", max_length=limit)
-    chain = read_chains(_data("sft", sft, tmp_path)).chains
+    chain = read_chains(_write_longest_row("sft", sft, tmp_path)).chains
     grpo = preset("grpo", "nano", model="nano-base", style="compact", max_prompt_tokens=limit)
-    pair = read_pairs(_data("grpo", grpo, tmp_path)).pairs
+    pair = read_pairs(_write_longest_row("grpo", grpo, tmp_path)).pairs
     assert len(chain) == len(pair) == 1, "they pass the checks that every row passes"
     assert limit - 2 <= chain_lengths("nano-base", "compact")(chain)[0] <= limit
     assert limit - 2 <= prompt_lengths("nano-base", "compact")(pair)[0] <= limit
@@ -70,7 +70,7 @@ def test_one_real_step_of_each_stage_is_timed(capsys):
 def test_what_does_not_fit_here_is_made_smaller_and_said(monkeypatch, capsys):
     ends = [NO_ROOM, 0]
     monkeypatch.setattr(
-        preflight, "_trial", lambda *_: (ends.pop(0), json.dumps({"seconds": 3.0, "peak_gib": 7.2}))
+        preflight, "_run_trial", lambda *_: (ends.pop(0), json.dumps({"seconds": 3.0, "peak_gib": 7.2}))
     )
     found = next(measure_plan(nano_plan()))
     assert "ran out of memory; next: micro_batch 2 -> 1" in capsys.readouterr().out
@@ -88,7 +88,7 @@ STEPS = [
 
 @pytest.mark.parametrize(("changes", "chains", "steps", "why"), STEPS, ids=[row[3] for row in STEPS])
 def test_steps_of_the_whole_run(changes, chains, steps, why):
-    assert _steps(preset("sft", "nano", **changes), chains) == steps, why
+    assert _total_steps(preset("sft", "nano", **changes), chains) == steps, why
 
 
 def test_the_line_says_steps_and_time():

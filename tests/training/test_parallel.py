@@ -11,7 +11,7 @@ from itertools import chain
 import pytest
 
 from rmr1_lite.config import ReproduceConfig
-from rmr1_lite.reproduce import _commands
+from rmr1_lite.reproduce import _seed_commands
 from rmr1_lite.training.parallel import run_all, threads_per_job
 from rmr1_lite.types import TrainingStopped
 
@@ -48,7 +48,7 @@ def test_threads_share_the_cores(jobs, wanted):
 
 
 def test_each_seed_gets_the_same_command_with_its_seed(tmp_path):
-    made = _commands(ReproduceConfig(out=str(tmp_path), seeds=2, longer_sft=0, steps=7))
+    made = _seed_commands(ReproduceConfig(out=str(tmp_path), seeds=2, longer_sft=0, steps=7))
     assert list(made) == ["seed0", "seed1"]
     for seed, command in enumerate(made.values()):
         assert (

@@ -47,7 +47,7 @@ def trials(monkeypatch):
                 {"seconds": 1.0, "peak_gib": 2.5}
             ) if status == 0 else "Error: last words"
 
-        monkeypatch.setattr(preflight, "_trial", trial)
+        monkeypatch.setattr(preflight, "_run_trial", trial)
         return asked
 
     return told

@@ -102,7 +102,7 @@ def test_every_linear_layer_is_in_4_bits_and_only_lora_changes(
     from rmr1_lite.models.lora import LORA_TARGETS
 
     module, seen = importlib.import_module(f"rmr1_lite.training.{stage}"), {}
-    train = module._train
+    train = getattr(module, f"_run_{stage}")
 
     def watched(config, run, loaded, style, rows):
         before = {name: p.detach().clone() for name, p in loaded.model.named_parameters()}
@@ -120,7 +120,7 @@ def test_every_linear_layer_is_in_4_bits_and_only_lora_changes(
         }
         seen["all"] = set(before)
 
-    monkeypatch.setattr(module, "_train", watched)
+    monkeypatch.setattr(module, f"_run_{stage}", watched)
     if stage == "sft":
         module.train_sft(sft_config(toy_base, toy_data, tmp_path, epochs=0.5))
     else:  # the preflight's worst case rewards every other rollout, so there is something to learn from

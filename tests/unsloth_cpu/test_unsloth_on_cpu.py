@@ -142,7 +142,7 @@ def command(folder: Path, half: str, *arguments: str) -> subprocess.Popen:
 
 
 def killed_and_resumed(folder: Path, uncut: Future) -> dict[str, Any]:
-    """The GRPO run of `write_chain` once more as a command, killed behind its second checkpoint, then the
+    """The GRPO run of `chain` once more as a command, killed behind its second checkpoint, then the
     same command again."""
     uncut.result()
     asked = json.loads((folder / "uncut-unsloth-bf16" / "config.json").read_text())["settings"]

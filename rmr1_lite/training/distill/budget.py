@@ -36,7 +36,7 @@ def tokens_of(messages: Iterable[Message]) -> int:
     return round(sum(len(message["content"]) for message in messages) / CHARS_PER_TOKEN) + 16
 
 
-def _bytes(messages: Iterable[Message]) -> int:
+def _count_bytes(messages: Iterable[Message]) -> int:
     return sum(len(message["content"].encode(errors="replace")) for message in messages)
 
 
@@ -53,7 +53,7 @@ class Budget:
     def pay(self, row: dict[str, Any], asked: Iterable[Message] = ()) -> None:
         """Count a reply, and learn from what was asked how many tokens a byte is for this teacher."""
         self.spent += row["cost"]
-        if size := _bytes(asked):
+        if size := _count_bytes(asked):
             self._most = max(self._most, row["prompt_tokens"] / size)
             self._measured += 1
         self._tokens += row["completion_tokens"]
@@ -66,7 +66,9 @@ class Budget:
     def prompt_at_most(self, messages: Sequence[Message]) -> float:
         """Tokens of a prompt to come: no tokenizer makes more than one of a byte, and after some replies it
         is known better."""
-        return _bytes(messages) * min(1.0, 1.5 * self._most if self._measured >= CALIBRATED else 1.0) + 64
+        return (
+            _count_bytes(messages) * min(1.0, 1.5 * self._most if self._measured >= CALIBRATED else 1.0) + 64
+        )
 
     def affordable(self, requests: Sequence[Request], prices: Prices, longest: int) -> int:
         """How many of the requests fit into what is left, each at its longest: the budget is a promise."""

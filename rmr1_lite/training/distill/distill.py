@@ -87,25 +87,25 @@ FILTERED = "content filter"  # how an engine words an answer that was paid for a
 def distill(config: DistillConfig) -> dict[str, Any]:
     """Write or go on writing chains; returns the statistics. Raises InputError before anything is paid
     for."""
-    _check(config)
-    tasks, out = _tasks(config), Path(config.out)
-    engines = _engines(config)
-    _begin(config, tasks, out / SETTINGS)
+    _check_request(config)
+    tasks, out = _read_tasks(config), Path(config.out)
+    engines = _make_engines(config)
+    _keep_settings(config, tasks, out / SETTINGS)
     with JsonlLog(out / ATTEMPTS, KEY) as log:
         _check_same(tasks, log)
         budget = Budget(config.budget, log)
-        _estimate(config, tasks, log, budget)
+        _print_estimate(config, tasks, log, budget)
         failed: Counter[str] = Counter()
         try:
             for number in (FIRST, SECOND, REWRITE) if config.rewrite else (FIRST, SECOND):
                 failed += _one_pass(config, number, tasks, engines, log, budget)
         finally:  # whatever stops the run, what is paid for is written out
-            stats = _write(config, tasks, log, budget, failed, out)
+            stats = _write_outputs(config, tasks, log, budget, failed, out)
     print(describe_stats(stats))
     return stats
 
 
-def _check(config: DistillConfig) -> None:
+def _check_request(config: DistillConfig) -> None:
     """What can be known to be wrong before a file is read or a request is sent."""
     if not config.pairs or not config.teacher:
         raise InputError("pairs and teacher are needed. Give --pairs FILE and --teacher MODEL.")
@@ -131,13 +131,13 @@ def _check(config: DistillConfig) -> None:
             "second_base_url is another server: it does not get the first one's key by itself. Give "
             "--second-api-key-env with the variable that holds its key."
         )
-    if config.budget and _prices(config, FIRST).free and _prices(config, SECOND).free:
+    if config.budget and _prices_of_pass(config, FIRST).free and _prices_of_pass(config, SECOND).free:
         raise InputError(
             "budget without prices limits nothing. Give --price-in and --price-out, per million tokens."
         )
 
 
-def _tasks(config: DistillConfig) -> list[Task]:
+def _read_tasks(config: DistillConfig) -> list[Task]:
     read = read_pairs(config.pairs)
     print(read.summary())
     pairs = [pair for pair in read.pairs if pair.label]
@@ -154,7 +154,7 @@ def _tasks(config: DistillConfig) -> list[Task]:
     return [Task(pair, seeded_order(pair.id, config.seed)) for pair in pairs]
 
 
-def _engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
+def _make_engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
     more = {"concurrency": config.concurrency, "max_retries": config.max_retries, "timeout": config.timeout}
     first = OpenAIEngine(config.teacher, config.base_url, config.api_key_env, **more)
     second = OpenAIEngine(
@@ -166,7 +166,7 @@ def _engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
     return {FIRST: first, SECOND: second, REWRITE: second}
 
 
-def _begin(config: DistillConfig, tasks: Sequence[Task], path: Path) -> None:
+def _keep_settings(config: DistillConfig, tasks: Sequence[Task], path: Path) -> None:
     """Refuse to mix two runs in one folder."""
     # every pair of the file, so that a later call may take more of them with another limit
     now = {name: value for name, value in asdict(config).items() if name not in FREE}
@@ -185,7 +185,7 @@ def _check_same(tasks: Sequence[Task], log: JsonlLog) -> None:
             )
 
 
-def _prices(config: DistillConfig, number: int) -> Prices:
+def _prices_of_pass(config: DistillConfig, number: int) -> Prices:
     first = Prices(config.price_in, config.price_out)
     if number == FIRST:
         return first
@@ -195,24 +195,24 @@ def _prices(config: DistillConfig, number: int) -> Prices:
     )
 
 
-def _estimate(config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, budget: Budget) -> None:
+def _print_estimate(config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, budget: Budget) -> None:
     """Say what the first pass will cost at most and what to expect, before anything is asked."""
     left = [task for task in tasks if (task.pair.id, task.order, FIRST) not in log]
     prompt = sum(
         tokens_of(judge_messages(pair_as_shown(task.pair, task.order), config.style)) for task in left
     )
-    prices = _prices(config, FIRST)
+    prices = _prices_of_pass(config, FIRST)
     expected = budget.expected_completion(config.max_new_tokens)
     print(
         f"{len(tasks)} chains wanted, {len(tasks) - len(left)} first replies stored already. The first pass "
         f"sends about {prompt:,} prompt tokens and gets about {expected * len(left):,.0f} back "
         f"({expected:,.0f} a chain, at most {config.max_new_tokens:,})."
     )
-    if prices.free and _prices(config, SECOND).free:
+    if prices.free and _prices_of_pass(config, SECOND).free:
         print("Prices are 0 (--price-in, --price-out): nothing is counted against a budget.")
         return
     second = 0.25 * len(left)  # about a quarter of the paper's first chains were wrong
-    guess = prices.of(prompt, expected * len(left)) + _prices(config, SECOND).of(
+    guess = prices.of(prompt, expected * len(left)) + _prices_of_pass(config, SECOND).of(
         second * (2 * prompt / max(1, len(left)) + expected), second * expected
     )
     limit = f"; it stops at {config.budget:g}" if config.budget else ""
@@ -230,10 +230,10 @@ def _one_pass(
     """Ask for what this pass still lacks; returns how many requests failed, by reason."""
     from tqdm import tqdm
 
-    todo = [(task, asked) for task in tasks if (asked := _request(config, number, task, log))]
+    todo = [(task, asked) for task in tasks if (asked := _next_request(config, number, task, log))]
     failed: Counter[str] = Counter()
     sampling = Sampling(config.temperature, config.max_new_tokens, seed=config.seed)
-    prices = _prices(config, number)
+    prices = _prices_of_pass(config, number)
     right, last = 0, ""
     with tqdm(total=len(todo), desc=f"pass {number}", unit="chain") as bar:
         at = 0
@@ -244,9 +244,9 @@ def _one_pass(
             if not window:
                 break
             at, before = at + len(window), failed.copy()
-            for task, asked, generation in _replies(engines[number], window, sampling):
+            for task, asked, generation in _ask_teacher(engines[number], window, sampling):
                 if generation.too_long or generation.error and FILTERED not in generation.error:
-                    failed["too long" if generation.too_long else _reason(generation.error or "")] += 1
+                    failed["too long" if generation.too_long else _failure_kind(generation.error or "")] += 1
                     last = generation.error or last
                 else:
                     row = make_attempt(task, number, asked, generation, prices, config.style)
@@ -258,9 +258,9 @@ def _one_pass(
             new = failed - before
             if new.total() == len(window) and new.keys() <= HOPELESS:
                 raise InputError(
-                    f"Each of {len(window)} requests in a row failed ({_reasons(new)}), the last one with: "
-                    f"{last}. Is the server up, and are model, address and key right? What is stored stays, "
-                    "the same command goes on."
+                    f"Each of {len(window)} requests in a row failed ({_describe_failures(new)}), the last "
+                    f"one with: {last}. Is the server up, and are model, address and key right? What is "
+                    "stored stays, the same command goes on."
                 )
         if at < len(todo):
             print(
@@ -270,7 +270,7 @@ def _one_pass(
     return failed
 
 
-def _replies(
+def _ask_teacher(
     engine: OpenAIEngine, window: Sequence[tuple[Task, Request]], sampling: Sampling
 ) -> Iterator[tuple[Task, Request, Generation]]:
     """Answers as they come. An interruption waits for those in flight: they are being paid for, and are
@@ -297,7 +297,7 @@ def _replies(
         raise stopped
 
 
-def _request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> Request | None:
+def _next_request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> Request | None:
     """What to ask in this pass, None when there is nothing to ask (any more)."""
     key = (task.pair.id, task.order)
     if (*key, number) in log:
@@ -317,16 +317,16 @@ def _request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> R
     return Request(task.pair.id, task.order, tuple(asked), vote=number - 1)
 
 
-def _reason(error: str) -> str:
+def _failure_kind(error: str) -> str:
     """The kind of error alone: a server's own words may repeat what was sent to it."""
     return error.partition(":")[0][:60]
 
 
-def _reasons(failed: Counter[str]) -> str:
+def _describe_failures(failed: Counter[str]) -> str:
     return ", ".join(f"{reason} {n}" for reason, n in failed.items())
 
 
-def _write(
+def _write_outputs(
     config: DistillConfig,
     tasks: Sequence[Task],
     log: JsonlLog,

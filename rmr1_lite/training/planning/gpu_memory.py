@@ -115,14 +115,14 @@ def shape_of(spec: str, folder: Path | None = None) -> Shape:
 
 def count_parameters(shape: Shape) -> int:
     """All parameters."""
-    return _linear_parameters(shape) + _others(shape)
+    return _linear_parameters(shape) + _other_parameters(shape)
 
 
 def _linear_parameters(shape: Shape) -> int:
     return shape.layers * sum(i * o for i, o in shape.linears)
 
 
-def _others(shape: Shape) -> int:
+def _other_parameters(shape: Shape) -> int:
     """Embeddings, head, norms, biases: what stays in 16 bits."""
     biases = shape.layers * sum(o for _, o in shape.linears[:3]) if shape.biases else 0
     norms = (2 * shape.layers + 1) * shape.hidden + (
@@ -136,7 +136,7 @@ def weight_bytes(shape: Shape, four_bit: bool = True, half: int = HALF) -> int:
     bits)."""
     if not four_bit:
         return count_parameters(shape) * half
-    return shape.layers * sum(nf4_bytes(i * o) for i, o in shape.linears) + _others(shape) * half
+    return shape.layers * sum(nf4_bytes(i * o) for i, o in shape.linears) + _other_parameters(shape) * half
 
 
 def nf4_bytes(count: int) -> int:
@@ -192,7 +192,7 @@ def sft_need(shape: Shape, rank: int, micro_batch: int, length: int, checkpointi
     tokens = micro_batch * length
     return Need(
         {
-            **_fixed(shape, rank),
+            **_fixed_bytes(shape, rank),
             "activations": activation_bytes(shape, tokens, checkpointing),
             "logits": logit_bytes(shape, tokens),
         }
@@ -218,7 +218,7 @@ def grpo_need(
     """
     rows = groups * rollouts
     writing = {
-        **_fixed(shape, rank),
+        **_fixed_bytes(shape, rank),
         "cache": rows * (prompt + completion) * cache_bytes(shape),
         "first pass over the prompts": first_pass_bytes(shape, rows * prompt),
         "logits": rows * shape.vocab * LOGIT_BYTES,
@@ -226,14 +226,14 @@ def grpo_need(
     whole = shared_prefix and micro_batch % rollouts == 0
     trained = micro_batch * completion + (micro_batch // rollouts if whole else micro_batch) * prompt
     training = {
-        **_fixed(shape, rank),
+        **_fixed_bytes(shape, rank),
         "activations": activation_bytes(shape, trained, checkpointing),
         "logits": logit_bytes(shape, micro_batch * completion),
     }
     return Need(writing), Need(training)
 
 
-def _fixed(shape: Shape, rank: int) -> dict[str, int]:
+def _fixed_bytes(shape: Shape, rank: int) -> dict[str, int]:
     return {
         "weights": weight_bytes(shape),
         "LoRA and optimizer": lora_parameters(shape, rank) * OPTIMIZER_BYTES,

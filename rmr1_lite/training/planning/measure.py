@@ -64,35 +64,37 @@ def _measure(stage: str, config: Any, model: str, chains: int, folder: Path) -> 
         out=str(folder / "run"),
         preflight="on",
     )
-    asked = replace(asked, **{"chains" if stage == "sft" else "pairs": str(_data(stage, asked, folder))})
+    asked = replace(
+        asked, **{"chains" if stage == "sft" else "pairs": str(_write_longest_row(stage, asked, folder))}
+    )
     fits = run_preflight(stage, asked, quiet=True)
     found = json.loads((folder / "run" / FILE).read_text(encoding="utf-8"))
     trial, changes = found["trial"], tuple(found["changes"])
-    return Measured(stage, fits, trial["seconds"], trial["peak_gib"], _steps(fits, chains), changes)
+    return Measured(stage, fits, trial["seconds"], trial["peak_gib"], _total_steps(fits, chains), changes)
 
 
-def _steps(config: Any, chains: int) -> int | None:
+def _total_steps(config: Any, chains: int) -> int | None:
     rows = chains or getattr(config, "limit", 0)
     return steps_of(config, rows) if rows or isinstance(config, GRPOConfig) else None
 
 
-def _data(stage: str, config: Any, folder: Path) -> Path:
+def _write_longest_row(stage: str, config: Any, folder: Path) -> Path:
     """A file with one row that is as long as the settings allow."""
     from rmr1_lite.models.token_lengths import chain_lengths, prompt_lengths
 
     path = folder / "longest.jsonl"
     if stage == "sft":
         count = chain_lengths(config.model, config.style, config.thinking)
-        words = _most(lambda n: count([_chain(n)])[0], config.max_length)
-        write_chains(path, [_chain(words)])
+        words = _most_words(lambda n: count([_made_up_chain(n)])[0], config.max_length)
+        write_chains(path, [_made_up_chain(words)])
     else:
         count = prompt_lengths(config.model, config.style, config.thinking)
-        words = _most(lambda n: count([_pair(n)])[0], config.max_prompt_tokens)
-        write_pairs(path, [_pair(words)])
+        words = _most_words(lambda n: count([_made_up_pair(n)])[0], config.max_prompt_tokens)
+        write_pairs(path, [_made_up_pair(words)])
     return path
 
 
-def _most(tokens: Callable[[int], int], limit: int) -> int:
+def _most_words(tokens: Callable[[int], int], limit: int) -> int:
     """The largest number of words whose row holds at most `limit` tokens. Raises InputError where not even
     one word fits."""
     if tokens(1) > limit:
@@ -108,7 +110,7 @@ def _most(tokens: Callable[[int], int], limit: int) -> int:
     return fits
 
 
-def _pair(words: int) -> Pair:
+def _made_up_pair(words: int) -> Pair:
     """Two responses of so many words together; the first one never has none."""
     first = max(1, words // 2)
     return Pair(
@@ -120,9 +122,9 @@ def _pair(words: int) -> Pair:
     )
 
 
-def _chain(words: int) -> Chain:
+def _made_up_chain(words: int) -> Chain:
     said = int(words * CHAIN_SHARE)
-    return Chain(_pair(words - said), "ab", f"<type>{WORD * said}</type>\n<answer>[[A]]</answer>")
+    return Chain(_made_up_pair(words - said), "ab", f"<type>{WORD * said}</type>\n<answer>[[A]]</answer>")
 
 
 def describe_measured(found: Measured) -> str:

@@ -102,16 +102,19 @@ def make_plan(gpu: str = "", model: str = "", preset_name: str = "", chains: int
     name = preset_name or for_memory(card.gib)
     sft, grpo = preset("sft", name), preset("grpo", name)
     spec = _hub_id(model) or sft.model
-    shape = shape_of(spec, _folder(spec))
-    stages = (_fitted(_sft, sft, shape, card, chains), _fitted(_grpo, grpo, shape, card, chains))
+    shape = shape_of(spec, _base_folder(spec))
+    stages = (
+        _fit_stage(_plan_sft, sft, shape, card, chains),
+        _fit_stage(_plan_grpo, grpo, shape, card, chains),
+    )
     return Plan(spec, shape, card, stages)
 
 
 def estimate_hours(config: SFTConfig | GRPOConfig, model: str, gpu: str, chains: int = 0) -> float | None:
     """The planner's hours for a training with these settings; None where the number of SFT rows is not
     known."""
-    shape = shape_of(_hub_id(model), _folder(model))
-    stage = _sft if isinstance(config, SFTConfig) else _grpo
+    shape = shape_of(_hub_id(model), _base_folder(model))
+    stage = _plan_sft if isinstance(config, SFTConfig) else _plan_grpo
     return stage(config, shape, GPUS[gpu], chains).hours
 
 
@@ -119,13 +122,13 @@ def _hub_id(model: str) -> str:
     return MODELS[model][0] if model in MODELS else model
 
 
-def _folder(spec: str) -> Any:
+def _base_folder(spec: str) -> Any:
     from rmr1_lite.models.specs import NANO
 
     return NANO["nano-base"] if spec in NANO else None
 
 
-def _fitted(stage: Any, config: Any, shape: Shape, gpu: GPU, chains: int) -> Stage:
+def _fit_stage(stage: Any, config: Any, shape: Shape, gpu: GPU, chains: int) -> Stage:
     """The stage with the first settings of the ladder that fit; the last ones when none do."""
     taken: list[str] = []
     made = stage(config, shape, gpu, chains)
@@ -142,11 +145,13 @@ def smaller_settings(config: Any) -> Iterator[tuple[Any, str]]:
         yield from _grpo_rungs(config)
     else:
         if config.micro_batch > 1:
-            yield _less(config, "micro_batch", _divisor_below(config.micro_batch, config.micro_batch))
+            yield _reduce_setting(
+                config, "micro_batch", _divisor_below(config.micro_batch, config.micro_batch)
+            )
         if config.max_length > 1024:
-            yield _less(config, "max_length", config.max_length * 3 // 4)
+            yield _reduce_setting(config, "max_length", config.max_length * 3 // 4)
     if config.lora_r > 8:
-        yield _less(config, "lora_r", config.lora_r // 2)
+        yield _reduce_setting(config, "lora_r", config.lora_r // 2)
 
 
 def _grpo_rungs(config: GRPOConfig) -> Iterator[tuple[GRPOConfig, str]]:
@@ -155,22 +160,22 @@ def _grpo_rungs(config: GRPOConfig) -> Iterator[tuple[GRPOConfig, str]]:
     groups_at_once = config.micro_batch // config.rollouts
     if config.micro_batch % config.rollouts == 0 and groups_at_once > 1:
         fewer = next(n for n in range(groups_at_once // 2, 0, -1) if config.groups % n == 0)
-        yield _less(config, "micro_batch", fewer * config.rollouts)
+        yield _reduce_setting(config, "micro_batch", fewer * config.rollouts)
     if config.groups > 2:
-        smaller, said = _less(config, "groups", config.groups // 2)
+        smaller, said = _reduce_setting(config, "groups", config.groups // 2)
         micro = _divisor_below(config.micro_batch + 1, smaller.groups * smaller.rollouts)
         yield (
             replace(smaller, micro_batch=micro),
             said if micro == config.micro_batch else f"{said} (micro_batch {micro})",
         )
     if config.max_new_tokens > 384:
-        yield _less(config, "max_new_tokens", config.max_new_tokens * 3 // 4)
+        yield _reduce_setting(config, "max_new_tokens", config.max_new_tokens * 3 // 4)
     if config.max_prompt_tokens > 768:
-        yield _less(config, "max_prompt_tokens", config.max_prompt_tokens * 3 // 4)
+        yield _reduce_setting(config, "max_prompt_tokens", config.max_prompt_tokens * 3 // 4)
     if config.rollouts > 4:
         yield _fewer_rollouts(config)
     if config.micro_batch > 1:
-        smaller, said = _less(
+        smaller, said = _reduce_setting(
             config, "micro_batch", _divisor_below(config.micro_batch, config.groups * config.rollouts)
         )
         yield smaller, f"{said} (less than a group: prompts are no longer shared)" if groups_at_once else said
@@ -178,7 +183,7 @@ def _grpo_rungs(config: GRPOConfig) -> Iterator[tuple[GRPOConfig, str]]:
 
 def _fewer_rollouts(config: GRPOConfig) -> tuple[GRPOConfig, str]:
     """Two fewer a group; a micro-batch of whole groups stays one."""
-    smaller, said = _less(config, "rollouts", config.rollouts - 2)
+    smaller, said = _reduce_setting(config, "rollouts", config.rollouts - 2)
     if config.micro_batch % config.rollouts == 0:
         micro = config.micro_batch // config.rollouts * smaller.rollouts
         return replace(smaller, micro_batch=micro), f"{said} (micro_batch {config.micro_batch} -> {micro})"
@@ -191,11 +196,11 @@ def _divisor_below(limit: int, total: int) -> int:
     return max(n for n in range(1, limit) if total % n == 0)
 
 
-def _less(config: Any, name: str, value: int) -> tuple[Any, str]:
+def _reduce_setting(config: Any, name: str, value: int) -> tuple[Any, str]:
     return replace(config, **{name: value}), f"{name} {getattr(config, name)} -> {value}"
 
 
-def _sft(config: SFTConfig, shape: Shape, gpu: GPU, chains: int) -> Stage:
+def _plan_sft(config: SFTConfig, shape: Shape, gpu: GPU, chains: int) -> Stage:
     need = sft_need(
         shape, config.lora_r, config.micro_batch, config.max_length, config.gradient_checkpointing
     )
@@ -205,7 +210,7 @@ def _sft(config: SFTConfig, shape: Shape, gpu: GPU, chains: int) -> Stage:
     return Stage("SFT", config, {"training": need}, hours)
 
 
-def _grpo(config: GRPOConfig, shape: Shape, gpu: GPU, chains: int) -> Stage:
+def _plan_grpo(config: GRPOConfig, shape: Shape, gpu: GPU, chains: int) -> Stage:
     writing, training = grpo_need(
         shape,
         config.lora_r,
@@ -253,10 +258,10 @@ def describe_plan(made: Plan) -> str:
         lines += [
             "",
             f"{stage.name}: {'fits' if stage.peak <= gib * GIB else 'DOES NOT FIT'}, "
-            f"{stage.peak / GIB:.1f} of {gib:g} GiB{_hours(stage)}",
+            f"{stage.peak / GIB:.1f} of {gib:g} GiB{_format_hours(stage)}",
         ]
         lines += [f"  {step}" for step in stage.steps]
-        lines.append(f"  {_settings(stage.config)}")
+        lines.append(f"  {_format_settings(stage.config)}")
         for phase, need in stage.needs.items():
             parts = ", ".join(f"{name} {value / GIB:.2f}" for name, value in need.parts.items())
             lines.append(
@@ -275,13 +280,13 @@ def describe_plan(made: Plan) -> str:
     return "\n".join(lines)
 
 
-def _hours(stage: Stage) -> str:
+def _format_hours(stage: Stage) -> str:
     if stage.hours is None:
         return ""
     return f", about {stage.hours:.1f} h" if stage.hours >= 1 else f", about {60 * stage.hours:.0f} min"
 
 
-def _settings(config: Any) -> str:
+def _format_settings(config: Any) -> str:
     names = (
         "max_length",
         "limit",

@@ -57,7 +57,8 @@ def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
     """
     wanted = config.preflight == "on" or config.preflight == "auto" and this_machine().capability is not None
     check_config(config)
-    kept = _kept(stage, config)  # first of all: a run that was begun with smaller settings goes on with them
+    # first of all: a run that was begun with smaller settings goes on with them
+    kept = _settled_before(stage, config)
     if kept is not None:
         return kept
     if not wanted or (Path(config.out) / "adapter").exists():
@@ -66,9 +67,9 @@ def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
     if not quiet:
         print(f"Preflight: one {stage.upper()} step with the longest items, before the run starts.")
     for _ in range(MOST_RUNGS):
-        status, said = _trial(stage, config)
+        status, said = _run_trial(stage, config)
         if status == 0:
-            return _keep(asked, config, changes, json.loads(said), quiet)
+            return _keep_settled(asked, config, changes, json.loads(said), quiet)
         if status == REFUSED:
             raise InputError(said.strip().removeprefix("Error: "))
         if status != NO_ROOM and status > 0:  # no smaller setting mends a fault
@@ -93,28 +94,28 @@ def _last_words(said: str) -> str:
     return "\n".join(said.strip().splitlines()[-TAIL:])
 
 
-def _kept(stage: str, asked: Any) -> Any:
-    """What an earlier start of the same run settled on, None when there was none. `conversation_text` may be
+def _settled_before(stage: str, asked: Any) -> Any:
+    """What an earlier start of the same run settled on, None when there was none. `asked` may be
     what was settled then."""
     path = Path(asked.out) / FILE
     if not path.exists():
         return None
-    found, now = json.loads(path.read_text(encoding="utf-8")), _fixed(as_json(asked))
-    if now == _fixed(found["settled"]):
+    found, now = json.loads(path.read_text(encoding="utf-8")), _fixed_settings(as_json(asked))
+    if now == _fixed_settings(found["settled"]):
         return asked
-    if now != _fixed(found["asked"]):
+    if now != _fixed_settings(found["asked"]):
         return None
     if found["changes"]:
         print(f"Preflight: as at the first start, {', '.join(found['changes'])}.")
     return CONFIGS[stage](**found["settled"])
 
 
-def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
+def _fixed_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that a resume may not change."""
     return {name: value for name, value in settings.items() if name not in FREE}
 
 
-def _keep(asked: Any, config: Any, changes: list[str], trial: dict[str, float], quiet: bool) -> Any:
+def _keep_settled(asked: Any, config: Any, changes: list[str], trial: dict[str, float], quiet: bool) -> Any:
     write_json(
         Path(asked.out) / FILE,
         {"asked": as_json(asked), "settled": as_json(config), "changes": changes, "trial": trial},
@@ -141,7 +142,7 @@ def describe_seconds(seconds: float) -> str:
     return f"{minutes} minute{'s' * (minutes != 1)}" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def _trial(stage: str, config: Any) -> tuple[int, str]:
+def _run_trial(stage: str, config: Any) -> tuple[int, str]:
     """(exit status, what it said) of one step in a process of its own; on success the step's figures as
     JSON."""
     with tempfile.TemporaryDirectory(prefix="rmr1_preflight_") as folder:
@@ -190,10 +191,10 @@ def _longest_chains(config: Any, folder: Path) -> Path:
     from rmr1_lite.training.sft import build_rows
 
     chains = sorted(
-        read_chains(config.chains).chains, key=lambda chain: -_characters(chain.pair) - len(chain.text)
+        read_chains(config.chains).chains, key=lambda chain: -_count_characters(chain.pair) - len(chain.text)
     )
     tokenizer, style = tokenizer_and_style(config.model, config.style, config.thinking)
-    longest = _longest(
+    longest = _find_longest(
         chains,
         lambda some: [len(row["input_ids"]) for row in build_rows(some, tokenizer, style)],
         config.max_length,
@@ -214,14 +215,15 @@ def _longest_pairs(config: Any, folder: Path) -> Path:
     from rmr1_lite.training.grpo_data import build_row
 
     pairs = sorted(
-        (pair for pair in read_pairs(config.pairs).pairs if pair.label), key=lambda pair: -_characters(pair)
+        (pair for pair in read_pairs(config.pairs).pairs if pair.label),
+        key=lambda pair: -_count_characters(pair),
     )
     tokenizer, style = tokenizer_and_style(config.model, config.style, config.thinking)
 
     def tokens(pair: Any) -> int:
         return max(build_row(pair, order, tokenizer, style)["prompt_tokens"] for order in ORDERS)
 
-    longest = _longest(pairs, lambda some: list(map(tokens, some)), config.max_prompt_tokens)
+    longest = _find_longest(pairs, lambda some: list(map(tokens, some)), config.max_prompt_tokens)
     if longest is None:
         raise InputError(
             f"No labelled pair fits into {config.max_prompt_tokens} prompt tokens. Give labels or raise the "
@@ -234,7 +236,7 @@ def _longest_pairs(config: Any, folder: Path) -> Path:
     return folder / "longest.jsonl"
 
 
-def _longest(items: Sequence[Any], tokens: Callable[[Sequence[Any]], list[int]], limit: int) -> Any:
+def _find_longest(items: Sequence[Any], tokens: Callable[[Sequence[Any]], list[int]], limit: int) -> Any:
     """The item with most tokens within the limit, looked for among the longest by characters; None when none
     fits.
 
@@ -248,7 +250,7 @@ def _longest(items: Sequence[Any], tokens: Callable[[Sequence[Any]], list[int]],
     return None
 
 
-def _characters(pair: Any) -> int:
+def _count_characters(pair: Any) -> int:
     return sum(len(turn["content"]) for turn in pair.prompt) + len(pair.response_a) + len(pair.response_b)
 
 
@@ -271,7 +273,7 @@ def _small_memory(gib: float) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (int(gib * 2**30),) * 2)
 
 
-def _run(path: Path) -> None:
+def _run_trial_here(path: Path) -> None:
     """The trial itself, in the process made for it."""
     asked = json.loads(path.read_text(encoding="utf-8"))
     stage, folder = asked["stage"], Path(asked["folder"])
@@ -302,7 +304,7 @@ def _run(path: Path) -> None:
 def main(path: Path) -> None:
     """Exit with 0, NO_ROOM or REFUSED; anything else is a crash."""
     try:
-        _run(path)
+        _run_trial_here(path)
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(REFUSED)
