@@ -63,7 +63,7 @@ show.table(
 if not s.fast:
     from rmr1_lite.training.planning import plan
 
-    print(plan.text(plan.make_plan(model=s.model, preset_name=s.preset)))
+    print(plan.describe_plan(plan.make_plan(model=s.model, preset_name=s.preset)))
 print(show.memory_in_use())
 
 # %% [markdown]

@@ -29,9 +29,9 @@ class App:
     """The functions behind the page. public: strangers share it, so each visitor's history stays in that
     visitor's session."""
 
-    def __init__(self, bank: JudgePool, kept: History, public: bool = False) -> None:
-        self.bank, self.kept, self.public = bank, kept, public
-        self.examples = examples_for(bank.specs)
+    def __init__(self, pool: JudgePool, kept: History, public: bool = False) -> None:
+        self.pool, self.kept, self.public = pool, kept, public
+        self.examples = examples_for(pool.specs)
         self.files = Path(tempfile.mkdtemp(prefix="rmr1-judge-"))
         self.stops: dict[str, Event] = {}  # by browser session: set when its Stop is pressed
 
@@ -68,7 +68,7 @@ class App:
         try:
             pair = service.checked_pair(question, a, b, _table_rows(earlier))
             yield "", LONG, visitor
-            for progress in service.judge_live(self.bank, spec, pair, both, int(votes)):
+            for progress in service.judge_live(self.pool, spec, pair, both, int(votes)):
                 progress.stopped = sign.is_set() and not progress.done
                 if progress.stopped:
                     yield html.judgment(progress), STOPPED, visitor
@@ -90,7 +90,7 @@ class App:
             if len(specs) < 2:
                 raise InputError("One judge has nothing to be compared with. Choose two or more.")
             for spec in specs:
-                for progress in service.judge_live(self.bank, spec, pair):
+                for progress in service.judge_live(self.pool, spec, pair):
                     progress.stopped = sign.is_set() and not progress.done
                     message = STOPPED if progress.stopped else LONG
                     yield html.side_by_side([*done, html.judgment(progress, spec)]), message, visitor
@@ -109,7 +109,7 @@ class App:
         sign = self.begin(request)
         try:
             kept = service.checked_responses(question, responses)
-            for judgments, total in service.rank_steps(self.bank, spec, question, kept):
+            for judgments, total in service.rank_steps(self.pool, spec, question, kept):
                 message = STOPPED if sign.is_set() else LONG if len(judgments) < total else ""
                 yield html.ranking(compute_ranking(len(kept), judgments), len(judgments), total), message
                 if sign.is_set():
@@ -134,7 +134,7 @@ class App:
                 raise InputError(
                     "You have not voted yet. Choose A, B or a tie; the judge's verdict comes after."
                 )
-            for progress in service.judge_live(self.bank, spec, pair):
+            for progress in service.judge_live(self.pool, spec, pair):
                 yield html.judgment(progress), "" if progress.done else LONG, gr.skip(), visitor
             rows.add({**service.as_row(pair, progress), "kind": "vote", "vote": CHOICES[choice]})
             yield gr.skip(), "", html.votes(rows.rows("vote")), visitor
@@ -195,7 +195,7 @@ class App:
         try:
             pair = service.checked_pair(question, response_a, response_b)
             *_, progress = service.judge_live(
-                self.bank, self._known(judge), pair, votes=_check_vote_count(votes)
+                self.pool, self._known(judge), pair, votes=_check_vote_count(votes)
             )
         except InputError as error:
             raise gr.Error(str(error)) from None
@@ -206,7 +206,7 @@ class App:
         first."""
         try:
             kept = service.checked_responses(question, responses)
-            *_, (judgments, _) = service.rank_steps(self.bank, self._known(judge), question, kept)
+            *_, (judgments, _) = service.rank_steps(self.pool, self._known(judge), question, kept)
         except InputError as error:
             raise gr.Error(str(error)) from None
         found = compute_ranking(len(kept), judgments)
@@ -220,9 +220,9 @@ class App:
 
     def _known(self, spec: str) -> str:
         """Strangers may not make the server load what they name."""
-        if spec and spec not in self.bank.specs:
-            raise InputError(f"judge is {spec!r:.80}. Choose one of {', '.join(self.bank.specs)}.")
-        return spec or self.bank.specs[0]
+        if spec and spec not in self.pool.specs:
+            raise InputError(f"judge is {spec!r:.80}. Choose one of {', '.join(self.pool.specs)}.")
+        return spec or self.pool.specs[0]
 
 
 STOPPED = html.notice("Stopped. What was written so far stays.", "info")

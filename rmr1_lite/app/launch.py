@@ -75,7 +75,7 @@ def launch(
         History(None if public else history),
         public,
     )
-    warm = Thread(target=_warm, args=(app.bank,), daemon=True)
+    warm = Thread(target=_warm, args=(app.pool,), daemon=True)
     warm.start()
     page = build_page(app)
     warm.join(WARM_SECONDS)  # a small judge is there when the page opens; a large one goes on loading
@@ -94,11 +94,11 @@ def launch(
     )
 
 
-def _warm(bank: Any) -> None:
+def _warm(pool: Any) -> None:
     """Load the first judge while the page opens, so that the first click need not wait. What fails is told at
     that click."""
     with suppress(InputError):
-        bank.judge(bank.specs[0])
+        pool.judge(pool.specs[0])
 
 
 def credentials(auth: str, share: bool) -> tuple[str, str] | None:

@@ -28,7 +28,7 @@ def build_page(app: App) -> gr.Blocks:
         gr.api(app.api_compare, api_name="compare", **BUSY)
         gr.api(app.api_rank, api_name="rank", **BUSY)
         visitor = gr.State(History(None))
-        gr.Markdown(f"# {TITLE}\n{_judges_note(app.bank.specs)}")
+        gr.Markdown(f"# {TITLE}\n{_judges_note(app.pool.specs)}")
         with gr.Tab("Judge"):
             fields = _judge_tab(app, visitor)
         with gr.Tab("Compare"):
@@ -55,7 +55,7 @@ def _judges_note(specs: Sequence[str]) -> str:
 
 
 def _judge_choice(app: App) -> gr.Dropdown:
-    return gr.Dropdown(list(app.bank.specs), value=app.bank.specs[0], label="Judge", interactive=True)
+    return gr.Dropdown(list(app.pool.specs), value=app.pool.specs[0], label="Judge", interactive=True)
 
 
 def _pair_fields(app: App, examples: bool = True) -> tuple[gr.Textbox, gr.Textbox, gr.Textbox]:
@@ -111,7 +111,7 @@ def _judge_tab(app: App, visitor: gr.State) -> tuple[Any, ...]:
 
 
 def _compare_tab(app: App, visitor: gr.State) -> None:
-    specs = gr.CheckboxGroup(list(app.bank.specs), value=list(app.bank.specs), label="Judges")
+    specs = gr.CheckboxGroup(list(app.pool.specs), value=list(app.pool.specs), label="Judges")
     question, a, b = _pair_fields(app)
     with gr.Row():
         start, stop = gr.Button("Compare", variant="primary"), gr.Button("Stop")

@@ -86,20 +86,20 @@ def _check_text(name: str, value: Any) -> str:
 
 
 def judge_live(
-    bank: JudgePool, spec: str, pair: Pair, both: bool = True, votes: int = 0, every: float = EVERY
+    pool: JudgePool, spec: str, pair: Pair, both: bool = True, votes: int = 0, every: float = EVERY
 ) -> Iterator[Progress]:
     """Judge a pair, yielding a Progress now and then and at the end; the last one has `done`.
 
     votes: more looks per order, sampled at temperature 1, for a confidence. Without them a local judge's
     confidence is the log-probability of its letters. Closing the iterator stops the model.
     """
-    judge, started = bank.judge(spec), time.perf_counter()
+    judge, started = pool.judge(spec), time.perf_counter()
     progress = Progress(spec)
     yield progress
     for order in ORDERS if both else ORDERS[:1]:
         yield from _one_look(judge, pair, order, progress, every)
     if votes:
-        sampled = bank.judge(spec, temperature=1.0)
+        sampled = pool.judge(spec, temperature=1.0)
         progress.votes = sampled.compare(pair, ORDERS if both else ORDERS[:1], votes)
         count = progress.votes.votes
         if count["A"] + count["B"]:
@@ -108,7 +108,7 @@ def judge_live(
                 f"{sum(count.values())} votes",
             )
     else:
-        _by_letters(bank, spec, pair, progress)
+        _by_letters(pool, spec, pair, progress)
     progress.seconds, progress.done = time.perf_counter() - started, True
     yield progress
 
@@ -133,9 +133,9 @@ def _one_look(judge: Judge, pair: Pair, order: Order, progress: Progress, every:
     yield progress
 
 
-def _by_letters(bank: JudgePool, spec: str, pair: Pair, progress: Progress) -> None:
+def _by_letters(pool: JudgePool, spec: str, pair: Pair, progress: Progress) -> None:
     """The mean over orders of the probability of A at the place of the verdict."""
-    engine = bank.shared(spec)
+    engine = pool.shared(spec)
     given = {
         (pair.id, order): before_verdict(look)
         for order, look in progress.looks.items()
@@ -144,7 +144,7 @@ def _by_letters(bank: JudgePool, spec: str, pair: Pair, progress: Progress) -> N
     if engine is None or not given:
         return
     with engine.active() as loaded:
-        shares = letter_shares(loaded, [pair], bank.judge(spec).style or "", given)
+        shares = letter_shares(loaded, [pair], pool.judge(spec).style or "", given)
     chances = [share if order == "ab" else 1 - share for (_, order), share in shares.items()]
     progress.probability, progress.source = sum(chances) / len(chances), "log-probability"
 
@@ -166,10 +166,10 @@ def checked_responses(question: str, responses: Sequence[str]) -> list[str]:
 
 
 def rank_steps(
-    bank: JudgePool, spec: str, question: str, responses: Sequence[str]
+    pool: JudgePool, spec: str, question: str, responses: Sequence[str]
 ) -> Iterator[tuple[list[Judgment], int]]:
     """(judgments so far, number of pairs in all) after each pair of the round robin, both orders each."""
-    judge, pairs = bank.judge(spec), round_robin(question, responses)
+    judge, pairs = pool.judge(spec), round_robin(question, responses)
     judgments: list[Judgment] = []
     yield judgments, len(pairs)
     for pair in pairs:

@@ -64,7 +64,7 @@ def test_responses_to_rank_are_checked(responses, said):
 
 
 def replay(tmp_path, texts: dict[str, str]) -> tuple[JudgePool, str]:
-    """A bank with one judge that says `texts` by order, whatever the pair; the pair's id is fixed for it."""
+    """A pool with one judge that says `texts` by order, whatever the pair; the pair's id is fixed for it."""
     log = tmp_path / "log.jsonl"
     log.write_text(
         "".join(json_line({"id": "p", "order": order, "text": text}) for order, text in texts.items())
@@ -90,8 +90,8 @@ PAIR = Pair("p", ({"role": "user", "content": "q"},), "x", "y")
     ],
 )
 def test_both_orders_are_told_plainly(tmp_path, ab, ba, label, flipped, said):
-    bank, spec = replay(tmp_path, {"ab": SAID.format(ab), "ba": SAID.format(ba)})
-    *_, progress = judge_live(bank, spec, PAIR)
+    pool, spec = replay(tmp_path, {"ab": SAID.format(ab), "ba": SAID.format(ba)})
+    *_, progress = judge_live(pool, spec, PAIR)
     assert (progress.label, progress.flipped, progress.done) == (label, flipped, True)
     page = html.judgment(progress)
     assert said in page and "Responses exchanged" in page
@@ -102,8 +102,8 @@ def test_both_orders_are_told_plainly(tmp_path, ab, ba, label, flipped, said):
 
 
 def test_one_order_is_told_as_such(tmp_path):
-    bank, spec = replay(tmp_path, {"ab": SAID.format("A")})
-    *_, progress = judge_live(bank, spec, PAIR, both=False)
+    pool, spec = replay(tmp_path, {"ab": SAID.format("A")})
+    *_, progress = judge_live(pool, spec, PAIR, both=False)
     assert progress.label == "A" and "One order only" in html.judgment(progress)
 
 

@@ -30,49 +30,49 @@ def alone() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("order", [SPECS, SPECS[::-1], ("nano", "nano-base", "nano-sft")])
 def test_judges_do_not_mix(alone, order):
-    bank = JudgePool(order, style="compact")
+    pool = JudgePool(order, style="compact")
     for spec in (*order, *order):
-        assert texts(bank.judge(spec, max_new_tokens=40)) == alone[spec], spec
-    assert len(bank._bases) == 1, "one base for all of them"
+        assert texts(pool.judge(spec, max_new_tokens=40)) == alone[spec], spec
+    assert len(pool._bases) == 1, "one base for all of them"
 
 
 def test_judges_do_not_mix_when_asked_at_once(alone):
-    bank = JudgePool(SPECS, style="compact")
+    pool = JudgePool(SPECS, style="compact")
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda spec: (spec, texts(bank.judge(spec, max_new_tokens=40))), SPECS * 3))
+        found = list(pool.map(lambda spec: (spec, texts(pool.judge(spec, max_new_tokens=40))), SPECS * 3))
     assert all(said == alone[spec] for spec, said in found)
 
 
 def test_a_stream_that_is_left_lets_go_of_the_base(alone):
-    bank = JudgePool(SPECS, style="compact")
-    judge = bank.judge("nano", max_new_tokens=40)
+    pool = JudgePool(SPECS, style="compact")
+    judge = pool.judge("nano", max_new_tokens=40)
     pieces = judge.engine.stream(judge.request(PAIRS[0], "ab"), judge.sampling)
     next(pieces)
     pieces.close()
     with ThreadPoolExecutor(1) as pool:
         assert (
-            pool.submit(texts, bank.judge("nano-sft", max_new_tokens=40)).result(timeout=60)
+            pool.submit(texts, pool.judge("nano-sft", max_new_tokens=40)).result(timeout=60)
             == alone["nano-sft"]
         )
 
 
 def test_a_stream_may_be_read_by_several_threads_in_turn(alone):
     """A web server takes the next piece in whatever thread is free."""
-    bank = JudgePool(SPECS, style="compact")
-    judge = bank.judge("nano", max_new_tokens=40)
+    pool = JudgePool(SPECS, style="compact")
+    judge = pool.judge("nano", max_new_tokens=40)
     pieces = judge.engine.stream(judge.request(PAIRS[0], "ab"), judge.sampling)
     for _ in range(3):
         with ThreadPoolExecutor(1) as pool:
             pool.submit(next, pieces).result(timeout=60)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(pieces.close).result(timeout=60)
-    assert texts(bank.judge("nano-sft", max_new_tokens=40)) == alone["nano-sft"], "the base is free again"
+    assert texts(pool.judge("nano-sft", max_new_tokens=40)) == alone["nano-sft"], "the base is free again"
 
 
 def test_what_cannot_be_loaded_is_named_when_it_is_asked_and_the_others_work(alone, tmp_path):
-    bank = JudgePool(["nano", str(tmp_path / "gone")], style="compact")
+    pool = JudgePool(["nano", str(tmp_path / "gone")], style="compact")
     with pytest.raises(InputError, match="does not exist"):
-        bank.judge(str(tmp_path / "gone"))
-    assert texts(bank.judge("nano", max_new_tokens=40)) == alone["nano"]
+        pool.judge(str(tmp_path / "gone"))
+    assert texts(pool.judge("nano", max_new_tokens=40)) == alone["nano"]
     with pytest.raises(InputError, match="Sampling has no heat"):
-        bank.judge("nano", heat=2)
+        pool.judge("nano", heat=2)

@@ -124,8 +124,8 @@ def test_in_judging_the_engine_renders_it_and_says_so(toy_base, monkeypatch):
             "kept beside a log: other texts than with the other switch"
         )
         assert not opens_thought(engine.tokenizer, render_ids(engine.tokenizer, TURNS))
-    bank = JudgePool([str(toy_base)], style="compact")
-    with bank.shared(str(toy_base)).active() as loaded:
+    pool = JudgePool([str(toy_base)], style="compact")
+    with pool.shared(str(toy_base)).active() as loaded:
         assert render_text(loaded.tokenizer, TURNS).endswith(EMPTY)
 
 
