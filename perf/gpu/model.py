@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu.common import CONTEXT, Place
-from rmr1_lite.models.specs import NANO
+from rmr1_lite.models.judge_specs import NANO
 from rmr1_lite.training.planning.gpu_memory import Shape, count_parameters, weight_bytes
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rmr1_lite.cli.options import from_config
+from rmr1_lite.cli.options_from_config import from_config
 from rmr1_lite.config import PrepareConfig, StyleName
 from rmr1_lite.types import InputError
 

@@ -38,7 +38,7 @@ from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import LOG_KEY, Judge, sort_log
 from rmr1_lite.models.adapters import fingerprint_of
-from rmr1_lite.models.specs import parse_spec
+from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.models.thinking import settle_switch
 from rmr1_lite.storage import JsonlLog, same_settings, write_json
 from rmr1_lite.types import ORDERS, EvalResult, InputError, Judgment, Pair

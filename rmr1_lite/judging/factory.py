@@ -1,7 +1,9 @@
 """From what a user types to a judge: the one place where engines and judges are made.
 
-judge = make_judge("runs/grpo/adapter")
-judge = make_judge("openai:MODEL@http://127.0.0.1:8000/v1", "rubrics", "lenient", temperature=0.7)
+Examples:
+
+    judge = make_judge("runs/grpo/adapter")
+    judge = make_judge("openai:MODEL@http://127.0.0.1:8000/v1", "rubrics", "lenient", temperature=0.7)
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from rmr1_lite.judging.engines.local import LocalEngine
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.adapters import default_max_new_tokens
+from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.models.loaded import Loaded
-from rmr1_lite.models.specs import parse_spec
 from rmr1_lite.models.thinking import settle_switch
 from rmr1_lite.types import InputError
 
@@ -32,7 +34,7 @@ def make_judge(
     thinking: str = "auto",
     **sampling: Any,
 ) -> Judge:
-    """The judge that a spec names (see `rmr1_lite.models.specs`).
+    """The judge that a spec names (see `rmr1_lite.models.judge_specs`).
 
     style: None or "auto" takes the one that the model came with. engine: who writes, where it is in memory
     already. sampling: fields of `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.

@@ -23,9 +23,9 @@ from rmr1_lite.judging.engines.local import LocalEngine
 from rmr1_lite.judging.factory import local_engine, make_engine, make_judge, sampling_for
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.adapters import AdapterInfo, adapter_info, fingerprint_of
+from rmr1_lite.models.judge_specs import find_folder, parse_spec
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.loading import load
-from rmr1_lite.models.specs import find_folder, parse_spec
 from rmr1_lite.models.thinking import AS_SAVED, settle_switch
 from rmr1_lite.types import Generation
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS
-from rmr1_lite.models.specs import NANO, find_folder, parse_spec
+from rmr1_lite.models.judge_specs import NANO, find_folder, parse_spec
 from rmr1_lite.models.thinking import AS_SAVED
 from rmr1_lite.storage import write_json
 from rmr1_lite.types import InputError

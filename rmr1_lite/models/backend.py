@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from rmr1_lite.models.precision import half_precision
 from rmr1_lite.storage import write_json
 from rmr1_lite.types import InputError
 
@@ -35,19 +36,7 @@ TESTED = {
     "unsloth": "2026.10.7",
     "unsloth_zoo": "2026.10.7",
 }
-LEAST_CAPABILITY, BF16_CAPABILITY = (7, 0), (8, 0)
-# how the model types begin whose activations or gradients leave fp16's range, by Unsloth's own list (a test
-# compares them)
-NOT_IN_FP16 = (
-    "gemma3",
-    "gemma4",
-    "embedding_gemma2",
-    "glm4_moe",
-    "gpt_oss",
-    "qwen3_5",
-    "qwen3_moe",
-    "qwen3_next",
-)
+LEAST_CAPABILITY = (7, 0)
 ALLOCATOR = "PYTORCH_ALLOC_CONF"  # read once, when torch first touches the card
 CACHE = "unsloth_compiled_cache"
 
@@ -81,11 +70,8 @@ class Machine:
 
     @property
     def half(self) -> str:
-        """The 16-bit type of the card: torch calls bf16 supported on older ones, but emulates it. fp32
-        without a card."""
-        if self.capability is None:
-            return "fp32"
-        return "bf16" if self.capability >= BF16_CAPABILITY else "fp16"
+        """The 16-bit type of the card, fp32 without one."""
+        return half_precision(self.capability)
 
     def describe(self) -> str:
         """The card in words, "" without one."""
@@ -230,15 +216,6 @@ def untested_versions(found: dict[str, str]) -> list[str]:
         for name, now in found.items()
         if now.partition("+")[0] != TESTED[name]
     ]
-
-
-def check_fp16(model_type: str, backend: Backend) -> None:
-    """Refuse models that overflow in fp16, before they are downloaded as a whole."""
-    if backend.half == "fp16" and model_type.startswith(NOT_IN_FP16):
-        raise InputError(
-            f"Models of type {model_type} overflow in fp16, and {backend.device} has no bf16. Choose a "
-            "Qwen2.5 or Llama model, or a card from the Ampere generation on (A10G, L4, A100, ...)."
-        )
 
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")

@@ -9,8 +9,6 @@ from typing import Any
 
 from rmr1_lite.models.backend import Backend
 
-HALVES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # ours -> torch's
-
 
 @dataclass
 class Loaded:

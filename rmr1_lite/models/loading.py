@@ -20,11 +20,12 @@ from rmr1_lite.models.adapters import (
     read_adapter,
     style_of,
 )
-from rmr1_lite.models.backend import check_fp16, choose_backend, prepare_card, this_machine
-from rmr1_lite.models.loaded import HALVES, Loaded, Training
+from rmr1_lite.models.backend import prepare_card, this_machine
+from rmr1_lite.models.judge_specs import find_folder
+from rmr1_lite.models.loaded import Loaded, Training
 from rmr1_lite.models.lora import check_layers, freeze_base
 from rmr1_lite.models.model_files import answer_ends, loading_errors, model_path, read_config, stored_in_4bit
-from rmr1_lite.models.specs import find_folder
+from rmr1_lite.models.precision import TORCH_NAMES, check_fp16
 from rmr1_lite.models.thinking import AS_SAVED, saved_switch
 from rmr1_lite.types import InputError
 
@@ -73,7 +74,7 @@ def _check_and_fit(base: str, tokenizer: Any, training: Training) -> tuple[Train
 
     Raises InputError for models that cannot be trained on this backend."""
     config = read_config(base)
-    check_fp16(config.model_type, training.backend)
+    check_fp16(config.model_type, training.backend.half, training.backend.device)
     check_layers(base, config)
     stored_in_4bit(base)
     if not training.backend.unsloth:
@@ -145,10 +146,10 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
 
     if training and training.backend.unsloth:
         return unsloth_backend.load_base(
-            model_path(spec), four_bit, training, getattr(torch, HALVES[training.backend.half])
+            model_path(spec), four_bit, training, getattr(torch, TORCH_NAMES[training.backend.half])
         )
     where = model_device()
-    dtype = getattr(torch, HALVES[half_type()])
+    dtype = getattr(torch, TORCH_NAMES[half_type()])
     quantise = {}
     if four_bit and not stored_in_4bit(
         spec
@@ -187,9 +188,8 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
 
 
 def half_type() -> str:
-    """bf16 from the Ampere generation on, fp16 on older cards (torch calls bf16 supported there, but emulates
-    it), fp32 without a card."""
-    return choose_backend("transformers", this_machine()).half
+    """The 16-bit type of this machine's card, fp32 without one: see `rmr1_lite.models.precision`."""
+    return this_machine().half
 
 
 def _read_tokenizer(spec: str) -> Any:

@@ -12,9 +12,9 @@ from rmr1_lite.models.adapters import (
     fingerprint_folder,
     write_info,
 )
+from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.model_card import trained_card
-from rmr1_lite.models.specs import find_folder
 from rmr1_lite.models.thinking import AS_SAVED
 from rmr1_lite.types import InputError
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rmr1_lite.models.specs import find_folder
+from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.types import InputError
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from rmr1_lite.config import GRPOConfig, TrainConfig, as_json
 from rmr1_lite.models.adapters import fingerprint_folder, is_adapter, read_adapter
 from rmr1_lite.models.backend import installed_versions
-from rmr1_lite.models.specs import find_folder
+from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.storage import atomic_write_text, json_line, write_json
 from rmr1_lite.types import InputError
 

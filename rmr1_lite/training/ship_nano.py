@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rmr1_lite.evaluation.results import Results, load_results
 from rmr1_lite.models.adapters import WEIGHTS, read_adapter
+from rmr1_lite.models.judge_specs import NANO, SHIPPED
 from rmr1_lite.models.model_card import shipped_card
-from rmr1_lite.models.specs import NANO, SHIPPED
 from rmr1_lite.storage import write_json
 from rmr1_lite.types import InputError
 

@@ -20,7 +20,19 @@ DERIVED = {
     "data prepare": PrepareConfig,
 }
 # what --help may import of the kit: the commands' names, their settings, and nothing that does the work
-FOR_HELP = {"__main__", "cli", "cli.data", "cli.main", "cli.options", "config", "presets", "types"}
+FOR_HELP = {
+    "__main__",
+    "cli",
+    "cli.data",
+    "cli.evaluate",
+    "cli.main",
+    "cli.options_from_config",
+    "cli.outputs",
+    "cli.train",
+    "config",
+    "presets",
+    "types",
+}
 
 
 def command(*arguments: str, **more):

@@ -18,7 +18,7 @@ from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.nano.documents import document, wrap
 from rmr1_lite.data.nano.teacher import distill_cases, write_chain
 from rmr1_lite.data.nano.world import SPLITS, draw_cases, split_of
-from rmr1_lite.models.specs import NANO
+from rmr1_lite.models.judge_specs import NANO
 from rmr1_lite.verdict import parse_verdict
 
 

@@ -87,8 +87,8 @@ def test_cut_log_is_finished_to_the_same_file(whole: Path, tmp_path: Path, cut: 
 
 RUN = """
 import sys
-sys.path.insert(0, sys.argv[1])
-import test_judge_file as t
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/judging"]
+import test_batch as t
 from rmr1_lite.storage import JsonlLog
 append = JsonlLog.append
 def slow(self, row):

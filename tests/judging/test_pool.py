@@ -38,8 +38,8 @@ def test_judges_do_not_mix(alone, order):
 
 def test_judges_do_not_mix_when_asked_at_once(alone):
     pool = JudgePool(SPECS, style="compact")
-    with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda spec: (spec, texts(pool.judge(spec, max_new_tokens=40))), SPECS * 3))
+    with ThreadPoolExecutor(6) as workers:
+        found = list(workers.map(lambda spec: (spec, texts(pool.judge(spec, max_new_tokens=40))), SPECS * 3))
     assert all(said == alone[spec] for spec, said in found)
 
 

@@ -17,7 +17,7 @@ from rmr1_lite.models.adapters import (
     read_adapter,
     write_info,
 )
-from rmr1_lite.models.specs import NANO, find_folder
+from rmr1_lite.models.judge_specs import NANO, find_folder
 from rmr1_lite.types import InputError
 
 

@@ -14,17 +14,16 @@ import pytest
 from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
 from rmr1_lite.models import backend
 from rmr1_lite.models.backend import (
-    NOT_IN_FP16,
     TESTED,
     Backend,
     Machine,
-    check_fp16,
     choose_backend,
     compiled_cache,
     installed_versions,
     start_backend,
     untested_versions,
 )
+from rmr1_lite.models.precision import NOT_IN_FP16, check_fp16
 from rmr1_lite.training.run_folder import Run
 from rmr1_lite.types import InputError
 
@@ -72,9 +71,9 @@ def test_what_cannot_work_is_said_before_anything_is_loaded(asked, machine, said
 def test_models_that_overflow_are_refused_in_fp16_alone():
     fp16, bf16 = Backend("unsloth", "fp16", "Tesla T4", ""), Backend("unsloth", "bf16", "L4", "")
     with pytest.raises(InputError, match="overflow in fp16"):
-        check_fp16(NOT_IN_FP16[0], fp16)
-    check_fp16(NOT_IN_FP16[0], bf16)
-    check_fp16("qwen2", fp16)
+        check_fp16(NOT_IN_FP16[0], fp16.half, fp16.device)
+    check_fp16(NOT_IN_FP16[0], bf16.half, bf16.device)
+    check_fp16("qwen2", fp16.half, fp16.device)
 
 
 def test_versions_are_those_of_the_requirements():

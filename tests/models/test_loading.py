@@ -117,7 +117,7 @@ def test_what_cannot_be_trained_is_refused_before_its_weights_are_read(tmp_path,
 def test_what_the_config_says_already_is_refused_on_both_backends(tmp_path, config, said):
     import json
 
-    from rmr1_lite.models.specs import NANO
+    from rmr1_lite.models.judge_specs import NANO
 
     held = json.loads((NANO["nano-base"] / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**held, **config}))

@@ -13,8 +13,8 @@ import pytest
 from rmr1_lite.config import preset
 from rmr1_lite.models.backend import Machine
 from rmr1_lite.models.hub import pack_adapter, push_adapter
+from rmr1_lite.models.judge_specs import NANO
 from rmr1_lite.models.loading import load
-from rmr1_lite.models.specs import NANO
 from rmr1_lite.notebook import judging, platforms, settings, setup, show
 from rmr1_lite.notebook.settings import choose_settings
 from rmr1_lite.training.process import train

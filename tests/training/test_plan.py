@@ -47,8 +47,8 @@ def test_parameters_are_the_published_ones(name, count):
 @pytest.fixture(scope="module")
 def nano():
     """(loaded nano judge in NF4 with its LoRA, its shape)"""
+    from rmr1_lite.models.judge_specs import NANO
     from rmr1_lite.models.loading import load
-    from rmr1_lite.models.specs import NANO
 
     return load("nano", trainable=True), shape_of("nano-base", NANO["nano-base"])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rmr1_lite.models.adapters import CONFIG, INFO, WEIGHTS, read_adapter
-from rmr1_lite.models.specs import NANO
+from rmr1_lite.models.judge_specs import NANO
 from rmr1_lite.training.ship_nano import round_to_half, ship_adapters
 from rmr1_lite.types import InputError
 

@@ -76,7 +76,7 @@ def bases(folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-    from rmr1_lite.models.specs import NANO
+    from rmr1_lite.models.judge_specs import NANO
 
     tokenizer = AutoTokenizer.from_pretrained(NANO["nano-base"])
     small = {
@@ -317,7 +317,7 @@ def test_vllm_is_given_what_unsloth_and_trl_know(ran):
 
 
 def test_models_that_fp16_cannot_train_are_unsloths_own_list(ran):
-    from rmr1_lite.models.backend import NOT_IN_FP16
+    from rmr1_lite.models.precision import NOT_IN_FP16
 
     theirs = ran("unsloth fp32", "fp16_list")["theirs"]
     named = [name for name in theirs if name.startswith(NOT_IN_FP16)]

@@ -123,7 +123,7 @@ def _hub_id(model: str) -> str:
 
 
 def _base_folder(spec: str) -> Any:
-    from rmr1_lite.models.specs import NANO
+    from rmr1_lite.models.judge_specs import NANO
 
     return NANO["nano-base"] if spec in NANO else None
 

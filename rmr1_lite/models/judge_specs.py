@@ -1,10 +1,12 @@
 """What a user may type for a model or a judge, resolved in one place. Standard library only.
 
-nano, nano-sft, nano-base    the embedded judges and their base
-FOLDER                       an adapter or a model
-OWNER/NAME                   a model on the hub
-openai:MODEL@URL             an OpenAI-compatible endpoint
-replay:FILE                  the log of an earlier run
+A spec is one of these:
+
+    nano, nano-sft, nano-base    the embedded judges and their base
+    FOLDER                       an adapter or a model
+    OWNER/NAME                   a model on the hub
+    openai:MODEL@URL             an OpenAI-compatible endpoint
+    replay:FILE                  the log of an earlier run
 """
 
 from __future__ import annotations

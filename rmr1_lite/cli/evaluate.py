@@ -1,0 +1,149 @@
+"""The commands that judge and evaluate: judge, evaluate, compare, report."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from rmr1_lite.cli.outputs import print_report, this_command
+from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS, THINKING_HELP, StyleName, Thinking
+
+MAX_NEW_TOKENS_HELP = f"longest chain; none: {NANO_TOKENS} for nano judges, else {OTHER_TOKENS}"
+JUDGE_HELP = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
+
+
+class ReadingName(str, Enum):
+    strict, lenient, paper = "strict", "lenient", "paper"
+
+
+class BenchmarkName(str, Enum):
+    """`pairs` is a JSONL of one's own."""
+
+    pairs, rewardbench, rewardbench2, rm_bench = "pairs", "rewardbench", "rewardbench2", "rm-bench"
+    rmb, judgebench, llmbar, nano = "rmb", "judgebench", "llmbar", "nano"
+
+
+def judge_command(
+    pairs: Annotated[Path, typer.Option(help="JSONL of pairs")],
+    out: Annotated[Path, typer.Option(help="JSONL of looks to write; resumable")],
+    judge: Annotated[str, typer.Option("--judge", "--model", help=JUDGE_HELP)] = "nano",
+    style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
+    thinking: Annotated[Thinking, typer.Option(help=THINKING_HELP)] = "auto",
+    reading: Annotated[ReadingName, typer.Option(help="how verdicts are read")] = ReadingName.strict,
+    votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
+    max_new_tokens: Annotated[Optional[int], typer.Option(help=MAX_NEW_TOKENS_HELP)] = None,
+    batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
+    four_bit: Annotated[bool, typer.Option(help="weights of a local model in NF4, or as stored")] = True,
+) -> None:
+    """Judge every pair of a file in both orders."""
+    from rmr1_lite.judging.batch import judge_file
+    from rmr1_lite.judging.factory import make_judge
+
+    loaded = make_judge(
+        judge,
+        style,
+        reading.value,
+        batch_size=batch_size,
+        four_bit=four_bit,
+        thinking=thinking,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+    )
+    judge_file(loaded, pairs, out, votes=votes)
+
+
+def evaluate(
+    benchmark: Annotated[BenchmarkName, typer.Option(help="which benchmark")] = BenchmarkName.pairs,
+    data: Annotated[
+        Optional[Path], typer.Option(help="its file or folder, or a JSONL of pairs; none: the hub")
+    ] = None,
+    judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "nano",
+    out: Annotated[Path, typer.Option(help="folder for items.jsonl and results.json")] = Path(
+        "runs/evaluation"
+    ),
+    name: Annotated[str, typer.Option(help="the judge's name in tables; without: the judge as given")] = "",
+    limit: Annotated[
+        Optional[int], typer.Option(help="about this many questions, the same share of every section")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="seed of the subset, of one-order conventions and of the votes")
+    ] = 0,
+    style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
+    thinking: Annotated[Thinking, typer.Option(help=THINKING_HELP)] = "auto",
+    reading: Annotated[
+        ReadingName, typer.Option(help="how verdicts are read; may change when all is judged")
+    ] = ReadingName.strict,
+    votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
+    temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
+    max_new_tokens: Annotated[Optional[int], typer.Option(help=MAX_NEW_TOKENS_HELP)] = None,
+    confidence: Annotated[
+        bool, typer.Option(help="also the log-probability of each verdict, and its calibration")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
+    four_bit: Annotated[bool, typer.Option(help="weights of a local model in NF4, or as stored")] = True,
+) -> None:
+    """Figures of one judge on a benchmark or on labelled pairs, in both orders, with intervals. The same
+    command resumes."""
+    from rich import print as show
+
+    from rmr1_lite.cli import tables
+    from rmr1_lite.evaluation.runner import EvaluationRequest
+    from rmr1_lite.evaluation.runner import evaluate as run
+    from rmr1_lite.judging.factory import make_judge, sampling_for
+
+    asked_style = None if style == "auto" else style
+    sampling = sampling_for(judge, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+    request = EvaluationRequest(
+        benchmark.value,
+        str(data) if data else None,
+        judge,
+        name,
+        asked_style,
+        reading.value,
+        limit,
+        votes,
+        seed,
+        confidence,
+        thinking,
+        sampling,
+    )
+
+    def load_judge() -> Any:
+        return make_judge(judge, asked_style, batch_size=batch_size, four_bit=four_bit, thinking=thinking)
+
+    results = run(request, load_judge, out, this_command())
+    stage = results.stages[request.shown_name]
+    show(tables.judges_table(results, f"Both orders, {results.data['pairs']} pairs"))
+    show(tables.own_scores_table(results, request.shown_name))
+    print("\n".join([tables.items_needed_line(stage), *tables.calibration_lines(stage)]))
+    print_report(out)
+
+
+def compare(
+    folders: Annotated[
+        list[Path], typer.Argument(help="finished evaluations of the same benchmark, the reference first")
+    ],
+    out: Annotated[Path, typer.Option(help="folder for results.json, comparison.png and report.html")],
+) -> None:
+    """Evaluations side by side: paired differences to the first one, a plot and a page beside the paper's
+    rows."""
+    from rich import print as show
+
+    from rmr1_lite.cli import tables
+    from rmr1_lite.evaluation.compare import compare_folders
+    from rmr1_lite.reporting.plots import write_comparison_plot
+
+    results = compare_folders(folders, out, this_command())
+    write_comparison_plot(results, out)
+    show(tables.judges_table(results, f"{results.data['title']}: both orders, {results.data['pairs']} pairs"))
+    show(tables.differences_table(results))
+    print_report(out)
+
+
+def report(run: Annotated[Path, typer.Argument(help="folder with results.json, like runs/demo")]) -> None:
+    """Write report.html and curves.png of a finished run."""
+    print_report(run)

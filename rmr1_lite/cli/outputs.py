@@ -1,0 +1,28 @@
+"""What several commands end with: the report, the curves, and the command line itself for results.json."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+
+def print_report(folder: Path) -> None:
+    """Write report.html, and curves.png where there are logs; print where."""
+    from rmr1_lite.reporting.report import write_report
+
+    print(f"Report: {write_report(folder)}")
+    if any((folder / stage / "metrics.jsonl").exists() for stage in ("sft", "grpo")):
+        print_curves(str(folder))
+
+
+def print_curves(folder: str) -> None:
+    """Write curves.png; print where."""
+    from rmr1_lite.reporting.training_curves import plot_curves
+
+    print(f"Curves: {plot_curves(folder)}")
+
+
+def this_command() -> str:
+    """The command line that is running, as a shell would take it."""
+    return shlex.join(["python", "-m", "rmr1_lite", *sys.argv[1:]])
