@@ -1,6 +1,8 @@
 """Takes the README's pictures of the app from a running one: `python app.py` in one shell, then
 
-python docs/screenshots.py http://127.0.0.1:7860
+    python docs/screenshots.py http://127.0.0.1:7860
+
+The pictures lie beside this file.
 """
 
 from __future__ import annotations

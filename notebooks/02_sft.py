@@ -113,9 +113,8 @@ from rmr1_lite.training.process import train
 
 pool = None
 judging.free_memory()
-config = run_preflight(
-    "sft", config
-)  # on a GPU: the longest items first, and smaller settings when they do not fit
+# on a GPU: the longest items first, and smaller settings when they do not fit
+config = run_preflight("sft", config)
 print(f"SFT takes {s.estimate(config)}. Its folder: {config.out}")
 print(show.memory_in_use())
 with live_curves(config.out):

@@ -17,9 +17,8 @@ root, how = next(filter(is_kit, places()), None), "found here"
 newer = [
     zipped for zipped in sorted(here.glob("*.zip")) if root and zipped.stat().st_mtime > root.stat().st_mtime
 ]
-root = (
-    None if newer and "rmr1_lite_kit" in str(root) else root
-)  # a zip that was uploaded after the one that was unpacked
+# a zip that was uploaded after the one that was unpacked
+root = None if newer and "rmr1_lite_kit" in str(root) else root
 if root is None and REPO_URL:
     done = subprocess.run(
         ["git", "clone", "--depth", "1", REPO_URL, "rmr1_lite_kit"], capture_output=True, text=True

@@ -15,10 +15,11 @@ from rmr1_lite.app.history import History
 CSS = Path(__file__).with_name("style.css")
 HEAD = ["time", "kind", "judge", "question", "verdict", "id"]
 TITLE = "RM-R1 judge"
+# the rest of the page never waits for a judgment
 BUSY = {
     "concurrency_limit": 2,
     "concurrency_id": "judging",
-}  # the rest of the page never waits for a judgment
+}
 
 
 def build_page(app: App) -> gr.Blocks:

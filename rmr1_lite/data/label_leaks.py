@@ -24,6 +24,7 @@ from typing import Any
 ALPHA = 0.002  # chance of any false alarm on clean data, over all features
 LEAST = 20  # rows with a feature before anything is said of it
 LEAK = 0.9
+# of lengths: what was planted in a few rows stands out at one of them
 RATIOS = (
     1,
     1.5,
@@ -34,7 +35,7 @@ RATIOS = (
     8,
     12,
     16,
-)  # of lengths: what was planted in a few rows stands out at one of them
+)
 MOST = 40  # signals reported
 _TOKEN = re.compile(r"<\|[^|<>\s]{1,40}\|>|<[/\w]{1,30}>|\[/?[A-Z_]{2,20}\]|\w+(?:['’]\w+)?|[^\w\s]")
 _TEMPLATE = re.compile(r"<\|.*\|>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>|\[/?[A-Z_]{2,20}\]")

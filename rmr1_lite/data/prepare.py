@@ -207,9 +207,8 @@ def _named(pair: Pair, raw: Raw, seen: dict[str, tuple[str, int]]) -> Pair:
             raise RowError(
                 "id", f"{pair.id!r:.80} was already used in row {first[1]}", "give every row its own id"
             )
-        pair = replace(
-            pair, id=f"{pair.id}-{raw.number}"
-        )  # made from the texts: the row is a duplicate, told as such
+        # made from the texts: the row is a duplicate, told as such
+        pair = replace(pair, id=f"{pair.id}-{raw.number}")
     seen[pair.id] = (raw.file, raw.number)
     return pair
 

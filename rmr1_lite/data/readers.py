@@ -56,9 +56,8 @@ def read_rows(source: str | Path, split: str = "train") -> Iterator[Raw]:
 
 def _read_folder(folder: Path, split: str) -> Iterator[Raw]:
     files = sorted(path for path in folder.rglob("*") if path.suffix in READERS and path.is_file())
-    files = [
-        path for path in files if not path.name.startswith("dataset_info")
-    ]  # the hub's own description of a data set
+    # the hub's own description of a data set
+    files = [path for path in files if not path.name.startswith("dataset_info")]
     if not files:
         raise InputError(f"{folder} holds no data file. Give a folder with {', '.join(READERS)}.")
     for path in _of_split(files, folder, split):

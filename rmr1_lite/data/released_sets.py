@@ -170,9 +170,8 @@ def write_published(
         for raw in tqdm(read_rows(source or SETS[name].hub_id, split), name, unit="row"):
             counts["rows"] += 1
             try:
-                row = _row(
-                    raw, f"{name}-{counts['rows']}", holds
-                )  # numbers begin anew in every file of a set
+                # numbers begin anew in every file of a set
+                row = _row(raw, f"{name}-{counts['rows']}", holds)
                 files.write(data, row)
                 counts["kept"] += 1
                 counts[row["label"]] += 1

@@ -151,9 +151,8 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
     where = model_device()
     dtype = getattr(torch, TORCH_NAMES[half_type()])
     quantise = {}
-    if four_bit and not stored_in_4bit(
-        spec
-    ):  # where the weights are stored so, a given None would count as "not quantised"
+    # where the weights are stored so, a given None would count as "not quantised"
+    if four_bit and not stored_in_4bit(spec):
         quantise["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
@@ -175,9 +174,8 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
         # training step
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-        if (
-            type(module).__name__ == "Linear4bit"
-        ):  # a stored one brings the type of the machine that it was made on
+        # a stored one brings the type of the machine that it was made on
+        if type(module).__name__ == "Linear4bit":
             module.compute_dtype = dtype
     if four_bit and not is_quantised(model):
         raise InputError(

@@ -39,9 +39,8 @@ class MergedCopy:
             and not _quantisation_state(name)
         }
         self.model.load_state_dict(rest, strict=False)
-        buffers = dict(
-            causal.named_buffers()
-        )  # those that are not saved (rotary frequencies) were rounded by the move above
+        # those that are not saved (rotary frequencies) were rounded by the move above
+        buffers = dict(causal.named_buffers())
         for name, buffer in self.model.named_buffers():
             buffer.data = buffers[name].clone() if name in buffers else buffer.data
         self.model.generation_config = model.generation_config

@@ -18,9 +18,8 @@ def output_folder(asked: str, where: str) -> Path:
     asked for."""
     if asked != "auto" or os.environ.get(OUT):
         path = Path(os.environ.get(OUT) or asked)
-        if where == COLAB and path.is_relative_to(
-            DRIVE
-        ):  # not mounted it would be a folder that ends with the runtime
+        # not mounted it would be a folder that ends with the runtime
+        if where == COLAB and path.is_relative_to(DRIVE):
             _mount_drive()
         return path
     if where == COLAB:
@@ -89,10 +88,11 @@ def _kaggle_secret(name: str) -> str:
 
 
 COLAB, KAGGLE, LOCAL = "Colab", "Kaggle", "this machine"
+# environment variable -> where it stands
 SIGNS = {
     "COLAB_RELEASE_TAG": COLAB,
     "KAGGLE_KERNEL_RUN_TYPE": KAGGLE,
-}  # environment variable -> where it stands
+}
 
 
 def detect_platform(environment: Mapping[str, str]) -> str:

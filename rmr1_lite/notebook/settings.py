@@ -177,9 +177,8 @@ def choose_settings(
     """
     where, memory = detect_platform(os.environ), this_machine().memory_gib
     folder = output_folder(out, where)
-    wanted = _on_gpu(
-        model, preset, "published" if data == "auto" else data, folder, memory
-    )  # wrong names are told here too
+    # wrong names are told here too
+    wanted = _on_gpu(model, preset, "published" if data == "auto" else data, folder, memory)
     nano = Settings(True, "nano", "nano", "nano", folder / "nano", bool(os.environ.get(SHORT)))
     if fast is True or not memory:
         made = nano

@@ -28,6 +28,7 @@ from rmr1_lite.verdict import parse_verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
 FIGURES = {"accuracy": "accuracy", "flip_rate": "flip rate", "a_share": "says A", "unparsed": "unparsed"}
+# what stands inside these stands in their text
 OUTER = (
     "think",
     "type",
@@ -35,7 +36,7 @@ OUTER = (
     "solution",
     "eval",
     "answer",
-)  # what stands inside these stands in their text
+)
 LENGTHS = {"longer": "is the longer one", "shorter": "is the shorter one", "equal": "has the same length"}
 # the word alone or the shipped models' names: "gpt-nano" and "nanochat" are other people's
 _NANO = re.compile(r"(?<![\w-])nano(?:-base|-sft|-grpo)?(?![\w-])")

@@ -90,9 +90,8 @@ def test_killed_and_started_again_judges_nothing_twice(llmbar, tmp_path):
 
 def test_another_reading_needs_no_model(llmbar, tmp_path):
     asked, pairs = llmbar
-    log_of(
-        tmp_path / "log.jsonl", pairs, right, "I choose [[{}]], I think"
-    )  # no answer tag: strict reads nothing
+    # no answer tag: strict reads nothing
+    log_of(tmp_path / "log.jsonl", pairs, right, "I choose [[{}]], I think")
     out = tmp_path / "out"
     strict = evaluate(asked, judge_for(asked), out, "cmd", progress=False).stages["judge"]
     assert strict.result.unparsed == 1.0 and strict.own.scores["mean of the sets"].value == 0
@@ -106,9 +105,8 @@ def test_a_look_that_failed_is_counted_kept_apart_and_tried_again(llmbar, tmp_pa
     asked, pairs = llmbar
     log = tmp_path / "log.jsonl"
     kept = log.read_text()
-    log.write_text(
-        "".join(kept.splitlines(keepends=True)[:-3])
-    )  # a log that lacks three looks, an endpoint that died
+    # a log that lacks three looks, an endpoint that died
+    log.write_text("".join(kept.splitlines(keepends=True)[:-3]))
     results = evaluate(asked, judge_for(asked), tmp_path / "out", "cmd", progress=False)
     assert results.data["failed_looks"] == 3 and "run the same command again" in capsys.readouterr().out
     result = results.stages["judge"].result

@@ -216,9 +216,8 @@ def test_batch_that_does_not_fit_is_halved(parts: tuple[Any, Any], monkeypatch: 
     import torch
 
     model, tokenizer = parts
-    nucleus = Sampling(
-        temperature=1.0, max_new_tokens=12, top_p=0.9
-    )  # goes through `generate` on every machine
+    # goes through `generate` on every machine
+    nucleus = Sampling(temperature=1.0, max_new_tokens=12, top_p=0.9)
     expected = texts(LocalEngine(model, tokenizer), requests(5), nucleus)
     sizes, real = [], model.generate
 

@@ -59,9 +59,8 @@ def test_without_a_checkpoint_the_log_starts_anew(config):
 def test_other_settings_or_data_are_refused(config, tmp_path):
     append_row(open_run(config, "sft", config.chains).folder, {"step": 0})
     checkpoint(open_run(config, "sft", config.chains), 1)
-    open_run(
-        with_changes(config, report_to="tensorboard"), "sft", config.chains
-    )  # changes nothing that is trained
+    # changes nothing that is trained
+    open_run(with_changes(config, report_to="tensorboard"), "sft", config.chains)
     with pytest.raises(InputError, match="lr: 0.002 then, 0.5 now"):
         open_run(with_changes(config, lr=0.5), "sft", config.chains)
     (tmp_path / "data.jsonl").write_text("{} \n")

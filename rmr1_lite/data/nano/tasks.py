@@ -132,9 +132,8 @@ def count(rng: Rng) -> Item:
     size = rng.randint(4, 8)
     target, *others = rng.sample(WORDS, 4)
     low = rng.randint(1, min(5, size - 1) - 1)
-    times, wrong = rng.sample(
-        (low, low + 1), 2
-    )  # two neighbours and a coin: no number is right or wrong more often
+    # two neighbours and a coin: no number is right or wrong more often
+    times, wrong = rng.sample((low, low + 1), 2)
     words = [target] * times + [rng.choice(others) for _ in range(size - times)]
     rng.shuffle(words)
     steps, seen = [], 0

@@ -37,10 +37,11 @@ from rmr1_lite.types import ORDERS, InputError
 FILE = "preflight.json"
 # GiB that the trial step may take; for tests, and to try a smaller card than the one at hand
 LIMIT = "RMR1_PREFLIGHT_GIB"
+# exit statuses of a trial: out of memory, and input that no smaller setting would mend
 NO_ROOM, REFUSED = (
     77,
     2,
-)  # exit statuses of a trial: out of memory, and input that no smaller setting would mend
+)
 MOST_RUNGS = 8
 CANDIDATES = 64  # longest rows by characters, of which the longest by tokens are taken
 TAIL = 12  # lines of a crashed trial that are shown
@@ -279,9 +280,8 @@ def _run_trial_here(path: Path) -> None:
     stage, folder = asked["stage"], Path(asked["folder"])
     limit = float(os.environ.get(LIMIT, 0))
     with _small_card(limit):
-        start_backend(
-            asked["config"]["backend"], folder
-        )  # Unsloth comes before transformers, which the tokenizer below brings
+        # Unsloth comes before transformers, which the tokenizer below brings
+        start_backend(asked["config"]["backend"], folder)
         config = trial_config(stage, CONFIGS[stage](**asked["config"]), folder)
         _small_memory(limit)
         from rmr1_lite.training.grpo import train_grpo
