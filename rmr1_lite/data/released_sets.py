@@ -88,13 +88,13 @@ def chain_of(values: Any, id: str) -> Chain:
     prompt, a, b = parse_judge_prompt(values["context_messages"])
     text = values["winner"].strip()
     found = parse_verdict(text)
-    if found.label is None:
+    if found.shown_label is None:
         raise RowError(
             "winner",
             f"has no verdict ({found.status})",
             "leave it out: SFT must not learn chains without one",
         )
-    return Chain(Pair(id, prompt, a, b, found.label), "ab", text)
+    return Chain(Pair(id, prompt, a, b, found.shown_label), "ab", text)
 
 
 def parse_judge_prompt(messages: Any) -> tuple[tuple[Message, ...], str, str]:

@@ -5,17 +5,17 @@ Each function answers one behaviour of Unsloth 2026.10.7. `tests/unsloth_cpu/` r
 a GPU and fails when one of these answers is taken away; what only a card can show is in
 `perf/gpu_acceptance.py`.
 
-    behaviour of Unsloth                                            answer
-    max_seq_length above the model's context rescales RoPE          length_within_context
-    GRPO finds padding by token id, so pad = end hides the end      separate_pad
-    without vLLM no "ref" adapter: KL to the base, not to SFT       with_reference
-    a prompt is shared among consecutive rows of whole groups       keep_groups_together, check_settings
-    dr_grpo turns scale_rewards off                                 check_settings
-    decoding copies the adapter and turns checkpointing off         engines/local.py, `_evaluating`
-    a prompt over max_seq_length is cut while judging               engines/local.py, `prompt_limit`
-    autocast comes off model.forward for good                       trainers.py, `fixed_text`
-    models that it did not load break in its process                models.py, `_check_process`;
-                                                                    training_process.py
+    behaviour of Unsloth                                         answer
+    max_seq_length above the model's context rescales RoPE       length_within_context
+    GRPO finds padding by token id, so pad = end hides the end   separate_pad
+    without vLLM no "ref" adapter: KL to the base, not to SFT    with_reference
+    a prompt is shared among consecutive rows of whole groups    keep_groups_together, check_settings
+    dr_grpo turns scale_rewards off                              check_settings
+    decoding copies the adapter and turns checkpointing off      judging/engines/local.py, _evaluating
+    a prompt over max_seq_length is cut while judging            judging/engines/local.py, prompt_limit
+    autocast comes off model.forward for good                    training/loop.py, fixed_text_logprobs
+    models that it did not load break in its process             models/loading.py, _check_process, and
+                                                                 training/process.py
 
 Left as it is: each token's KL term is cut at 10, which a KL that is held small by beta does not reach.
 """
