@@ -40,7 +40,7 @@ METADATA = {
 }
 
 
-def built(source: Path, setup: str | None = None) -> str:
+def build_notebook(source: Path, setup: str | None = None) -> str:
     """The text of the .ipynb of one source."""
     setup = SETUP.read_text(encoding="utf-8") if setup is None else setup
     notebook = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent")
@@ -119,7 +119,7 @@ def main(
     """Build every notebook; with --run also run and render some."""
     old = []
     for source in SOURCES:
-        path, text = source.with_suffix(".ipynb"), built(source)
+        path, text = source.with_suffix(".ipynb"), build_notebook(source)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             old.append(path.name)
             if not check:

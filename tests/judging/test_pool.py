@@ -49,11 +49,9 @@ def test_a_stream_that_is_left_lets_go_of_the_base(alone):
     pieces = judge.engine.stream(judge.request(PAIRS[0], "ab"), judge.sampling)
     next(pieces)
     pieces.close()
-    with ThreadPoolExecutor(1) as pool:
-        assert (
-            pool.submit(texts, pool.judge("nano-sft", max_new_tokens=40)).result(timeout=60)
-            == alone["nano-sft"]
-        )
+    with ThreadPoolExecutor(1) as worker:
+        found = worker.submit(texts, pool.judge("nano-sft", max_new_tokens=40)).result(timeout=60)
+    assert found == alone["nano-sft"]
 
 
 def test_a_stream_may_be_read_by_several_threads_in_turn(alone):
@@ -62,10 +60,10 @@ def test_a_stream_may_be_read_by_several_threads_in_turn(alone):
     judge = pool.judge("nano", max_new_tokens=40)
     pieces = judge.engine.stream(judge.request(PAIRS[0], "ab"), judge.sampling)
     for _ in range(3):
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(next, pieces).result(timeout=60)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(pieces.close).result(timeout=60)
+        with ThreadPoolExecutor(1) as worker:
+            worker.submit(next, pieces).result(timeout=60)
+    with ThreadPoolExecutor(1) as worker:
+        worker.submit(pieces.close).result(timeout=60)
     assert texts(pool.judge("nano-sft", max_new_tokens=40)) == alone["nano-sft"], "the base is free again"
 
 

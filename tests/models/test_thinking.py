@@ -191,7 +191,7 @@ def test_what_was_begun_before_there_was_a_switch_keeps_its_template_or_is_refus
                     settle_switch_for_run(run, tokenizer_of(name), "rubrics", "auto", "")
             else:
                 settle_switch_for_run(run, tokenizer_of(name), "rubrics", "auto", "")
-    _check_switch(tmp_path, {"style": "rubrics"}, SimpleNamespace(thinking=""))
-    _check_switch(tmp_path, {"thinking": "auto"}, SimpleNamespace(thinking="off"))
+    _check_switch(tmp_path, {"style": "rubrics"}, SimpleNamespace(engine=SimpleNamespace(thinking="")))
+    _check_switch(tmp_path, {"thinking": "auto"}, SimpleNamespace(engine=SimpleNamespace(thinking="off")))
     with pytest.raises(InputError, match="Give another --out"):
-        _check_switch(tmp_path, {"style": "rubrics"}, SimpleNamespace(thinking="off"))
+        _check_switch(tmp_path, {"style": "rubrics"}, SimpleNamespace(engine=SimpleNamespace(thinking="off")))

@@ -1,4 +1,4 @@
-"""The notebooks: build_trainer from their sources, set up anywhere, run from top to bottom on the embedded
+"""The notebooks: built from their sources, set up anywhere, run from top to bottom on the embedded
 default."""
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def test_there_are_six():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_is_what_its_source_gives(name):
     source = NOTEBOOKS / f"{name}.py"
-    text = builder.build_trainer(source)
-    assert text == builder.build_trainer(source), "build_trainer twice, the bytes differ"
+    text = builder.build_notebook(source)
+    assert text == builder.build_notebook(source), "built twice, the bytes differ"
     assert (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8") == text, "run python notebooks/build.py"
 
 
@@ -85,7 +85,7 @@ def test_badges_come_from_the_address(address, count, reason):
             "src=https://github.com/someone/rmr1_lite/blob/main/notebooks/02_sft.ipynb&accelerator=nvidiaTeslaT4"
             in found
         )
-        text = builder.build_trainer(NOTEBOOKS / "02_sft.py", f'REPO_URL = "{address}"\n')
+        text = builder.build_notebook(NOTEBOOKS / "02_sft.py", f'REPO_URL = "{address}"\n')
         assert text.count("colab-badge.svg") == 1
 
 
@@ -99,7 +99,7 @@ def set_up(cwd, inputs="/nowhere", address="", **environment):
     # the package of this environment is an editable installation: it must not stand in for the kit that is
     # looked for
     code = code.replace(
-        "ready(root, how)", "import rmr1_lite; print('used', rmr1_lite.__path__[0]); ready(root, how)"
+        "set_up(root, how)", "import rmr1_lite; print('used', rmr1_lite.__path__[0]); set_up(root, how)"
     )
     clean = {
         name: value
