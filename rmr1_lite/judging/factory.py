@@ -39,9 +39,10 @@ def make_judge(
     style: None or "auto" takes the one that the model came with. engine: who writes, where it is in memory
     already. sampling: fields of `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
     """
-    style = None if style == "auto" else style
+    style, settings = None if style == "auto" else style, sampling_for(spec, **sampling)
+    # what is wrong with the settings is told before a model is loaded
     engine = engine or make_engine(spec, style, batch_size, four_bit=four_bit, thinking=thinking)
-    return Judge(engine, style, reading, sampling_for(spec, **sampling))
+    return Judge(engine, style, reading, settings)
 
 
 def judge_in_memory(
