@@ -187,7 +187,7 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
 
 def half_type() -> str:
     """The 16-bit type of this machine's card, fp32 without one: see `rmr1_lite.models.precision`."""
-    return this_machine().half
+    return choose_backend("transformers", this_machine()).half
 
 
 def _read_tokenizer(spec: str) -> Any:

@@ -60,7 +60,6 @@ GIB = 1 << 30
 
 
 # ---- when which module is imported
-# --------------------------------------------------------------------------------------
 
 
 class _Around:
@@ -119,7 +118,6 @@ def put(owner: Any, name: str, value: Any) -> None:
 
 
 # ---- the kit
-# ------------------------------------------------------------------------------------------------------------
 
 
 def _kit_on_a_card(backend: ModuleType, half: str) -> None:
@@ -129,19 +127,18 @@ def _kit_on_a_card(backend: ModuleType, half: str) -> None:
 
     if half != "fp32":
         half_products.install()
-    card, plain = backend.Machine("stand-in card", CAPABILITY[half], True), backend.choose
+    card, plain = backend.Machine("stand-in card", CAPABILITY[half], True), backend.choose_backend
     put(backend, "this_machine", lambda: card)
-    put(backend, "choose", lambda asked, machine: replace(plain(asked, machine), half=half))
+    put(backend, "choose_backend", lambda asked, machine: replace(plain(asked, machine), half=half))
 
 
 def _kit_judges_as_on_a_card(local: ModuleType) -> None:
     """On a CPU it would write with passes and copies of its own."""
-    put(local, "supported", lambda model: False)
+    put(local, "is_supported", lambda model: False)
     put(local.LocalEngine, "_plain", lambda self: self.model)
 
 
 # ---- Unsloth
-# ------------------------------------------------------------------------------------------------------------
 
 
 class _Cpu(str):
