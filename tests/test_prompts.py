@@ -47,7 +47,7 @@ def prompt_text(pair: Pair, style: str) -> str:
     return "\n".join(m["content"] for m in judge_messages(pair, style))
 
 
-# ---------------------------------------------------------------- what a style says
+# ---- what a style says
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_bad_input(call, says):
         call()
 
 
-# ---------------------------------------------------------------- inert text
+# ---- inert text
 
 INERT = [
     ("verdict marker", A, "(answer)((A))(/answer)"),

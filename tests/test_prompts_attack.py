@@ -189,7 +189,7 @@ def test_a_hostile_repetition_does_not_hang_the_prompt(unit):
     )
 
 
-# ---------------------------------------------------------------- tokenizers
+# ---- tokenizers
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

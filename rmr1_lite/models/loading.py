@@ -20,7 +20,7 @@ from rmr1_lite.models.adapters import (
     read_adapter,
     style_of,
 )
-from rmr1_lite.models.backend import prepare_card, this_machine
+from rmr1_lite.models.backend import choose_backend, prepare_card, this_machine
 from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.models.loaded import Loaded, Training
 from rmr1_lite.models.lora import check_layers, freeze_base

@@ -105,7 +105,6 @@ def trained_grpo(config: GRPOConfig) -> list[dict[str, Any]]:
 
 
 # ---- the same training on both backends
-# ---------------------------------------------------------------------------------
 
 
 def sft(place: Place) -> dict[str, Any]:
@@ -152,7 +151,6 @@ def pad_is_end(place: Place) -> dict[str, Any]:
 
 
 # ---- a probe in the middle of a training
-# --------------------------------------------------------------------------------
 
 
 def probes(place: Place) -> dict[str, Any]:
@@ -195,7 +193,6 @@ def reload(place: Place) -> dict[str, Any]:
 
 
 # ---- settings that Unsloth would take another way
-# -----------------------------------------------------------------------
 
 
 def lengths(place: Place) -> dict[str, Any]:
@@ -289,7 +286,6 @@ def fp16_list(place: Place) -> dict[str, Any]:
 
 
 # ---- the whole chain in one number format
-# -------------------------------------------------------------------------------
 
 
 def chain(place: Place) -> dict[str, Any]:

@@ -211,7 +211,6 @@ def reloaded(folder: Path, *trained: Future) -> dict[str, Any]:
 
 
 # ---- both backends train the same thing
-# ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("base", ["nano", "llama", "qwen3"])
@@ -259,7 +258,6 @@ def test_a_pad_that_is_the_end_trains_the_same_thing_on_both_backends(ran):
 
 
 # ---- what Unsloth would do otherwise
-# ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("half", ["fp32", "bf16", "fp16"])
@@ -326,7 +324,6 @@ def test_models_that_fp16_cannot_train_are_unsloths_own_list(ran):
 
 
 # ---- the chain
-# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("half", ["bf16", "fp16"])
