@@ -26,6 +26,7 @@ from typing import Any
 
 from rmr1_lite.config import preset
 from rmr1_lite.models.backend import installed_versions
+from rmr1_lite.training.run_folder import read_log
 
 SETTINGS = [
     {"micro_batch": micro, "threads": 2, "rollout": how}
@@ -93,16 +94,12 @@ def trained(
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{setting} failed:\n{done.stderr[-3000:]}")
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if "rollout/reward_mean" in row]
-    for before, row in zip([{"seconds": 0.0}, *rows], rows, strict=False):
-        row["update_seconds"] = row["seconds"] - before["seconds"]
-    return rows
+    return [row for row in read_log(out / "metrics.jsonl") if "rollout/reward_mean" in row]
 
 
 def seconds(rows: list[dict[str, Any]], first: int) -> float:
     """Mean seconds of an update after the first ones."""
-    return fmean(row["update_seconds"] for row in rows[first:])
+    return fmean(row["time/step_seconds"] for row in rows[first:])
 
 
 def best(folder: Path, pairs: Path, updates: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -24,6 +24,8 @@ TOKENS_AT_ONCE = (
     16_384  # of one forward pass: long prompts of real benchmarks must fit beside the model on a 16 GB card
 )
 BLANK = f"<eval></eval>\n{OPENING}"
+CHUNK = 256  # looks between two writes
+MARK = "[["
 
 
 def judge_by_letter(
@@ -98,10 +100,6 @@ def _batch_letter_shares(model: Any, rows: list[Any]) -> list[float]:
 
 def _letter_look(order: Any, letter: Label) -> Look:
     return Look(order, Generation(f"{OPENING}{letter}]]</answer>"), Verdict(letter, "ok"))
-
-
-CHUNK = 256  # looks between two writes
-MARK = "[["
 
 
 def pair_probabilities(

@@ -36,6 +36,8 @@ TESTED = {
     "unsloth": "2026.10.7",
     "unsloth_zoo": "2026.10.7",
 }
+# what a run folder and results.json tell the versions of
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
 LEAST_CAPABILITY = (7, 0)
 ALLOCATOR = "PYTORCH_ALLOC_CONF"  # read once, when torch first touches the card
 CACHE = "unsloth_compiled_cache"
@@ -216,9 +218,6 @@ def untested_versions(found: dict[str, str]) -> list[str]:
         for name, now in found.items()
         if now.partition("+")[0] != TESTED[name]
     ]
-
-
-PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
 
 
 def installed_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -8,9 +8,16 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from rmr1_lite.models.adapters import WEIGHTS
+
 OUT = "RMR1_NOTEBOOK_OUT"  # the tests' switch: another output folder
 DRIVE = Path("/content/drive")
-WEIGHTS = "adapter_model.safetensors"
+COLAB, KAGGLE, LOCAL = "Colab", "Kaggle", "this machine"
+# environment variable -> where it stands
+SIGNS = {
+    "COLAB_RELEASE_TAG": COLAB,
+    "KAGGLE_KERNEL_RUN_TYPE": KAGGLE,
+}
 
 
 def output_folder(asked: str, where: str) -> Path:
@@ -85,14 +92,6 @@ def _kaggle_secret(name: str) -> str:
         return UserSecretsClient().get_secret(name) or ""
     except BackendError:
         return ""
-
-
-COLAB, KAGGLE, LOCAL = "Colab", "Kaggle", "this machine"
-# environment variable -> where it stands
-SIGNS = {
-    "COLAB_RELEASE_TAG": COLAB,
-    "KAGGLE_KERNEL_RUN_TYPE": KAGGLE,
-}
 
 
 def detect_platform(environment: Mapping[str, str]) -> str:

@@ -18,10 +18,10 @@ from typing import Any
 
 from rmr1_lite.config import GRPOConfig, SFTConfig, preset, with_changes
 from rmr1_lite.data.pairs import read_pairs
-from rmr1_lite.models.adapters import default_max_new_tokens
+from rmr1_lite.models.adapters import WEIGHTS, default_max_new_tokens
 from rmr1_lite.models.backend import this_machine
 from rmr1_lite.models.judge_specs import SHIPPED
-from rmr1_lite.notebook.platforms import KAGGLE, WEIGHTS, copy_kaggle_inputs, detect_platform, output_folder
+from rmr1_lite.notebook.platforms import KAGGLE, copy_kaggle_inputs, detect_platform, output_folder
 from rmr1_lite.presets import CARD_GPU, DEFAULT_MODEL, MODELS, for_memory
 from rmr1_lite.storage import write_json
 from rmr1_lite.training.planning.plan import estimate_hours

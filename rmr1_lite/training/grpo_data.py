@@ -23,6 +23,8 @@ from rmr1_lite.storage import JsonlLog
 from rmr1_lite.training.run_folder import Run
 from rmr1_lite.types import ORDERS, InputError, Order, Pair
 
+CHUNK = 64  # pairs judged between two writes of a screening
+
 
 def build_fitting_rows(
     pairs: Sequence[Pair], tokenizer: Any, style: str, max_prompt_tokens: int
@@ -112,9 +114,6 @@ def screen_hard_pairs(
     usable = [pair for pair in pairs if pair.id in fitting]
     chosen = random.Random(f"screen/{config.seed}").sample(usable, min(config.screen_pairs, len(usable)))
     return pairs_judged_wrong(policy_judge(loaded, style, config), chosen, run.folder)
-
-
-CHUNK = 64  # pairs
 
 
 def pairs_judged_wrong(judge: Judge, pairs: Sequence[Pair], folder: Path) -> frozenset[str]:
