@@ -9,7 +9,7 @@ trained on.
 The judged text is made inert first (`make_inert`) and then joined to ours: no format string ever meets it,
 and nothing in it can be read as a marker of ours, as a verdict or as a control token of a chat template.
 
-    messages(shown(pair, "ba"), "rubrics")
+    judge_messages(pair_as_shown(pair, "ba"), "rubrics")
 """
 
 from __future__ import annotations

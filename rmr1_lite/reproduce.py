@@ -137,9 +137,14 @@ def _run_seed(config: ReproduceConfig, seed: int, out: Path) -> Results:
 
 def _reuse_base(first: Path, out: Path) -> None:
     """The base is the same for every seed, and so are the unseen pairs: its looks are judged once."""
-    source, target = (folder / "evaluation" / "base" for folder in (first, out))
-    if source.exists() and not target.exists():
-        shutil.copytree(source, target)
+    source, target = (folder / "evaluation" for folder in (first, out))
+    if (target / "base").exists():
+        return
+    # the last two are the names of before 2026-11
+    for name in ("base/items.jsonl", "base/run.json", "base.looks.jsonl", "base.weights.json"):
+        if (source / name).exists() and not (target / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, target / name)
 
 
 def _add_ablations(out: Path, results: Results) -> None:

@@ -11,7 +11,7 @@ There is no default letter: what cannot be read has a status and no label. Thoug
 verdict: a response cannot vote for itself by being quoted. Partial text works too (`finished=False`), and
 time stays linear.
 
-    parse("<type>Chat</type> ... <answer>[[B]]</answer>").shown_label  # "B"
+    parse_verdict("<type>Chat</type> ... <answer>[[B]]</answer>").shown_label  # "B"
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ def logp_apart(place: Place, loaded: Any, size: tuple[int, int, int]) -> dict[st
 
 
 def prompts(tokenizer: Any, tokens: int, count: int) -> list[dict[str, Any]]:
-    """Dataset rows as `grpo.row_of` makes them, whose prompts have exactly so many tokens."""
+    """Dataset rows as `grpo_data.build_row` makes them, whose prompts have exactly so many tokens."""
     text = prompt_of(tokenizer, tokens)
     row = {
         "prompt": [{"role": "user", "content": text}],

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rmr1_lite.evaluation.metrics import known_fields
 from rmr1_lite.types import InputError, Judgment, Pair
 
 BINS = 5  # of a tenth each, from 0.5 to 1
@@ -50,7 +51,8 @@ class Calibration:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Calibration:
         """The inverse of `dataclasses.asdict`."""
-        return cls(**{**row, "bins": tuple(ReliabilityBin(**part) for part in row["bins"])})
+        bins = tuple(ReliabilityBin(**known_fields(ReliabilityBin, part)) for part in row["bins"])
+        return cls(**{**known_fields(cls, row), "bins": bins})
 
 
 def vote_probabilities(judgments: Sequence[Judgment]) -> dict[str, float]:

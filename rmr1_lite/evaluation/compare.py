@@ -1,5 +1,5 @@
-"""Finished evaluations of the same benchmark side by side: paired differences, a table, and a plot beside the
-paper's rows.
+"""Finished evaluations of the same benchmark side by side: paired differences on the same items, in
+results.json.
 
     python -m rmr1_lite compare runs/llmbar-base runs/llmbar-sft runs/llmbar-grpo --out runs/llmbar
 

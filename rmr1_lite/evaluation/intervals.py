@@ -6,7 +6,7 @@ but the order, so a mean over looks (accuracy, unparsed, A-share) resamples whol
 same pairs differ only where they disagree, so their difference takes Newcombe's interval for matched pairs
 and McNemar's exact test.
 
-    wilson(81, 263)  # (0.2553, 0.3662)
+    wilson_interval(81, 263)  # (0.2553, 0.3662)
 """
 
 from __future__ import annotations

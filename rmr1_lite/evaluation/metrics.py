@@ -171,6 +171,11 @@ def from_dict(row: Mapping[str, Any]) -> EvalResult:
     return EvalResult(**values)
 
 
+def known_fields(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row holds of a dataclass's fields, None for what is not there; other keys are left aside."""
+    return {item.name: row.get(item.name) for item in fields(kind)}
+
+
 def group_from_dict(row: Mapping[str, Any]) -> GroupResult:
     """A GroupResult from JSON values; a share that is not there is nan."""
     return GroupResult(**{item.name: _number_or_nan(row.get(item.name)) for item in fields(GroupResult)})

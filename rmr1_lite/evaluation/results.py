@@ -38,6 +38,7 @@ from rmr1_lite.evaluation.metrics import (
     from_dict,
     group_from_dict,
     json_values,
+    known_fields,
     paired_difference,
 )
 from rmr1_lite.models import backend
@@ -54,9 +55,27 @@ _DIFFERENCE = dict.fromkeys(("first", "second", "metric"), str)
 _DIFFERENCE |= dict.fromkeys(("difference", "low", "high", "p_value"), float)
 _DIFFERENCE |= dict.fromkeys(("n", "gained", "lost"), int)
 _OWN = {"benchmark": str, "rule": str, "main": str, "items": int, "figures": dict, "needed": dict}
-_CALIBRATION = {"n": int, "accuracy": float, "confidence": float, "ece": float, "bins": list}
+_OWN_SCORE = {"value": float, "items": int, "partial": bool}
+_OWN_DIFFERENCE = {
+    "first": str,
+    "second": str,
+    "figure": str,
+    "difference": float,
+    "items": int,
+    "differ": int,
+}
+_CALIBRATION = {"n": int, "left_out": int, "bins": list}
+_CALIBRATION |= dict.fromkeys(("accuracy", "confidence", "ece", "ece_low", "ece_high"), float)
+_BIN = {"low": float, "high": float, "n": int}
 _PART = {"n": int, "strict_accuracy": float, "strict_accuracy_low": float, "strict_accuracy_high": float}
-_WORDS = {int: "a whole number", float: "a number", str: "a text", dict: "an object", list: "a list"}
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    dict: "an object",
+    list: "a list",
+    bool: "true or false",
+}
 _REMEDY = "Run the evaluation again"
 
 
@@ -218,7 +237,7 @@ def to_json(results: Results) -> dict[str, Any]:
 def from_json(values: Mapping[str, Any]) -> Results:
     """The inverse of `to_json`, for values that `validate` has let pass."""
     data = dict(values["data"])
-    own = [OwnDifference(**row) for row in data.pop("own_differences", [])]
+    own = [OwnDifference(**known_fields(OwnDifference, row)) for row in data.pop("own_differences", [])]
     return Results(
         seed=values["seed"],
         command=values["command"],
@@ -274,6 +293,8 @@ def validate(results: Any, source: str = "results") -> None:
             _check_stage(row, f"{source}: {part}.{name}")
     for index, row in enumerate(results["differences"]):
         require(row, _DIFFERENCE, f"{source}: differences[{index}]")
+    for index, row in enumerate(results["data"].get("own_differences", [])):
+        require(row, _OWN_DIFFERENCE, f"{source}: data.own_differences[{index}]")
     for name, row in results["quoted"].items():
         require(row, {"source": str}, f"{source}: quoted.{name}")
 
@@ -304,8 +325,12 @@ def _check_stage(row: Any, where: str) -> None:
             _check_interval(bounds, f"{where}.intervals.{name}")
     if "own" in row:
         require(row["own"], _OWN, f"{where}.own")
+        for name, score in row["own"]["figures"].items():
+            require(score, _OWN_SCORE, f"{where}.own.figures.{name}")
     for source, found in row.get("calibration", {}).items():
         require(found, _CALIBRATION, f"{where}.calibration.{source}")
+        for index, part in enumerate(found["bins"]):
+            require(part, _BIN, f"{where}.calibration.{source}.bins[{index}]")
     for part in {"sections", "length_bias"} & row.keys():
         require(row, {part: dict}, where)
         for name, figures in row[part].items():

@@ -18,6 +18,7 @@ run.json (what must stay the same) and, from `evaluate`, results.json (the schem
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -110,7 +111,9 @@ def evaluate_pairs(
     """
     folder = out / name
     _adopt_former_files(out, name)
-    settings = {key: value for key, value in judge_settings(judge).items() if key != "engine"}
+    settings = {
+        key: value for key, value in judge_settings(judge).items() if key not in ("engine", "reading")
+    }
     _set_other_aside(folder, settings)
     write_json(folder / SETTINGS, settings)
     with JsonlLog(folder / ITEMS, LOG_KEY) as log:
@@ -202,14 +205,22 @@ def _set_other_aside(folder: Path, settings: dict[str, Any]) -> None:
     """Move a log of other weights or settings out of the way, and say so; nothing is lost."""
     path, mark = folder / ITEMS, folder / SETTINGS
     then = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else settings
-    # what a file does not tell was not a setting when it was written
-    if path.exists() and any(then[key] != settings[key] for key in then.keys() & settings.keys()):
-        aside = path.with_name(f"items.{then.get('weights') or 'before'}.jsonl")
+    # what a file does not tell, or tells as "" (judges of the notebooks once had no fingerprint), is not
+    # compared
+    told = {key for key in then.keys() & settings.keys() if then[key] != ""}
+    if path.exists() and any(then[key] != settings[key] for key in told):
+        aside = _free_name(folder, then.get("weights") or "before")
         path.replace(aside)
         print(
             f"{path} held the looks of other weights or settings: they are kept in {aside.name}, and "
             f"{folder.name} is judged again."
         )
+
+
+def _free_name(folder: Path, mark: str) -> Path:
+    """A name that no log has been put aside under yet."""
+    names = (f"items.{mark}{f'-{count}' if count > 1 else ''}.jsonl" for count in itertools.count(1))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def _adopt_former_files(out: Path, name: str) -> None:

@@ -8,7 +8,7 @@ Examples:
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from rmr1_lite.judging.engines.base import Engine, Sampling
@@ -19,7 +19,7 @@ from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.adapters import default_max_new_tokens
 from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.models.loaded import Loaded
-from rmr1_lite.models.thinking import settle_switch
+from rmr1_lite.models.thinking import AS_SAVED, settle_switch
 from rmr1_lite.types import InputError
 
 
@@ -48,19 +48,27 @@ def make_judge(
 def judge_in_memory(
     loaded: Loaded, style: str, name: str, max_new_tokens: int, batch_size: int = 64
 ) -> Judge:
-    """A greedy judge on a model that is in memory already: the policy of a training, a stage of the demo."""
-    switch = settle_switch(loaded.tokenizer, style, trained=loaded.thinking)
+    """A greedy judge on a model that is in memory already: the policy of a training, a stage of the demo.
+
+    The tokenizer's template stays as it is: rows of a training may have been rendered with it.
+    """
+    switch = "" if loaded.thinking == AS_SAVED else loaded.thinking
     engine = local_engine(loaded, batch_size, name, style, switch)
     return Judge(engine, style, sampling=Sampling(0.0, max_new_tokens))
 
 
 def sampling_for(spec: str, **changes: Any) -> Sampling:
     """Greedy, with as many tokens as the judge needs; `changes` that are not None take the place of these."""
+    return change_sampling(Sampling(max_new_tokens=default_max_new_tokens(spec)), **changes)
+
+
+def change_sampling(sampling: Sampling, **changes: Any) -> Sampling:
+    """`sampling` with the changes that are not None. Raises InputError for what is no field of it."""
     known = [field.name for field in fields(Sampling)]
     if wrong := sorted(set(changes) - set(known)):
         raise InputError(f"Sampling has no {', '.join(wrong)}. Choose from {', '.join(sorted(known))}.")
     given = {name: value for name, value in changes.items() if value is not None}
-    return Sampling(**{"max_new_tokens": default_max_new_tokens(spec), **given})
+    return replace(sampling, **given)
 
 
 def make_engine(

@@ -20,7 +20,7 @@ from typing import Any
 
 from rmr1_lite.judging.engines.base import Engine, Request, Sampling
 from rmr1_lite.judging.engines.local import LocalEngine
-from rmr1_lite.judging.factory import local_engine, make_engine, make_judge, sampling_for
+from rmr1_lite.judging.factory import change_sampling, local_engine, make_engine, make_judge
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.adapters import AdapterInfo, adapter_info, fingerprint_of
 from rmr1_lite.models.judge_specs import find_folder, parse_spec
@@ -58,7 +58,7 @@ class JudgePool:
             if spec not in self._judges:
                 self._judges[spec] = make_judge(spec, self.style, engine=self._engine(spec))
         judge = self._judges[spec]
-        return replace(judge, sampling=sampling_for(spec, **sampling)) if sampling else judge
+        return replace(judge, sampling=change_sampling(judge.sampling, **sampling)) if sampling else judge
 
     def shared(self, spec: str) -> SharedEngine | None:
         """The engine of a local judge, None for an endpoint or a log."""

@@ -161,4 +161,5 @@ def _info_from_peft(folder: Path, config: dict[str, Any]) -> AdapterInfo:
     base = config.get("base_model_name_or_path")
     if not base:
         raise InputError(f"{folder / CONFIG} names no base model. Write base_model_name_or_path into it.")
-    return AdapterInfo(base=base, style="")
+    # a nano adapter knows the compact style alone
+    return AdapterInfo(base=base, style="compact" if base in NANO else "")

@@ -1,7 +1,9 @@
 """An adapter on its way out: a zip to download, or a repository on the hub with its model card.
 
-pack("runs/grpo/adapter", "judge.zip")
-push_adapter("runs/grpo/adapter", "me/my-judge", token)
+Examples:
+
+    pack_adapter("runs/grpo/adapter", "judge.zip")
+    push_adapter("runs/grpo/adapter", "me/my-judge", token)
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ all columns at once (in training) through torch's fused attention, which never h
 the copy (shown on a CPU; on a GPU it is torch that chooses the kernel, and memory there has not been
 measured).
 
-    rows = rollout(model, prompts, n=8, max_new_tokens=160, temperature=1.0, end_ids=(2,), generator=g)
+    rows = sample_rollouts(model, prompts, n=8, max_new_tokens=160, temperature=1.0, end_ids=(2,),
+        generator=g)
     logps, mask, entropies = token_logps(model, prompts, rows)
 """
 

@@ -7,8 +7,7 @@ whoever renders with the saved folder's tokenizer. A caller that passes enable_t
 llama.cpp's server always passes it: there the request says it, or the server's --reasoning-budget 0. A server
 that puts a LoRA on a base renders with the base's tokenizer: the same.
 
-    settle(tokenizer, "rubrics")     # "off": those chains begin with <type>, and a thought before it would be
-                                     a second one
+    settle_switch(tokenizer, "rubrics")    # "off": a thought before <type> would be a second one
 """
 
 from __future__ import annotations

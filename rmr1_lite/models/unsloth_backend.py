@@ -37,7 +37,7 @@ VLLM_SHARE_OF_CARD = 0.5
 
 
 def load_base(place: str, four_bit: bool, training: Any, dtype: Any) -> Any:
-    """The base as Unsloth loads it: its kernels, its checkpointing. training: a `models.Training`.
+    """The base as Unsloth loads it: its kernels, its checkpointing. training: a `models.loaded.Training`.
 
     use_exact_model_name: otherwise a name that Unsloth knows is replaced by a pre-quantised copy, which is
     another base.

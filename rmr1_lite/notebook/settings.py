@@ -1,8 +1,8 @@
 """The notebooks' one switch cell: model, preset, data and output folder, or the embedded nano model where
 there is no GPU.
 
-    s = choose()                       # by what the machine has
-    s = choose(model="qwen2.5-3b", preset="l4-24gb", data="/content/mine")
+    s = choose_settings()                       # by what the machine has
+    s = choose_settings(model="qwen2.5-3b", preset="l4-24gb", data="/content/mine")
 
 Every notebook is a runtime of its own: what an earlier one made is found in the output folder, else the nano
 adapters that ship take its place, and both are said.

@@ -5,8 +5,8 @@ On Colab and Kaggle torch is running already; replacing it breaks the session. S
 are held by a constraint file, and only what is missing or of an untested version is added. Elsewhere nothing
 is installed at all.
 
-    from rmr1_lite.notebook.setup import ready
-    ready(root, "the checkout")
+    from rmr1_lite.notebook.setup import set_up
+    set_up(root, "the checkout")
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ def common_arguments(config: TrainConfig, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class TrainingMonitor:
-    """Logs, probe and stop conditions of one training. rollout_metrics: more of the step for its row.
+    """Logs, probe and stop conditions of one training. rollout_metrics: more of the step for its row, from
+    the seconds that it took.
 
     What is logged, in both stages: the trainer's own (loss, lr, grad_norm, ...), `eval/*` of the probe,
     `rollout/*` of GRPO's rollouts, `time/*` in seconds, and peak_memory_gb.
@@ -72,7 +73,7 @@ class TrainingMonitor:
     stage: str
     probe: Callable[[], dict[str, float]] | None
     probe_every: int
-    rollout_metrics: Callable[[], dict[str, float]] = dict
+    rollout_metrics: Callable[[float], dict[str, float]] = lambda seconds: {}  # noqa: E731
     stops: Sequence[Callable[[dict[str, Any]], None]] = ()
     save_minutes: float = 0.0
     begun: float = field(default_factory=time.perf_counter)
@@ -80,7 +81,16 @@ class TrainingMonitor:
 
     def log_step(self, step: int, logs: dict[str, Any]) -> dict[str, Any]:
         """Write one step's row and its probe, then see whether to stop."""
-        row = {"step": step, **logs, **self.rollout_metrics(), **self._time_and_memory()}
+        now = time.perf_counter()
+        seconds, self.last = now - self.last, now
+        row = {
+            "step": step,
+            **logs,
+            **self.rollout_metrics(seconds),
+            "time/step_seconds": round(seconds, 3),
+            "time/seconds": round(now - self.begun, 2),
+            "peak_memory_gb": peak_memory_gb(),
+        }
         append_row(self.run.folder, row)
         for stop in (stop_if_not_finite, *self.stops):
             stop(row)
@@ -94,15 +104,6 @@ class TrainingMonitor:
             found = {f"eval/{name}": value for name, value in self.probe().items()}
             append_row(self.run.folder, {"step": step, **found})
         self.last = time.perf_counter()  # a probe is no part of the next step
-
-    def _time_and_memory(self) -> dict[str, float]:
-        now = time.perf_counter()
-        seconds, self.last = now - self.last, now
-        return {
-            "time/step_seconds": round(seconds, 3),
-            "time/seconds": round(now - self.begun, 2),
-            "peak_memory_gb": peak_memory_gb(),
-        }
 
 
 def peak_memory_gb() -> float:

@@ -69,7 +69,7 @@ def group_advantages(rewards: Sequence[float], scale_rewards: str) -> list[float
 
     mean = fmean(rewards)
     spread = stdev(rewards) + 1e-4 if scale_rewards == "group" and len(rewards) > 1 else 1.0
-    return [(verdict_reward - mean) / spread for verdict_reward in rewards]
+    return [(reward - mean) / spread for reward in rewards]
 
 
 def reward_every_other(reward: Callable[..., list[float]]) -> Callable[..., list[float]]:

@@ -3,7 +3,6 @@ zero-variance groups)."""
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from statistics import fmean, pstdev
 from typing import Any
@@ -19,7 +18,7 @@ class RolloutMetrics:
     row."""
 
     def __init__(self, rollouts: int) -> None:
-        self.rollouts, self.last = rollouts, time.perf_counter()
+        self.rollouts = rollouts
         self.verdicts: list[Verdict] = []
         self.columns: dict[str, list[Any]] = defaultdict(list)
 
@@ -29,12 +28,11 @@ class RolloutMetrics:
         for name in ("shown_label", "completion_ids", "pair_id", "order"):
             self.columns[name] += columns[name]
 
-    def collect(self) -> dict[str, float]:
-        """Metrics of everything seen since the last call."""
+    def collect(self, seconds: float) -> dict[str, float]:
+        """Metrics of everything seen since the last call. seconds: that the step took."""
         if not self.verdicts:
             return {}
-        now, lengths = time.perf_counter(), [len(ids) for ids in self.columns["completion_ids"]]
-        seconds, self.last = now - self.last, now
+        lengths = [len(ids) for ids in self.columns["completion_ids"]]
         made = (
             self._verdict_metrics()
             | self._reward_metrics()

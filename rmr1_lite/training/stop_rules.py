@@ -84,9 +84,11 @@ def last_sft_probe(config: GRPOConfig) -> dict[str, float] | None:
     file."""
     folder = Path(config.model).parent
     try:
-        settings = json.loads((folder / "config.json").read_text())["settings"]
-        rows = read_log(folder / "metrics.jsonl")
+        began = json.loads((folder / "config.json").read_text())
+        settings, rows = began["settings"], read_log(folder / "metrics.jsonl")
     except (OSError, ValueError, KeyError):
+        return None
+    if began.get("stage") != "sft":
         return None
     same = all(
         settings.get(name) == getattr(config, name) for name in ("probe", "probe_pairs", "max_new_tokens")

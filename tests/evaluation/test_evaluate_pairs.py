@@ -54,3 +54,35 @@ def test_the_demo_does_not_go_on_with_other_data(tmp_path, change, said):
     )
     with pytest.raises(InputError, match=said):
         make_data(DemoConfig(**{**sizes, **change}), tmp_path)
+
+
+def test_nothing_that_was_put_aside_is_overwritten(tmp_path):
+    pairs = tiny.pairs(2)
+    for style in ("compact", "rubrics", "reasoning"):
+        engine = Scripted(right, style=style)
+        engine.fingerprint = "one"
+        evaluate_pairs("sft", Judge(engine), pairs, tmp_path, progress=False)
+    assert sorted(path.name for path in (tmp_path / "sft").glob("items*")) == [
+        "items.jsonl",
+        "items.one-2.jsonl",
+        "items.one.jsonl",
+    ]
+
+
+def test_another_reading_of_the_same_looks_judges_nothing(tmp_path):
+    pairs, again = tiny.pairs(2), judge(right, "one")
+    evaluate_pairs("sft", judge(right, "one"), pairs, tmp_path, progress=False)
+    lenient = Judge(again.engine, reading="lenient")
+    assert evaluate_pairs("sft", lenient, pairs, tmp_path, progress=False)[0].strict_accuracy == 1.0
+    assert not again.engine.asked
+
+
+def test_looks_from_before_a_judge_had_a_fingerprint_are_its_own(tmp_path):
+    """The notebooks wrote weights "", in a folder that was named by the fingerprint."""
+    pairs, again = tiny.pairs(2), judge(right, "one")
+    evaluate_pairs("sft", judge(right, ""), pairs, tmp_path, progress=False)
+    (tmp_path / "sft" / "items.jsonl").rename(tmp_path / "sft.looks.jsonl")
+    (tmp_path / "sft" / "run.json").unlink()
+    (tmp_path / "sft.weights.json").write_text('{"weights": ""}')
+    evaluate_pairs("sft", again, pairs, tmp_path, progress=False)
+    assert not again.engine.asked

@@ -3,6 +3,8 @@ of them."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from fixtures.scripted import Scripted, right
 
@@ -12,6 +14,8 @@ from rmr1_lite.judging.factory import judge_in_memory, make_judge, sampling_for
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.models import load
 from rmr1_lite.models.adapters import fingerprint_of
+from rmr1_lite.models.loaded import Loaded
+from rmr1_lite.models.thinking import AS_SAVED
 from rmr1_lite.types import InputError
 
 
@@ -49,3 +53,14 @@ def test_every_way_to_a_judge_carries_the_fingerprint_of_its_weights():
     assert pool.judge("nano", temperature=1.0).fingerprint == wanted["nano"], "with other sampling too"
     assert make_judge("nano-sft").fingerprint == wanted["nano-sft"]
     assert judge_in_memory(load("nano-sft"), "compact", "sft", 8).fingerprint == wanted["nano-sft"]
+
+
+def test_a_judge_in_memory_leaves_the_template_as_its_training_rendered_it():
+    """A probe in the middle of a training must not turn the thinking switch of the tokenizer that the rows
+    came from."""
+    template = "{% if enable_thinking %}<think>{% endif %}"
+    for thinking, told in (("", ""), (AS_SAVED, ""), ("off", "off")):
+        tokenizer = SimpleNamespace(chat_template=template)
+        loaded = Loaded(None, tokenizer, "rubrics", "owner/base", thinking=thinking)
+        assert judge_in_memory(loaded, "rubrics", "policy", 8).engine.thinking == told
+        assert tokenizer.chat_template == template

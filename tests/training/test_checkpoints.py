@@ -100,3 +100,23 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint_whole(toy_base, toy_dat
     monkeypatch.undo()
     assert (tmp_path / "run" / "checkpoint-2" / "complete.json").exists()
     assert (train_sft(config) / "adapter_model.safetensors").exists()
+
+
+def test_grpo_from_a_grpo_adapter_is_not_compared_with_an_sft(tmp_path):
+    """Both log `eval/*`; only an SFT run says what step 0 of a GRPO must give."""
+    import json
+
+    from rmr1_lite.config import GRPOConfig
+    from rmr1_lite.training.stop_rules import last_sft_probe
+
+    config = GRPOConfig(model=str(tmp_path / "adapter"), probe="probe.jsonl")
+    settings = {
+        "probe": "probe.jsonl",
+        "probe_pairs": config.probe_pairs,
+        "max_new_tokens": config.max_new_tokens,
+    }
+    (tmp_path / "metrics.jsonl").write_text('{"step": 3, "eval/strict_accuracy": 0.5}\n')
+    for stage, found in (("sft", 0.5), ("grpo", None)):
+        (tmp_path / "config.json").write_text(json.dumps({"stage": stage, "settings": settings}))
+        probe = last_sft_probe(config)
+        assert (probe and probe["eval/strict_accuracy"]) == found

@@ -60,6 +60,7 @@ def test_made_up_rows_are_as_long_as_they_may_be(limit, tmp_path):
     assert limit - 2 <= prompt_lengths("nano-base", "compact")(pair)[0] <= limit
 
 
+@pytest.mark.long
 def test_one_real_step_of_each_stage_is_timed(capsys):
     sft, grpo = measure_plan(nano_plan(), chains=100)
     assert (sft.stage, sft.steps, grpo.stage, grpo.steps) == ("sft", 250, "grpo", 120)

@@ -273,8 +273,8 @@ def vllm(place: Place) -> dict[str, Any]:
     finally:
         unsloth_backend.find_spec, FastLanguageModel.from_pretrained = kept, staticmethod(real)
     accepted = inspect.signature(trl.GRPOConfig.__init__).parameters
-    found["trainer_unknown"] = sorted(set(stage.arguments(config)) - set(accepted))
-    found["use_vllm"] = stage.arguments(config)["use_vllm"]
+    found["trainer_unknown"] = sorted(set(stage.trl_arguments(config)) - set(accepted))
+    found["use_vllm"] = stage.trl_arguments(config)["use_vllm"]
     return found
 
 

@@ -5,7 +5,7 @@ topic, quote the core of a dressed-up reply, add points, set numbers side by sid
 largest, write a tag) and composed: solve, then check one to four candidates against the result; name the
 demands, then check a text against them. Layouts differ from the judge's on purpose: candidates carry letters
 from C on, nothing is preferred, and neither a verdict marker nor the judge's prompt occurs
-(tests/test_nano_world.py proves it). Questions come from the "base" split alone.
+(tests/data/test_nano_world.py proves it). Questions come from the "base" split alone.
 """
 
 from __future__ import annotations

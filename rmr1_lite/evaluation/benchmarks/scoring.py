@@ -22,6 +22,7 @@ from rmr1_lite.evaluation.benchmarks.base import (
     weighted_mean,
 )
 from rmr1_lite.evaluation.intervals import ENOUGH, wilson_interval
+from rmr1_lite.evaluation.metrics import known_fields
 from rmr1_lite.types import Judgment, Pair
 
 RESAMPLES = 4000
@@ -71,8 +72,8 @@ class BenchmarkScores:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> BenchmarkScores:
         """The inverse of `to_json`."""
-        rest = {name: value for name, value in row.items() if name != "figures"}
-        return cls(**rest, scores={name: OwnScore(**score) for name, score in row["figures"].items()})
+        scores = {name: OwnScore(**known_fields(OwnScore, score)) for name, score in row["figures"].items()}
+        return cls(**{**known_fields(cls, row), "scores": scores})
 
 
 def own_scores(

@@ -4,8 +4,8 @@ if they do not fit.
 Running out of memory after an hour is the commonest end of a run on a small card. So the longest rows of the
 data are trained on for one optimizer step first, at full length (GRPO: every rollout written to the end, half
 of them rewarded, so that nothing is skipped). A process that dies, for whatever reason, leaves this one
-alive: the next smaller settings of `plan.ladder` are tried, and what was changed is said and kept in
-`preflight.json`, so that the same command resumes with the same settings.
+alive: the next smaller settings of `plan.smaller_settings` are tried, and what was changed is said and kept
+in `preflight.json`, so that the same command resumes with the same settings.
 
     config = run_preflight("sft", config)      # the settings that fit; prints what it did
 """
