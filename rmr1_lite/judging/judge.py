@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rmr1_lite.data.rows import pair_digest
@@ -185,11 +185,6 @@ def log_row(pair: Pair, vote: int, look: Look, seed: int) -> dict[str, Any]:
         "error": generation.error,
         "digest": pair_digest(pair),
     }
-
-
-def with_sampling(judge: Judge, **changes: Any) -> Judge:
-    """The same judge with other sampling, like `with_sampling(judge, temperature=0.7)` before a vote."""
-    return replace(judge, sampling=replace(judge.sampling, **changes))
 
 
 def _row_key(row: dict[str, Any]) -> Key:

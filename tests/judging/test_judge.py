@@ -12,9 +12,10 @@ from fixtures import endpoint as fake
 from fixtures import tiny
 from fixtures.scripted import UNREADABLE, A, Scripted, right
 
+from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.judging.engines.endpoint import OpenAIEngine
 from rmr1_lite.judging.engines.replay import ReplayEngine
-from rmr1_lite.judging.judge import LOG_KEY, Judge, with_sampling
+from rmr1_lite.judging.judge import LOG_KEY, Judge
 from rmr1_lite.storage import JsonlLog
 from rmr1_lite.types import Generation, InputError
 
@@ -52,7 +53,7 @@ def test_compare(say: Any, label: str | None, consistent: bool, statuses: list[s
 
 def test_compare_many_keeps_the_order_and_orders_and_votes() -> None:
     pairs, engine = tiny.pairs(7), Scripted(right)
-    judge = with_sampling(Judge(engine), temperature=1.0)
+    judge = Judge(engine, sampling=Sampling(temperature=1.0))
     judgments = judge.compare_many(pairs, votes=3, progress=False)
     assert [j.pair_id for j in judgments] == [p.id for p in pairs]
     assert [j.label for j in judgments] == [p.label for p in pairs]
