@@ -22,7 +22,8 @@ from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.data.rows import row_from_pair
 from rmr1_lite.evaluation.baselines import RULES, judge_by_rule
 from rmr1_lite.evaluation.metrics import length_bias, score
-from rmr1_lite.evaluation.results import Results, new_results, save_results
+from rmr1_lite.evaluation.results import Results, new_results
+from rmr1_lite.evaluation.results_file import save_results
 from rmr1_lite.evaluation.runner import evaluate_pairs
 from rmr1_lite.judging.factory import judge_in_memory
 from rmr1_lite.storage import same_settings, write_json
@@ -103,7 +104,7 @@ def judge_stages(
     """Every stage (name -> spec) on the pairs in both orders, greedy; the base also by its more likely
     letter."""
     from rmr1_lite.judging.verdict_logprobs import judge_by_letter
-    from rmr1_lite.models import load
+    from rmr1_lite.models.loading import load
 
     judged = {}
     for name, spec in stages.items():

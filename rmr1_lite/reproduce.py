@@ -31,10 +31,11 @@ from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.demo import run_demo, sft_config
 from rmr1_lite.evaluation.ablations import reasoning_carries
 from rmr1_lite.evaluation.metrics import json_values
-from rmr1_lite.evaluation.results import Results, load_results, save_results, to_json
+from rmr1_lite.evaluation.results import Results
+from rmr1_lite.evaluation.results_file import load_results, save_results, to_json
 from rmr1_lite.evaluation.runner import evaluate_pairs
 from rmr1_lite.judging.factory import judge_in_memory
-from rmr1_lite.models import load
+from rmr1_lite.models.loading import load
 from rmr1_lite.reporting.judges_table import COLUMNS
 from rmr1_lite.storage import atomic_write_text, write_json
 from rmr1_lite.training.parallel import run_all, threads_per_job

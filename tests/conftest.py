@@ -15,9 +15,10 @@ from fixtures.app_driver import WAIT, running
 def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained nano base: right shape, right tokenizer, no skill. What needs no skill is tested on it."""
     from rmr1_lite.data.nano import pretrain
+    from rmr1_lite.data.nano.tokenizer import build_tokenizer, tokenizer_texts
 
     folder = tmp_path_factory.mktemp("toy") / "base"
-    tokenizer = pretrain.build_tokenizer(pretrain.tokenizer_texts(0), 1024)
+    tokenizer = build_tokenizer(tokenizer_texts(0), 1024)
     config = pretrain.BaseConfig(hidden_size=64, mlp_size=128, layers=2)
     pretrain.save(pretrain.build_model(config, tokenizer), tokenizer, folder, {})
     return folder

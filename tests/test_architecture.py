@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "gradio", "matplotlib", "openai")
 FILES = sorted(ROOT.rglob("*.py"))
-LONGEST = 400
+LONGEST = 320
 BROAD = {"Exception", "BaseException"}
 # file -> how many wide catches it needs, and why
 WIDE = {

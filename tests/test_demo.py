@@ -13,7 +13,7 @@ from rmr1_lite.demo import grpo_config, run_demo, sft_config
 from rmr1_lite.evaluation.ablations import _donor_chains, reasoning_carries
 from rmr1_lite.evaluation.baselines import RULES, judge_by_rule
 from rmr1_lite.evaluation.metrics import score
-from rmr1_lite.evaluation.results import load_results
+from rmr1_lite.evaluation.results_file import load_results
 from rmr1_lite.judging.verdict_logprobs import OPENING, forced_letters, judge_by_letter
 from rmr1_lite.reporting.report import write_report
 from rmr1_lite.types import Pair

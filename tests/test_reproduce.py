@@ -9,7 +9,8 @@ import pytest
 
 from rmr1_lite.config import ReproduceConfig
 from rmr1_lite.evaluation.metrics import PairedDifference
-from rmr1_lite.evaluation.results import Results, Stage, load_results, new_results
+from rmr1_lite.evaluation.results import Results, Stage, new_results
+from rmr1_lite.evaluation.results_file import load_results
 from rmr1_lite.reproduce import LONGER, reproduce, summarise_seeds, summary_markdown, train_seconds
 from rmr1_lite.types import EvalResult, GroupResult
 

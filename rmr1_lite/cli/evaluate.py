@@ -91,7 +91,7 @@ def evaluate(
     from rich import print as show
 
     from rmr1_lite.cli import tables
-    from rmr1_lite.evaluation.runner import EvaluationRequest
+    from rmr1_lite.evaluation.request import EvaluationRequest
     from rmr1_lite.evaluation.runner import evaluate as run
     from rmr1_lite.judging.factory import make_judge, sampling_for
 

@@ -99,7 +99,7 @@ def demo(config: DemoConfig) -> None:
 
     from rmr1_lite.cli import tables
     from rmr1_lite.demo import run_demo
-    from rmr1_lite.evaluation.results import load_results
+    from rmr1_lite.evaluation.results_file import load_results
 
     path = run_demo(config, this_command())
     results = load_results(path)

@@ -17,8 +17,10 @@ from typing import Any
 from rmr1_lite.evaluation.benchmarks.base import Benchmark, Calls, stratum_weights
 from rmr1_lite.evaluation.benchmarks.scoring import weighted_mean_interval
 from rmr1_lite.evaluation.intervals import ENOUGH
-from rmr1_lite.evaluation.results import OwnDifference, Results, load_results, new_results, save_results
-from rmr1_lite.evaluation.runner import ITEMS, RESULTS, SETTINGS, EvaluationRequest, read_pairs_of
+from rmr1_lite.evaluation.request import EvaluationRequest, read_pairs_of
+from rmr1_lite.evaluation.results import OwnDifference, Results, new_results
+from rmr1_lite.evaluation.results_file import load_results, save_results
+from rmr1_lite.evaluation.runner import ITEMS, RESULTS, SETTINGS
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.types import InputError, Judgment, Pair

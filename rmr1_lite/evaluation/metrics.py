@@ -28,15 +28,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from rmr1_lite.evaluation.intervals import clustered_interval, mcnemar_p, newcombe_paired, wilson_interval
-from rmr1_lite.types import (
-    ORDERS,
-    STATUSES,
-    EvalResult,
-    GroupResult,
-    InputError,
-    Judgment,
-    Pair,
-)
+from rmr1_lite.types import ORDERS, STATUSES, EvalResult, GroupResult, InputError, Judgment, Pair
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.models import unsloth_backend
-from rmr1_lite.models.adapters import (
-    AdapterInfo,
-    fingerprint_of,
-    is_adapter,
-    read_adapter,
-    style_of,
-)
+from rmr1_lite.models.adapters import AdapterInfo, fingerprint_of, is_adapter, read_adapter, style_of
 from rmr1_lite.models.backend import choose_backend, prepare_card, this_machine
 from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.models.loaded import Loaded, Training

@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.models import unsloth_backend
-from rmr1_lite.models.adapters import (
-    AdapterInfo,
-    fingerprint_folder,
-    write_info,
-)
+from rmr1_lite.models.adapters import AdapterInfo, fingerprint_folder, write_info
 from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.model_card import trained_card

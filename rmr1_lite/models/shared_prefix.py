@@ -33,35 +33,6 @@ STILL_OPEN = (
 )
 
 
-def sample_rollouts(
-    model: Any,
-    prompts: Sequence[Ids],
-    n: int,
-    max_new_tokens: int,
-    temperature: float,
-    end_ids: Sequence[int],
-    generator: Any,
-) -> list[list[Ids]]:
-    """n sampled completions for each prompt; a finished one ends with its end token, which is kept.
-
-    generator: one for all rows, or a list of one per row (prompt by prompt), so that a row's noise is its
-    own. temperature 0 takes the likeliest token and needs none.
-    """
-    import torch
-
-    decoder, head = _decoder_and_head(model)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), _shared_attention(decoder):
-            store = _Store(decoder, prompts, n)
-            ids = _sample_rows(store, head, max_new_tokens, temperature, end_ids, generator)
-    finally:
-        model.train(was_training)
-    rows = [_cut_at_end(row, end_ids) for row in ids.tolist()]
-    return [rows[i : i + n] for i in range(0, len(rows), n)]
-
-
 def token_logps(
     model: Any, prompts: Sequence[Ids], completions: Sequence[Sequence[Ids]], temperature: float = 1.0
 ) -> tuple[Any, Any, Any]:
@@ -76,14 +47,14 @@ def token_logps(
     n = len(completions[0])
     if any(len(group) != n for group in completions):
         raise InputError("Every prompt needs the same number of completions. Split the call.")
-    decoder, head = _decoder_and_head(model)
+    decoder, head = decoder_and_head(model)
     rows = [row for group in completions for row in group]
     width = max(map(len, rows))
     device = head.weight.device
     said = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-    with _shared_attention(decoder):
-        store = _Store(decoder, prompts, n)
+    with shared_attention(decoder):
+        store = PrefixStore(decoder, prompts, n)
         hidden = store.forward(torch.cat([store.last, said[:, :-1]], dim=1))
     # the head, the widest layer, on real tokens only
     logits = head(hidden[mask.bool()]).float() / temperature
@@ -111,7 +82,7 @@ def _row_entropies(logits: Any, mask: Any, n: int) -> Any:
     return made
 
 
-class _Store:
+class PrefixStore:
     """Keys and values of the prompts [G, KV, P, d] and, while sampling, of the rows so far [G * n, KV, R,
     d]."""
 
@@ -254,64 +225,6 @@ def _spreads_heads(query: Any) -> bool:
     return query.is_cuda
 
 
-def _sample_rows(
-    store: _Store, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any
-) -> Any:
-    """Token ids [rows, up to room]; what stands behind an end token is noise. Groups that are done leave the
-    batch."""
-    import torch
-
-    store.reserve(room)
-    ids = store.last
-    ends = torch.tensor(list(end_ids), dtype=ids.dtype, device=ids.device)
-    places = torch.arange(len(ids), device=ids.device)
-    said = torch.zeros((len(ids), room), dtype=ids.dtype, device=ids.device)
-    finished = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    for column in range(room):
-        logits = head(store.forward(ids)[:, -1]).float()
-        ids = (
-            draw_tokens(logits / temperature, _next_numbers(generator, places))
-            if temperature
-            else logits.argmax(-1, keepdim=True)
-        )
-        said[places, column] = ids[:, 0]
-        finished |= torch.isin(ids[:, 0], ends)
-        open_groups = ~finished.view(-1, store.n).all(1)
-        if not open_groups.any():
-            return said[:, : column + 1]
-        if open_groups.float().mean() <= STILL_OPEN:
-            rows = store.keep(open_groups)
-            ids, places, finished = ids[rows], places[rows], finished[rows]
-    return said
-
-
-def draw_tokens(logits: Any, numbers: Any) -> Any:
-    """One token per row from one number in [0, 1) per row, [rows, 1] both: where it falls among the summed
-    probabilities.
-
-    Noise for a whole vocabulary took a fifth of the rollout. Summed in float64: a vocabulary is long.
-    """
-    import torch
-
-    sums = logits.softmax(-1, dtype=torch.float64).cumsum(-1)
-    return torch.searchsorted(sums, numbers.double() * sums[:, -1:], right=True).clamp_(max=sums.shape[1] - 1)
-
-
-def _next_numbers(generator: Any, rows: Any) -> Any:
-    """The next number of every row."""
-    import torch
-
-    if isinstance(generator, torch.Generator):
-        return torch.rand((len(rows), 1), generator=generator, device=generator.device)
-    return torch.stack(
-        [torch.rand(1, generator=generator[row], device=generator[row].device) for row in rows.tolist()]
-    )
-
-
-def _cut_at_end(row: Ids, end_ids: Sequence[int]) -> Ids:
-    return row[: next((i + 1 for i, token in enumerate(row) if token in end_ids), len(row))]
-
-
 def is_supported(model: Any) -> bool:
     """Whether this pass was tested on the model's architecture and all its layers attend to everything."""
     return not _find_obstacle(_causal_model(model))
@@ -335,7 +248,7 @@ def _find_obstacle(causal: Any) -> str:
     return ""
 
 
-def _decoder_and_head(model: Any) -> tuple[Any, Any]:
+def decoder_and_head(model: Any) -> tuple[Any, Any]:
     """The decoder without its head, and the head. Raises InputError for models this pass would be wrong
     for."""
     causal = _causal_model(model)
@@ -345,8 +258,8 @@ def _decoder_and_head(model: Any) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _shared_attention(decoder: Any) -> Iterator[None]:
-    """The decoder attends through `_Store` inside this block."""
+def shared_attention(decoder: Any) -> Iterator[None]:
+    """The decoder attends through `PrefixStore` inside this block."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, _attend_shared)

@@ -11,8 +11,9 @@ from rmr1_lite.evaluation.benchmarks import paper_results
 from rmr1_lite.evaluation.benchmarks.scoring import OwnScore
 from rmr1_lite.evaluation.calibration import Calibration
 from rmr1_lite.evaluation.compare import read_judgments
+from rmr1_lite.evaluation.request import EvaluationRequest
 from rmr1_lite.evaluation.results import Results
-from rmr1_lite.evaluation.runner import EvaluationRequest, evaluate
+from rmr1_lite.evaluation.runner import evaluate
 from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.models.loading import free_memory, load
 from rmr1_lite.models.thinking import settle_switch

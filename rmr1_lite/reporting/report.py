@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.data.rows import pair_from_row
-from rmr1_lite.evaluation.results import Results, load_results, require
+from rmr1_lite.evaluation.results import Results
+from rmr1_lite.evaluation.results_file import load_results, require
 from rmr1_lite.reporting.plots import DARK, LIGHT, comparison_png, reliability_png
 from rmr1_lite.reporting.training_curves import panel_png, panels_with_data, read_logs
 from rmr1_lite.storage import RowError, atomic_write_text

@@ -15,8 +15,9 @@ from functools import cache
 from typing import Any
 
 from rmr1_lite.models.merged_copy import MergedCopy
+from rmr1_lite.models.prefix_sampling import sample_rollouts
 from rmr1_lite.models.render import end_ids
-from rmr1_lite.models.shared_prefix import sample_rollouts, token_logps
+from rmr1_lite.models.shared_prefix import token_logps
 
 GAP_EVERY = 10  # steps: a twentieth of a step each time, and what it watches for shows at once and stays
 

@@ -13,7 +13,8 @@ import json
 import shutil
 from pathlib import Path
 
-from rmr1_lite.evaluation.results import Results, load_results
+from rmr1_lite.evaluation.results import Results
+from rmr1_lite.evaluation.results_file import load_results
 from rmr1_lite.models.adapters import WEIGHTS, read_adapter
 from rmr1_lite.models.judge_specs import NANO, SHIPPED
 from rmr1_lite.models.model_card import shipped_card

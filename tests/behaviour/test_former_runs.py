@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from rmr1_lite.cli.main import app
 from rmr1_lite.data.pairs import read_pairs
-from rmr1_lite.evaluation.results import load_results
+from rmr1_lite.evaluation.results_file import load_results
 from rmr1_lite.evaluation.runner import evaluate_pairs
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.reporting.report import write_report

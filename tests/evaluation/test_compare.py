@@ -11,8 +11,10 @@ from test_runner import judge_for, log_of
 
 from rmr1_lite.evaluation import benchmarks
 from rmr1_lite.evaluation.compare import compare_folders
-from rmr1_lite.evaluation.results import load_results, new_results
-from rmr1_lite.evaluation.runner import EvaluationRequest, evaluate
+from rmr1_lite.evaluation.request import EvaluationRequest
+from rmr1_lite.evaluation.results import new_results
+from rmr1_lite.evaluation.results_file import load_results
+from rmr1_lite.evaluation.runner import evaluate
 from rmr1_lite.reporting.plots import comparison_rows, write_comparison_plot
 from rmr1_lite.reporting.report import is_nano, write_report
 from rmr1_lite.types import InputError

@@ -16,13 +16,7 @@ from rmr1_lite.evaluation.intervals import (
     newcombe_paired,
     wilson_interval,
 )
-from rmr1_lite.evaluation.metrics import (
-    as_dict,
-    from_dict,
-    length_bias,
-    paired_difference,
-    score,
-)
+from rmr1_lite.evaluation.metrics import as_dict, from_dict, length_bias, paired_difference, score
 from rmr1_lite.types import EvalResult, Generation, InputError, Judgment, Look, Pair, Verdict
 
 # what a judge said of one pair, in order "ab" then "ba", in the letters shown; "-" is unreadable. The label

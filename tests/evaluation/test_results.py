@@ -11,16 +11,8 @@ from dataclasses import replace
 import pytest
 
 from rmr1_lite.evaluation.metrics import PairedDifference, length_bias, paired_difference, score
-from rmr1_lite.evaluation.results import (
-    Difference,
-    Results,
-    from_json,
-    load_results,
-    new_results,
-    save_results,
-    to_json,
-    validate,
-)
+from rmr1_lite.evaluation.results import Difference, Results, new_results
+from rmr1_lite.evaluation.results_file import from_json, load_results, save_results, to_json, validate
 from rmr1_lite.reporting.training_curves import (
     GRPO_PANELS,
     SFT_PANELS,

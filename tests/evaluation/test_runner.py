@@ -15,8 +15,9 @@ from rmr1_lite.cli import tables
 from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.pairs import write_pairs
 from rmr1_lite.evaluation import benchmarks
-from rmr1_lite.evaluation.results import load_results
-from rmr1_lite.evaluation.runner import EvaluationRequest, evaluate, read_pairs_of
+from rmr1_lite.evaluation.request import EvaluationRequest, read_pairs_of
+from rmr1_lite.evaluation.results_file import load_results
+from rmr1_lite.evaluation.runner import evaluate
 from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import Judge
@@ -150,7 +151,7 @@ def test_changed_data_is_another_evaluation(llmbar, tmp_path):
 def test_other_weights_under_the_same_name_are_another_evaluation(llmbar, tmp_path, monkeypatch):
     asked, _ = llmbar
     found = ["one"]
-    monkeypatch.setattr("rmr1_lite.evaluation.runner.fingerprint_of", lambda spec: found[0])
+    monkeypatch.setattr("rmr1_lite.models.adapters.fingerprint_of", lambda spec: found[0])
     evaluate(asked, judge_for(asked), tmp_path / "out", "cmd", progress=False)
     found[0] = "two"
     with pytest.raises(InputError, match="weights was 'one', is 'two'"):

@@ -12,9 +12,9 @@ from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS
 from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.judging.factory import judge_in_memory, make_judge, sampling_for
 from rmr1_lite.judging.pool import JudgePool
-from rmr1_lite.models import load
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.loaded import Loaded
+from rmr1_lite.models.loading import load
 from rmr1_lite.models.thinking import AS_SAVED
 from rmr1_lite.types import InputError
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rmr1_lite.models.shared_prefix import NAME, _decoder_and_head, is_supported, sample_rollouts, token_logps
+from rmr1_lite.models.prefix_sampling import sample_rollouts
+from rmr1_lite.models.shared_prefix import NAME, decoder_and_head, is_supported, token_logps
 from rmr1_lite.types import InputError
 
 PROMPTS = {
@@ -156,7 +157,7 @@ def test_attention_and_mode_are_restored_after_an_error():
     import torch
 
     model = model_of("qwen2").train()
-    decoder, _ = _decoder_and_head(model)
+    decoder, _ = decoder_and_head(model)
     before = decoder.config._attn_implementation
     with pytest.raises(IndexError):
         sample_rollouts(model, [[5, 9999]], 2, 3, 1.0, (2,), torch.Generator())

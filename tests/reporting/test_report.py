@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from rmr1_lite.evaluation.metrics import length_bias, paired_difference, score
-from rmr1_lite.evaluation.results import load_results, new_results, save_results
+from rmr1_lite.evaluation.results import new_results
+from rmr1_lite.evaluation.results_file import load_results, save_results
 from rmr1_lite.reporting.report import format_p_value, format_percent, is_nano, summary_sentence, write_report
 from rmr1_lite.types import Generation, InputError, Judgment, Look, Pair, Verdict
 

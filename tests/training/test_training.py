@@ -203,7 +203,7 @@ def test_judging_on_a_cpu_takes_plain_weights_and_follows_the_adapter(sft_run, t
     from rmr1_lite.judging.engines.base import Request, Sampling
     from rmr1_lite.judging.engines.local import LocalEngine
     from rmr1_lite.models.loading import is_quantised, load
-    from rmr1_lite.models.shared_prefix import sample_rollouts
+    from rmr1_lite.models.prefix_sampling import sample_rollouts
     from rmr1_lite.prompts import judge_messages
 
     asked = [

@@ -14,8 +14,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from rmr1_lite.data.nano.chat_tasks import list_reply
 from rmr1_lite.data.nano.lexicon import NAMES, TOPIC_OF, TOPICS, WORDS
-from rmr1_lite.data.nano.tasks import Item, Reply, list_reply
+from rmr1_lite.data.nano.task_parts import Item, Reply
 from rmr1_lite.data.nano.teacher import listed, side_by_side, verify_chain
 from rmr1_lite.data.nano.world import SECTION_TASKS, STYLES, draw, dress
 

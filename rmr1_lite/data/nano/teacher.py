@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from rmr1_lite.data.nano.lexicon import TOPIC_OF
-from rmr1_lite.data.nano.tasks import Item, Reply
+from rmr1_lite.data.nano.task_parts import Item, Reply
 from rmr1_lite.data.nano.world import Case
 from rmr1_lite.types import Label
 from rmr1_lite.verdict import parse_verdict

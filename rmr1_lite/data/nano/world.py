@@ -18,7 +18,8 @@ import random
 from dataclasses import dataclass
 
 from rmr1_lite.data.nano.lexicon import CLOSERS, OPENERS
-from rmr1_lite.data.nano.tasks import TASKS, Item, Reply
+from rmr1_lite.data.nano.task_parts import Item, Reply
+from rmr1_lite.data.nano.tasks import TASKS
 from rmr1_lite.types import Pair
 
 # share of all keys, in percent; the base reads the first and largest part

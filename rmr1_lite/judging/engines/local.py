@@ -23,8 +23,9 @@ from typing import Any
 from rmr1_lite.judging.engines.base import Request, Sampling, request_seed
 from rmr1_lite.models.loading import is_quantised
 from rmr1_lite.models.merged_copy import MergedCopy
+from rmr1_lite.models.prefix_sampling import draw_tokens, sample_rollouts
 from rmr1_lite.models.render import end_ids, opens_thought, render_ids
-from rmr1_lite.models.shared_prefix import draw_tokens, is_supported, sample_rollouts
+from rmr1_lite.models.shared_prefix import is_supported
 from rmr1_lite.types import Generation, InputError
 
 PLAIN_LIMIT = 100_000_000  # parameters; a plain copy takes four bytes for each

@@ -1,14 +1,12 @@
-"""Make chains with any teacher behind an OpenAI-compatible server, in the two passes of the paper (section
-3.1).
+"""Make chains with any teacher behind an OpenAI-compatible server, in the paper's two passes (section 3.1).
 
     pass 1   every labelled pair, in one seeded order; kept when the strict reading gives the right verdict
     pass 2   what pass 1 got wrong, with the right verdict told (by choice another, stronger teacher). Unlike
-             the original's,
-             its chains are read again, and one that shows what it was told is not kept
+             the original's, its chains are read again, and one that shows what it was told is not kept
     pass 3   only with rewrite: the same request once more, with the words that gave it away named
 
-    python -m rmr1_lite distill --pairs pairs.jsonl --teacher MODEL --base-url http://127.0.0.1:8000/v1 --out
-        runs/distilled
+    python -m rmr1_lite distill --pairs pairs.jsonl --teacher MODEL --base-url http://127.0.0.1:8000/v1 \\
+        --out runs/distilled
 
 Every reply is stored the moment it comes (attempts.jsonl), so that a run that was stopped, by a kill or by
 its budget, goes on without asking twice. What failed on the way (no reply) is asked again. Written at the
@@ -17,23 +15,19 @@ end: chains.jsonl for `sft`, published.jsonl in the schema of the published set,
 
 from __future__ import annotations
 
-import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from rmr1_lite.config import DistillConfig
 from rmr1_lite.data.chains import Chain, write_chains
-from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.data.rows import pair_digest
 from rmr1_lite.judging.engines.base import Request, Sampling
 from rmr1_lite.judging.engines.endpoint import OpenAIEngine
-from rmr1_lite.prompts import judge_messages, oracle_messages, pair_as_shown, seeded_order
+from rmr1_lite.prompts import judge_messages, oracle_messages, pair_as_shown
 from rmr1_lite.storage import JsonlLog, atomic_write_text, json_line, same_settings, write_json
 from rmr1_lite.training.distill.attempts import (
     CHAINS,
@@ -46,8 +40,15 @@ from rmr1_lite.training.distill.attempts import (
     kept_chains,
     make_attempt,
 )
-from rmr1_lite.training.distill.budget import Budget, Prices, tokens_of
-from rmr1_lite.types import ORDERS, Generation, InputError
+from rmr1_lite.training.distill.budget import Budget
+from rmr1_lite.training.distill.preparation import (
+    check_request,
+    make_engines,
+    prices_of_pass,
+    print_estimate,
+    read_tasks,
+)
+from rmr1_lite.types import Generation, InputError
 
 ATTEMPTS, PUBLISHED, STATS, SETTINGS = "attempts.jsonl", "published.jsonl", "stats.json", "distill.json"
 KEY = ("id", "order", "pass")
@@ -87,14 +88,14 @@ FILTERED = "content filter"  # how an engine words an answer that was paid for a
 def distill(config: DistillConfig) -> dict[str, Any]:
     """Write or go on writing chains; returns the statistics. Raises InputError before anything is paid
     for."""
-    _check_request(config)
-    tasks, out = _read_tasks(config), Path(config.out)
-    engines = _make_engines(config)
+    check_request(config)
+    tasks, out = read_tasks(config), Path(config.out)
+    engines = make_engines(config)
     _keep_settings(config, tasks, out / SETTINGS)
     with JsonlLog(out / ATTEMPTS, KEY) as log:
         _check_same(tasks, log)
         budget = Budget(config.budget, log)
-        _print_estimate(config, tasks, log, budget)
+        print_estimate(config, tasks, log, budget)
         failed: Counter[str] = Counter()
         try:
             for number in (FIRST, SECOND, REWRITE) if config.rewrite else (FIRST, SECOND):
@@ -103,67 +104,6 @@ def distill(config: DistillConfig) -> dict[str, Any]:
             stats = _write_outputs(config, tasks, log, budget, failed, out)
     print(describe_stats(stats))
     return stats
-
-
-def _check_request(config: DistillConfig) -> None:
-    """What can be known to be wrong before a file is read or a request is sent."""
-    if not config.pairs or not config.teacher:
-        raise InputError("pairs and teacher are needed. Give --pairs FILE and --teacher MODEL.")
-    for option, name in (
-        ("api_key_env", config.api_key_env),
-        ("second_api_key_env", config.second_api_key_env),
-    ):
-        # not repeated in the message: somebody who gives the key itself here must not find it in a log
-        if name and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-            raise InputError(
-                f"{option} is no name of an environment variable (capitals, digits, _). Put the key into a "
-                "variable and give the variable's name."
-            )
-        if name not in ("", "OPENAI_API_KEY") and not os.environ.get(name, "").strip():
-            raise InputError(
-                f"{option}: the environment variable {name} is not set. Set it, or leave the option out."
-            )
-    other = (
-        config.second_base_url and urlsplit(config.second_base_url).netloc != urlsplit(config.base_url).netloc
-    )
-    if other and not config.second_api_key_env:
-        raise InputError(
-            "second_base_url is another server: it does not get the first one's key by itself. Give "
-            "--second-api-key-env with the variable that holds its key."
-        )
-    if config.budget and _prices_of_pass(config, FIRST).free and _prices_of_pass(config, SECOND).free:
-        raise InputError(
-            "budget without prices limits nothing. Give --price-in and --price-out, per million tokens."
-        )
-
-
-def _read_tasks(config: DistillConfig) -> list[Task]:
-    read = read_pairs(config.pairs)
-    print(read.summary())
-    pairs = [pair for pair in read.pairs if pair.label]
-    if len(pairs) < len(read.pairs):
-        print(
-            f"{len(read.pairs) - len(pairs)} pairs have no label and are left out: no chain could be "
-            "checked against them."
-        )
-    if not pairs:
-        raise InputError(f"{config.pairs}: no labelled pair. A chain is kept only when its verdict is right.")
-    pairs = pairs[: config.limit or None]
-    if config.both_orders:
-        return [Task(pair, order) for pair in pairs for order in ORDERS]
-    return [Task(pair, seeded_order(pair.id, config.seed)) for pair in pairs]
-
-
-def _make_engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
-    more = {"concurrency": config.concurrency, "max_retries": config.max_retries, "timeout": config.timeout}
-    first = OpenAIEngine(config.teacher, config.base_url, config.api_key_env, **more)
-    second = OpenAIEngine(
-        config.second_teacher or config.teacher,
-        config.second_base_url or config.base_url,
-        config.second_api_key_env or config.api_key_env,
-        **more,
-    )
-    return {FIRST: first, SECOND: second, REWRITE: second}
 
 
 def _keep_settings(config: DistillConfig, tasks: Sequence[Task], path: Path) -> None:
@@ -185,40 +125,6 @@ def _check_same(tasks: Sequence[Task], log: JsonlLog) -> None:
             )
 
 
-def _prices_of_pass(config: DistillConfig, number: int) -> Prices:
-    first = Prices(config.price_in, config.price_out)
-    if number == FIRST:
-        return first
-    return Prices(
-        config.second_price_in if config.second_price_in >= 0 else first.prompt,
-        config.second_price_out if config.second_price_out >= 0 else first.completion,
-    )
-
-
-def _print_estimate(config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, budget: Budget) -> None:
-    """Say what the first pass will cost at most and what to expect, before anything is asked."""
-    left = [task for task in tasks if (task.pair.id, task.order, FIRST) not in log]
-    prompt = sum(
-        tokens_of(judge_messages(pair_as_shown(task.pair, task.order), config.style)) for task in left
-    )
-    prices = _prices_of_pass(config, FIRST)
-    expected = budget.expected_completion(config.max_new_tokens)
-    print(
-        f"{len(tasks)} chains wanted, {len(tasks) - len(left)} first replies stored already. The first pass "
-        f"sends about {prompt:,} prompt tokens and gets about {expected * len(left):,.0f} back "
-        f"({expected:,.0f} a chain, at most {config.max_new_tokens:,})."
-    )
-    if prices.free and _prices_of_pass(config, SECOND).free:
-        print("Prices are 0 (--price-in, --price-out): nothing is counted against a budget.")
-        return
-    second = 0.25 * len(left)  # about a quarter of the paper's first chains were wrong
-    guess = prices.of(prompt, expected * len(left)) + _prices_of_pass(config, SECOND).of(
-        second * (2 * prompt / max(1, len(left)) + expected), second * expected
-    )
-    limit = f"; it stops at {config.budget:g}" if config.budget else ""
-    print(f"Expected cost about {guess:.2f}, spent so far {budget.spent:.2f}{limit}.")
-
-
 def _one_pass(
     config: DistillConfig,
     number: int,
@@ -233,7 +139,7 @@ def _one_pass(
     todo = [(task, asked) for task in tasks if (asked := _next_request(config, number, task, log))]
     failed: Counter[str] = Counter()
     sampling = Sampling(config.temperature, config.max_new_tokens, seed=config.seed)
-    prices = _prices_of_pass(config, number)
+    prices = prices_of_pass(config, number)
     right, last = 0, ""
     with tqdm(total=len(todo), desc=f"pass {number}", unit="chain") as bar:
         at = 0

@@ -38,18 +38,15 @@ FILE = "preflight.json"
 # GiB that the trial step may take; for tests, and to try a smaller card than the one at hand
 LIMIT = "RMR1_PREFLIGHT_GIB"
 # exit statuses of a trial: out of memory, and input that no smaller setting would mend
-NO_ROOM, REFUSED = (
-    77,
-    2,
-)
+NO_ROOM = 77
+REFUSED = 2
 MOST_RUNGS = 8
 CANDIDATES = 64  # longest rows by characters, of which the longest by tokens are taken
 TAIL = 12  # lines of a crashed trial that are shown
 
 
 def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
-    """`config`, or the next smaller settings with which the longest items go through one step of "sft" or
-    "grpo".
+    """`config`, or the next smaller settings that take the longest items through a step of "sft" or "grpo".
 
     quiet: say only what had to be made smaller.
 

@@ -1,0 +1,64 @@
+"""What the nano tasks are made of: a question with its replies, and small changes that make one wrong."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+Rng = random.Random
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a response says before it is dressed in a style.
+
+    text: as a person would write it. core: what a judge would quote. checks: one truth per criterion of the
+    item (empty for Reasoning items). found: what each criterion met in the reply ("" where there is nothing
+    to name). words: the list items, when the reply is a list (for the markdown style).
+    """
+
+    text: str
+    core: str
+    checks: tuple[bool, ...] = ()
+    words: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question. `key` names its content: splits are made by its hash, so equal questions never part.
+
+    asked: what each criterion asks for ("" where the yes or no says it all).
+    """
+
+    task: str
+    section: str
+    key: str
+    question: str
+    good: Reply
+    bad: Reply
+    hard: bool = False
+    solution: str = ""
+    result: str = ""
+    criteria: tuple[tuple[str, int], ...] = ()
+    reason: str = ""
+    asked: tuple[str, ...] = ()
+
+    def points(self, reply: Reply) -> int:
+        """Points of a reply under the item's criteria; 1 or 0 for Reasoning items."""
+        if self.criteria:
+            return sum(weight for (_, weight), met in zip(self.criteria, reply.checks, strict=True) if met)
+        return int(reply.core == self.result)
+
+
+def another(rng: Rng, pool: list[str] | tuple[str, ...], not_this: str) -> str:
+    return rng.choice([x for x in pool if x != not_this])
+
+
+def swap_neighbours(seq: list, rng: Rng) -> list:
+    i = rng.randrange(len(seq) - 1)
+    return [*seq[:i], seq[i + 1], seq[i], *seq[i + 2 :]]
+
+
+def join_words(words: list) -> str:
+    return " ".join(map(str, words))
