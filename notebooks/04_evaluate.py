@@ -113,8 +113,8 @@ from rmr1_lite.notebook.evaluation import measure_calibration
 
 voted = measure_calibration(s, specs[last], BENCHMARK, DATA, s.few(60, 6), votes=4)
 for source, found in voted.items():
-    interval = f"95 % interval {found['ece_low']:.1%} to {found['ece_high']:.1%}"
-    print(f"{source}: calibration error {found['ece']:.1%} ({interval}), {found['n']} pairs")
+    interval = f"95 % interval {found.ece_low:.1%} to {found.ece_high:.1%}"
+    print(f"{source}: calibration error {found.ece:.1%} ({interval}), {found.n} pairs")
     display(show.reliability(found, source))
 
 # %% [markdown]
