@@ -1,8 +1,8 @@
-"""Takes the README's pictures of the app from a running one: `python app.py` in one shell, then
+"""Takes the app's pictures for README.md and docs/app.md: `python app.py` in one shell, then
 
     python docs/screenshots.py http://127.0.0.1:7860
 
-The pictures lie beside this file.
+They are written to docs/images/.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def press(page: Page, name: str) -> None:
 
 def take(page: Page, name: str) -> None:
     page.wait_for_timeout(700)
-    page.screenshot(path=HERE / f"{name}.png", full_page=True)
+    page.screenshot(path=HERE / "images" / f"{name}.png", full_page=True)
 
 
 def main() -> None:

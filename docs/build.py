@@ -1,0 +1,146 @@
+"""Tables of the guides that are made from the code: options, benchmarks, and the notebooks' badges.
+
+    python docs/build.py            # write them
+    python docs/build.py --check    # fail when a file is not what the code gives
+
+docs/gpu.md's tables come from perf/gpu_table.py, since they need the planner and what was measured on a card.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import typer
+
+from rmr1_lite.cli.main import app
+from rmr1_lite.evaluation.benchmarks import BENCHMARKS
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def pages() -> dict[Path, str]:
+    """Every file that holds a generated part -> its text as it should be."""
+    evaluation, notebooks = ROOT / "docs" / "evaluation.md", NOTEBOOKS / "README.md"
+    return {
+        ROOT / "docs" / "options.md": options_page(),
+        evaluation: fill(evaluation, "benchmarks", benchmark_table()),
+        notebooks: fill(notebooks, "badges", badge_table()),
+    }
+
+
+def fill(path: Path, name: str, piece: str) -> str:
+    """The text of `path` with `piece` between its two marks; ValueError when they are not there once."""
+    text = path.read_text(encoding="utf-8")
+    marks = re.compile(rf"(<!-- {name}: written by docs/build\.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    text, count = marks.subn(lambda found: f"{found[1]}{piece}{found[2]}", text)
+    if count != 1:
+        raise ValueError(f"{path} has {count} blocks {name}, not one")
+    return text
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; a bar inside a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def benchmark_table() -> str:
+    """One row a benchmark, from its own definition."""
+    rows = [
+        (f"`{each.name}`", each.home if each.split else f"not on the hub: {each.home}", each.paper, each.rule)
+        for each in BENCHMARKS.values()
+        if each.name != "nano"
+    ]
+    nano = BENCHMARKS["nano"]
+    rows.append((f"`{nano.name}`", nano.home, "[nano.md](nano.md)", nano.rule))
+    return table(("name", "where it is", "paper", "its own rule"), rows)
+
+
+def badge_table() -> str:
+    """A row a notebook with its badges, or the one line that says why there are none."""
+    spec = importlib.util.spec_from_file_location("notebooks_build", NOTEBOOKS / "build.py")
+    assert spec and spec.loader
+    builder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    setup = (NOTEBOOKS / "setup_cell.py").read_text(encoding="utf-8")
+    address = re.search(r'^REPO_URL = "(.*)"', setup, re.MULTILINE)
+    rows = [(each.stem, builder.badges(address[1] if address else "", each.stem)) for each in builder.SOURCES]
+    if not any(badges for _, badges in rows):
+        return (
+            "`REPO_URL` in `setup_cell.py` is empty, so there are no badges yet: upload the kit as below.\n"
+        )
+    return table(("notebook", "open in"), rows)
+
+
+def options_page() -> str:
+    """docs/options.md: every command with its options, defaults and meanings."""
+    parts = [
+        "# Every command and option\n\nWritten by `python docs/build.py` from the command line itself.\n",
+    ]
+    for name, command in commands(typer.main.get_command(app), "python -m rmr1_lite"):
+        about = " ".join((command.help or "").split())
+        rows = [(f"`{flags_of(each)}`", default_of(each), meaning_of(each)) for each in command.params]
+        parts.append(f"## {name.removeprefix('python -m rmr1_lite ')}\n\n{about}\n")
+        parts.append(table(("option", "default", "meaning"), rows))
+    return "\n".join(parts)
+
+
+def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """(name as typed, command) of every leaf, by name."""
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for child in sorted(command.commands):
+        yield from commands(command.commands[child], f"{name} {child}")
+
+
+def flags_of(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return parameter.name.upper()
+    return " ".join((*parameter.opts, *parameter.secondary_opts))
+
+
+def default_of(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    value = getattr(parameter.default, "value", parameter.default)
+    return "" if callable(value) or value in (None, "", ()) else f"`{value}`"
+
+
+def meaning_of(parameter: Any) -> str:
+    """The help text, and the choices where there are any."""
+    text = " ".join((getattr(parameter, "help", "") or "").split())
+    choices = choices_of(parameter)
+    return f"{text} ({', '.join(choices)})" if choices else text
+
+
+def choices_of(parameter: Any) -> list[str]:
+    annotation = parameter.type_descriptor.annotation
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [str(member.value) for member in getattr(annotation, "__members__", {}).values()]
+
+
+def main(check: bool = False) -> int:
+    """Write what has changed; with `check` only name it and return 1."""
+    stale = [
+        path
+        for path, text in pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    for path in stale:
+        if not check:
+            path.write_text(pages()[path], encoding="utf-8")
+    shown = ", ".join(str(path.relative_to(ROOT)) for path in stale) or "none"
+    print(f"{'out of date, run python docs/build.py' if check and stale else 'written'}: {shown}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
