@@ -22,8 +22,8 @@ MAX_CHARS = 200_000  # of one response or conversation
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
 Thinking = Literal["auto", "on", "off"]
 THINKING_HELP = (
-    "thinking switch of the chat template, where it has one; auto: as trained, else on for the "
-    "style reasoning alone"
+    "thinking switch of the chat template, if it has one; auto: as trained, "
+    "otherwise on only for the style reasoning"
 )
 
 
@@ -36,9 +36,9 @@ class TrainConfig:
     """What SFT and GRPO share."""
 
     out: str = _doc("runs/train", "run folder: config.json, metrics.jsonl, checkpoint-*, adapter/")
-    style: StyleName = _doc("auto", "prompt style; auto takes the one the model came with")
+    style: StyleName = _doc("auto", "prompt style; auto: the style the model was trained with")
     thinking: Thinking = _doc("auto", THINKING_HELP)
-    seed: int = _doc(0, "seed of everything random")
+    seed: int = _doc(0, "random seed")
     lr: float = _doc(2e-3, "peak learning rate")
     warmup_steps: int = _doc(10, "steps of linear warm-up")
     weight_decay: float = _doc(0.0, "AdamW weight decay")
@@ -46,7 +46,7 @@ class TrainConfig:
     adam_beta2: float = _doc(0.95, "AdamW beta 2")
     max_grad_norm: float = _doc(1.0, "gradient clipping")
     backend: Literal["auto", "unsloth", "transformers"] = _doc(
-        "auto", "auto: Unsloth where there is a card for it"
+        "auto", "auto: Unsloth if it is installed and supports the GPU, otherwise transformers"
     )
     four_bit: bool = _doc(True, "base weights in NF4 (QLoRA); off: as stored")
     lora_r: int = _doc(16, "LoRA rank of a new adapter")
@@ -61,13 +61,14 @@ class TrainConfig:
     max_new_tokens: int = _doc(NANO_TOKENS, "longest chain, in tokens, in probes and rollouts")
     save_every: int = _doc(50, "steps between checkpoints; 0 saves none")
     save_minutes: float = _doc(
-        0.0, "also save when so many minutes have passed since the last checkpoint; 0: by steps alone"
+        0.0, "also save this many minutes after the last checkpoint; 0: only every save_every steps"
     )
     report_to: Literal["none", "tensorboard", "wandb", "trackio"] = _doc(
-        "none", "who else gets the figures (pip install it)"
+        "none", "also log metrics to this tracker (install it separately)"
     )
     preflight: Literal["auto", "on", "off"] = _doc(
-        "auto", "try the longest items first, and smaller settings; auto: on a GPU"
+        "auto",
+        "first train one step on the longest rows, with smaller settings if they do not fit; auto: on a GPU",
     )
 
 
@@ -81,8 +82,8 @@ class SFTConfig(TrainConfig):
     epochs: float = _doc(5.0, "passes over the chains")
     batch_size: int = _doc(16, "chains per optimizer step")
     micro_batch: int = _doc(16, "chains per forward pass")
-    max_length: int = _doc(768, "longest prompt + chain in tokens; longer rows are listed and left out")
-    limit: int = _doc(0, "take so many chains, drawn by the seed; 0 takes all")
+    max_length: int = _doc(768, "longest prompt + chain in tokens; longer rows are skipped and listed")
+    limit: int = _doc(0, "train on this many chains, drawn by the seed; 0: all")
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ class GRPOConfig(TrainConfig):
         "constant", "after the warm-up: constant as in the paper, or linear to 0"
     )
     screen_pairs: int = _doc(
-        0, "pairs to judge before training, to find those that the judge gets wrong; 0 judges none"
+        0, "pairs to judge before training, to find those that the judge gets wrong; 0: none"
     )
-    hard_share: float = _doc(0.75, "share of each step taken from the pairs that it got wrong")
+    hard_share: float = _doc(0.75, "share of each step drawn from the pairs that it got wrong")
     groups: int = _doc(16, "prompts per step")
     rollouts: int = _doc(8, "rollouts per prompt (the paper's n)")
     micro_batch: int = _doc(128, "rollouts per forward pass")
@@ -112,13 +113,15 @@ class GRPOConfig(TrainConfig):
         "dapo", "how token losses are averaged (TRL's names)"
     )
     scale_rewards: Literal["group", "batch", "none"] = _doc("none", "what the advantage is divided by")
-    max_prompt_tokens: int = _doc(600, "longer prompts are listed and left out, never clipped")
-    max_truncated: float = _doc(0.3, "stop when this share of cut-off rollouts is exceeded 5 steps in a row")
+    max_prompt_tokens: int = _doc(600, "longer prompts are skipped and listed, never truncated")
+    max_truncated: float = _doc(
+        0.3, "stop when more than this share of rollouts is truncated in 5 consecutive steps"
+    )
     rollout: Literal["model", "vllm"] = _doc(
-        "model", "who writes the rollouts; vllm (with Unsloth) has never been run here"
+        "model", "what generates the rollouts; vllm (with Unsloth) has never been run"
     )
     worst_case: bool = _doc(
-        False, "rollouts to full length, every other one rewarded: what the preflight runs; learns nothing"
+        False, "full-length rollouts, every other one rewarded; used by the preflight, trains nothing useful"
     )
     shared_prefix: bool = _doc(
         True, "compute each prompt once per group (CPU and plain torch; Unsloth has its own)"
@@ -129,12 +132,12 @@ class GRPOConfig(TrainConfig):
 class DemoConfig:
     """Settings of one run of the chain; the presets hold the rest."""
 
-    out: str = _doc("runs/demo", "folder of everything this makes")
+    out: str = _doc("runs/demo", "output folder")
     seed: int = _doc(0, "seed of data, SFT and GRPO")
     model: str = _doc("nano-base", "base to start from: nano-base, a folder or a hub id")
     steps: int = _doc(60, "GRPO steps")
     epochs: float = _doc(12.0, "SFT epochs")
-    test_pairs: int = _doc(400, "unseen pairs for the figures")
+    test_pairs: int = _doc(400, "unseen pairs to evaluate on")
     train_pairs: int = _doc(1000, "training pairs; 12 % of them get teacher chains")
 
 
@@ -142,16 +145,16 @@ class DemoConfig:
 class ReproduceConfig:
     """Settings of the table; the presets hold the rest."""
 
-    out: str = _doc("runs/reproduce", "folder; one chain per seed in it")
+    out: str = _doc("runs/reproduce", "output folder, with a subfolder for each seed")
     model: str = _doc("nano-base", "base to start from: nano-base, a folder or a hub id")
     seeds: int = _doc(3, "seeds 0, 1, ...")
     epochs: float = _doc(20.0, "SFT epochs")
     steps: int = _doc(200, "GRPO steps")
     test_pairs: int = _doc(400, "unseen pairs")
     train_pairs: int = _doc(1000, "training pairs; 12 % of them get teacher chains")
-    jobs: int = _doc(0, "seeds at a time, each with its share of the cores; 0: as many as cores")
-    only_seed: int = _doc(-1, "run this seed alone, in this process, and write no table")
-    longer_sft: int = _doc(1, "for so many seeds also SFT for the wall time of SFT and GRPO")
+    jobs: int = _doc(0, "seeds to run in parallel; 0: one per core")
+    only_seed: int = _doc(-1, "run only this seed in this process and write no table")
+    longer_sft: int = _doc(1, "for this many seeds, also train SFT for the time of SFT and GRPO")
 
 
 @dataclass(frozen=True)
@@ -159,27 +162,27 @@ class DistillConfig:
     """Which pairs, which teachers, and how much they may cost."""
 
     pairs: str = _doc("", "JSONL of labelled pairs (see data prepare)")
-    out: str = _doc("runs/distilled", "folder to write; the same command resumes")
-    teacher: str = _doc("", "model name as the server knows it")
-    base_url: str = _doc("http://127.0.0.1:8000/v1", "the server, ending with /v1 as a rule")
+    out: str = _doc("runs/distilled", "output folder; the same command resumes")
+    teacher: str = _doc("", "model name on the server")
+    base_url: str = _doc("http://127.0.0.1:8000/v1", "base URL of the server, usually ending in /v1")
     api_key_env: str = _doc("OPENAI_API_KEY", "environment variable that holds the key")
     second_teacher: str = _doc("", "teacher of the second pass; empty: the first one")
     second_base_url: str = _doc("", "its server; empty: the first one's")
-    second_api_key_env: str = _doc("", "its key's variable; empty: the first one's")
+    second_api_key_env: str = _doc("", "environment variable of its key; empty: the first one's")
     style: StyleName = _doc("rubrics", "prompt style of the chains")
-    both_orders: bool = _doc(False, "a chain in each order of every pair, at twice the price")
-    rewrite: bool = _doc(False, "ask once more where a second chain shows what it was told")
+    both_orders: bool = _doc(False, "a chain for each order of every pair, at twice the price")
+    rewrite: bool = _doc(False, "ask once more if a second chain reveals that the verdict was given")
     temperature: float = _doc(0.7, "sampling temperature; 0 is greedy")
     max_new_tokens: int = _doc(4096, "longest chain in tokens")
     concurrency: int = _doc(8, "requests in flight")
-    max_retries: int = _doc(5, "tries after 408, 409, 429, 5xx and lost connections, with back-off")
-    timeout: float = _doc(600.0, "seconds for one try")
+    max_retries: int = _doc(5, "retries after 408, 409, 429, 5xx and lost connections, with back-off")
+    timeout: float = _doc(600.0, "seconds to wait for one request")
     price_in: float = _doc(0.0, "price of a million prompt tokens")
     price_out: float = _doc(0.0, "price of a million completion tokens")
-    second_price_in: float = _doc(-1.0, "the same for the second teacher; below 0: as the first")
-    second_price_out: float = _doc(-1.0, "the same for the second teacher; below 0: as the first")
+    second_price_in: float = _doc(-1.0, "the same for the second teacher; negative: as the first")
+    second_price_out: float = _doc(-1.0, "the same for the second teacher; negative: as the first")
     budget: float = _doc(0.0, "stop before this much is spent; 0: no limit")
-    limit: int = _doc(0, "take the first pairs only; 0: all")
+    limit: int = _doc(0, "use only the first pairs; 0: all")
     seed: int = _doc(0, "seed of the orders and of sampling, where the server honours it")
 
 
@@ -187,16 +190,16 @@ class DistillConfig:
 class PrepareConfig:
     """What is kept, and how it is laid out."""
 
-    out: str = _doc("runs/prepared", "folder to write")
+    out: str = _doc("runs/prepared", "output folder")
     order: Literal["seeded", "given", "both"] = _doc(
         "seeded",
-        "seeded: a hash of id and seed places the better response; given: as it is; both: two rows a pair",
+        "seeded: by a hash of id and seed; given: unchanged; both: two rows per pair",
     )
     validation: float = _doc(0.02, "share of the conversations that go to validation.jsonl")
-    near: float = _doc(0.8, "similarity from which a pair is a near-duplicate; 0 looks for none")
-    max_prompt_tokens: int = _doc(0, "longest judge prompt in tokens of --model; 0 counts none")
+    near: float = _doc(0.8, "similarity from which a pair counts as a near-duplicate; 0: do not check")
+    max_prompt_tokens: int = _doc(0, "longest judge prompt in tokens of --model; 0: no limit")
     max_chars: int = _doc(MAX_CHARS, "longest response or conversation in characters")
-    on_bad_row: Literal["skip", "fail"] = _doc("skip", "a row that is no labelled pair: skip or fail")
+    on_bad_row: Literal["skip", "fail"] = _doc("skip", "for a row that is not a labelled pair: skip or fail")
     split: str = _doc("train", "split of a hub id")
     seed: int = _doc(0, "seed of order and split")
 

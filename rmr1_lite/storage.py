@@ -102,8 +102,8 @@ def same_settings(
     ]
     if other:
         raise InputError(
-            f"{path} tells of other settings: {'; '.join(other)}. Give the same ones to resume, or another "
-            "--out."
+            f"{path} was created with other settings: {'; '.join(other)}. Use the same settings to resume, "
+            "or another --out."
         )
     return then
 

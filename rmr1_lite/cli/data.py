@@ -18,21 +18,21 @@ class BadRow(str, Enum):
     skip, fail = "skip", "fail"
 
 
-BAD_ROW = "a row that cannot be used: skip or fail"
+BAD_ROW = "for a row that cannot be used: skip or fail"
 app = typer.Typer(no_args_is_help=True, help="Make, fetch, prepare and audit training data.")
 SOURCES = "JSONL, JSON, CSV, TSV or Parquet files, folders of them, or hub ids"
-AGAINST = "BENCHMARK=PATH whose questions must not be trained on; again for more; without a path from the hub"
-MODEL = "whose tokenizer counts: nano, a folder or a hub id"
+AGAINST = "remove questions of this benchmark: BENCHMARK=PATH, or BENCHMARK for the hub; may be repeated"
+MODEL = "model whose tokenizer counts the tokens: nano, a folder or a hub id"
 
 
 @app.command()
 def nano(
-    out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/data"),
+    out: Annotated[Path, typer.Option(help="output folder")] = Path("runs/data"),
     train: Annotated[int, typer.Option(help="training pairs; 12 % of them get teacher chains")] = 4000,
     test: Annotated[int, typer.Option(help="test pairs")] = 600,
     seed: Annotated[int, typer.Option(help="seed of the training pairs")] = 0,
 ) -> None:
-    """Write chains, training pairs, validation and test of the nano world as JSONL."""
+    """Generate chains, training, validation and test pairs of the nano world as JSONL."""
     from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
 
     print(f"Data: {write_nano_data(out, NanoData(train=train, test=test, seed=seed))}")
@@ -42,14 +42,14 @@ def nano(
 @from_config(
     PrepareConfig,
     arguments={"sources": (list[str], SOURCES)},
-    model=(str, "", f"{MODEL}; prints how long the judge prompts are"),
+    model=(str, "", f"{MODEL}; also prints a histogram of prompt lengths"),
     style=(StyleName, "auto", "prompt style to count with"),
     against=(Optional[list[str]], None, AGAINST),
 )
 def prepare(
     config: PrepareConfig, sources: list[str], model: str, style: str, against: list[str] | None
 ) -> None:
-    """Own preference pairs -> train.jsonl and validation.jsonl: checked, without duplicates, ordered, split
+    """Turn your preference pairs into train.jsonl and validation.jsonl: checked, deduplicated, ordered, split
     by question."""
     from rmr1_lite.data.prepare import prepare as run
     from rmr1_lite.data.released_sets import recognise_row
@@ -65,15 +65,13 @@ def prepare(
 def audit(
     sources: Annotated[list[str], typer.Argument(help=f"{SOURCES}; pairs or chains")],
     out: Annotated[Path, typer.Option(help="folder for audit.json and audit.html")] = Path("runs/audit"),
-    model: Annotated[str, typer.Option(help=f"{MODEL} the chains of --max-length")] = "",
+    model: Annotated[str, typer.Option(help=f"{MODEL}; needed for --max-length")] = "",
     style: Annotated[StyleName, typer.Option(help="prompt style to count with")] = "auto",
-    max_length: Annotated[int, typer.Option(help="longest prompt and chain in tokens; 0 does not look")] = 0,
+    max_length: Annotated[int, typer.Option(help="longest prompt and chain in tokens; 0: do not check")] = 0,
     split: Annotated[str, typer.Option(help="split of a hub id")] = "train",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="exit with status 1 when anything is found")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with status 1 if anything is found")] = False,
 ) -> None:
-    """What gives the label away in a data set, and which chains would teach nonsense."""
+    """Find what gives the label away in a data set, and chains that should not be trained on."""
     from rmr1_lite.data.audit import audit as run
     from rmr1_lite.data.audit import write_audit
     from rmr1_lite.models.token_lengths import chain_lengths
@@ -90,11 +88,11 @@ def published(
     name: Annotated[
         str, typer.Argument(help="distill-sft, after-distill-rlvr, reasoning-rlvr or entire-rlvr")
     ],
-    out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/published"),
-    source: Annotated[Optional[str], typer.Option(help="a local copy instead of the hub")] = None,
+    out: Annotated[Path, typer.Option(help="output folder")] = Path("runs/published"),
+    source: Annotated[Optional[str], typer.Option(help="local copy to read instead of the hub")] = None,
     on_bad_row: Annotated[BadRow, typer.Option(help=BAD_ROW)] = BadRow.skip,
 ) -> None:
-    """One of the four published RM-R1 sets as the kit's own rows."""
+    """Convert one of the four published RM-R1 sets to the kit's format."""
     from rmr1_lite.data.released_sets import write_published
 
     counts = write_published(name, out, source, on_bad_row=on_bad_row.value)
@@ -106,13 +104,13 @@ def published(
 
 @app.command()
 def mixture(
-    out: Annotated[Path, typer.Option(help="folder to write")] = Path("runs/mixture"),
+    out: Annotated[Path, typer.Option(help="output folder")] = Path("runs/mixture"),
     source: Annotated[
         Optional[list[str]], typer.Option(help="NAME=PATH of a local copy of skywork, code or math")
     ] = None,
     on_bad_row: Annotated[BadRow, typer.Option(help=BAD_ROW)] = BadRow.skip,
 ) -> None:
-    """The paper's RL mixture (Table 5) rebuilt from its three sources."""
+    """Rebuild the paper's RL mixture (Table 5) from its three sources."""
     from rmr1_lite.data.rl_mixture import write_mixture
 
     counts = write_mixture(out, dict(map(_named, source or [])), on_bad_row.value)

@@ -11,7 +11,9 @@ import typer
 from rmr1_lite.cli.outputs import print_report, this_command
 from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS, THINKING_HELP, StyleName, Thinking
 
-MAX_NEW_TOKENS_HELP = f"longest chain; none: {NANO_TOKENS} for nano judges, else {OTHER_TOKENS}"
+MAX_NEW_TOKENS_HELP = (
+    f"longest chain in tokens; default: {NANO_TOKENS} for nano judges, otherwise {OTHER_TOKENS}"
+)
 JUDGE_HELP = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
 
 
@@ -28,16 +30,18 @@ class BenchmarkName(str, Enum):
 
 def judge_command(
     pairs: Annotated[Path, typer.Option(help="JSONL of pairs")],
-    out: Annotated[Path, typer.Option(help="JSONL of looks to write; resumable")],
+    out: Annotated[Path, typer.Option(help="JSONL of judge calls to write; the same command resumes")],
     judge: Annotated[str, typer.Option("--judge", "--model", help=JUDGE_HELP)] = "nano",
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
     thinking: Annotated[Thinking, typer.Option(help=THINKING_HELP)] = "auto",
-    reading: Annotated[ReadingName, typer.Option(help="how verdicts are read")] = ReadingName.strict,
-    votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
+    reading: Annotated[ReadingName, typer.Option(help="how verdicts are parsed")] = ReadingName.strict,
+    votes: Annotated[int, typer.Option(help="judge calls per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
     max_new_tokens: Annotated[Optional[int], typer.Option(help=MAX_NEW_TOKENS_HELP)] = None,
-    batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
-    four_bit: Annotated[bool, typer.Option(help="weights of a local model in NF4, or as stored")] = True,
+    batch_size: Annotated[int, typer.Option(help="judge calls per batch")] = 32,
+    four_bit: Annotated[
+        bool, typer.Option(help="load a local model in 4 bits (NF4); otherwise as stored")
+    ] = True,
 ) -> None:
     """Judge every pair of a file in both orders."""
     from rmr1_lite.judging.batch import judge_file
@@ -57,36 +61,42 @@ def judge_command(
 
 
 def evaluate(
-    benchmark: Annotated[BenchmarkName, typer.Option(help="which benchmark")] = BenchmarkName.pairs,
+    benchmark: Annotated[
+        BenchmarkName, typer.Option(help="benchmark; pairs: your own file")
+    ] = BenchmarkName.pairs,
     data: Annotated[
-        Optional[Path], typer.Option(help="its file or folder, or a JSONL of pairs; none: the hub")
+        Optional[Path],
+        typer.Option(help="file or folder of the benchmark, or a JSONL of pairs; default: the hub"),
     ] = None,
     judge: Annotated[str, typer.Option(help=JUDGE_HELP)] = "nano",
     out: Annotated[Path, typer.Option(help="folder for items.jsonl and results.json")] = Path(
         "runs/evaluation"
     ),
-    name: Annotated[str, typer.Option(help="the judge's name in tables; without: the judge as given")] = "",
+    name: Annotated[str, typer.Option(help="name of the judge in tables; default: the spec")] = "",
     limit: Annotated[
-        Optional[int], typer.Option(help="about this many questions, the same share of every section")
+        Optional[int],
+        typer.Option(help="evaluate about this many questions, the same share of every section"),
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="seed of the subset, of one-order conventions and of the votes")
+        int, typer.Option(help="seed of the subset, of the order in one-order rules, and of the votes")
     ] = 0,
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
     thinking: Annotated[Thinking, typer.Option(help=THINKING_HELP)] = "auto",
     reading: Annotated[
-        ReadingName, typer.Option(help="how verdicts are read; may change when all is judged")
+        ReadingName, typer.Option(help="how verdicts are parsed; can be changed after judging")
     ] = ReadingName.strict,
-    votes: Annotated[int, typer.Option(help="looks per order; more than one needs a temperature")] = 1,
+    votes: Annotated[int, typer.Option(help="judge calls per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
     max_new_tokens: Annotated[Optional[int], typer.Option(help=MAX_NEW_TOKENS_HELP)] = None,
     confidence: Annotated[
-        bool, typer.Option(help="also the log-probability of each verdict, and its calibration")
+        bool, typer.Option(help="also compute the log-probability of each verdict, and its calibration")
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="looks per batch")] = 32,
-    four_bit: Annotated[bool, typer.Option(help="weights of a local model in NF4, or as stored")] = True,
+    batch_size: Annotated[int, typer.Option(help="judge calls per batch")] = 32,
+    four_bit: Annotated[
+        bool, typer.Option(help="load a local model in 4 bits (NF4); otherwise as stored")
+    ] = True,
 ) -> None:
-    """Figures of one judge on a benchmark or on labelled pairs, in both orders, with intervals. The same
+    """Evaluate a judge on a benchmark or on labelled pairs, in both orders, with intervals. The same
     command resumes."""
     from rich import print as show
 
@@ -129,7 +139,7 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(help="folder for results.json, comparison.png and report.html")],
 ) -> None:
-    """Evaluations side by side: paired differences to the first one, a plot and a page beside the paper's
+    """Compare evaluations: paired differences to the first one, a plot, and a page beside the paper's
     rows."""
     from rich import print as show
 

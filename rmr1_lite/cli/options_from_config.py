@@ -26,7 +26,7 @@ def from_config(
         extra["preset"] = (
             str,
             "nano",
-            "settings that go together: nano, t4-16gb, l4-24gb, paper, or CARD:MODEL (see plan)",
+            "a set of settings: nano, t4-16gb, l4-24gb, paper, or CARD:MODEL (see plan)",
         )
     placed = arguments or {}
     hints = get_type_hints(config_class)

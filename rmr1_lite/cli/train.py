@@ -39,12 +39,12 @@ def plan(
     ] = "",
     model: Annotated[str, typer.Option(help="hub id, its short name, or a folder; none: the preset's")] = "",
     preset: Annotated[str, typer.Option(help="t4-16gb, l4-24gb, paper or CARD:MODEL; none: the card's")] = "",
-    chains: Annotated[int, typer.Option(help="rows of the SFT data, where the preset takes all")] = 0,
+    chains: Annotated[int, typer.Option(help="number of SFT rows, if the preset trains on all")] = 0,
     measure: Annotated[
         bool, typer.Option("--measure", help="also time one real step of each stage on this machine")
     ] = False,
 ) -> None:
-    """What fits on a card and how long it takes, before anything is downloaded (`--measure` loads the
+    """Estimate what fits on a GPU and how long it takes, before any download (`--measure` loads the
     model)."""
     from rmr1_lite.training.planning.plan import describe_plan
     from rmr1_lite.training.planning.plan import make_plan as make
@@ -71,10 +71,10 @@ def _measure(made: Any, chains: int) -> None:
 
 def push(
     adapter: Annotated[Path, typer.Argument(help="adapter folder of a finished run")],
-    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub, made when it is not there")],
-    public: Annotated[bool, typer.Option(help="for everybody to see, if it is made now")] = False,
+    repo: Annotated[str, typer.Argument(help="OWNER/NAME on the hub; created if it does not exist")],
+    public: Annotated[bool, typer.Option(help="make a newly created repository public")] = False,
 ) -> None:
-    """Put an adapter and its model card on the hub; the token is read from HF_TOKEN."""
+    """Upload an adapter and its model card to the hub; the token is read from HF_TOKEN."""
     import os
 
     from rmr1_lite.models.hub import push_adapter
@@ -93,7 +93,7 @@ def distill(config: DistillConfig) -> None:
 
 @from_config(DemoConfig)
 def demo(config: DemoConfig) -> None:
-    """The whole chain on the embedded default: data, SFT, GRPO, evaluation, report. The same command
+    """Run the whole chain on the nano model: data, SFT, GRPO, evaluation, report. The same command
     resumes."""
     from rich import print as show
 
@@ -114,8 +114,8 @@ def demo(config: DemoConfig) -> None:
 
 @from_config(ReproduceConfig)
 def reproduce_command(config: ReproduceConfig) -> None:
-    """The README's nano table: three seeds, longer SFT as a baseline, and whether the reasoning carries the
-    verdict."""
+    """Reproduce the nano results: three seeds, longer SFT as a baseline, and a test whether the reasoning
+    determines the verdict."""
     from rmr1_lite.reproduce import reproduce
 
     print(f"Summary: {reproduce(config)}")

@@ -133,7 +133,7 @@ def test_another_evaluation_does_not_go_into_the_same_folder(llmbar, tmp_path, c
     asked, _ = llmbar
     evaluate(asked, judge_for(asked), tmp_path / "out", "cmd", progress=False)
     before = (tmp_path / "out" / "items.jsonl").read_bytes()
-    with pytest.raises(InputError, match="tells of other settings.*or another --out") as error:
+    with pytest.raises(InputError, match="was created with other settings.*or another --out") as error:
         evaluate(replace(asked, **change), no_judge, tmp_path / "out", "cmd")
     assert said in str(error.value) and (tmp_path / "out" / "items.jsonl").read_bytes() == before
 
@@ -151,7 +151,7 @@ def test_changed_data_is_another_evaluation(llmbar, tmp_path):
 def test_other_weights_under_the_same_name_are_another_evaluation(llmbar, tmp_path, monkeypatch):
     asked, _ = llmbar
     found = ["one"]
-    monkeypatch.setattr("rmr1_lite.models.adapters.fingerprint_of", lambda spec: found[0])
+    monkeypatch.setattr("rmr1_lite.evaluation.runner.fingerprint_of", lambda spec: found[0])
     evaluate(asked, judge_for(asked), tmp_path / "out", "cmd", progress=False)
     found[0] = "two"
     with pytest.raises(InputError, match="weights was 'one', is 'two'"):
