@@ -1,9 +1,9 @@
-"""What is wrong with a chain: no verdict, the wrong one, nothing before it, and words that show that the
-teacher was told.
+"""Detects faulty chains: no verdict, the wrong one, no reasoning before it, or words which reveal that the
+teacher was given the verdict.
 
-Used by `audit` on any chains and by `distill` on its second pass. A teacher that was told the
-verdict may say so, and a student then learns to claim it. The patterns look for being told, for an earlier
-attempt, and for the request itself; a chain that talks about the *client's* correct answer is none of them.
+Used by `audit` on any chains and by `distill` on its second pass. Trained on, chains that reveal the verdict
+teach the student to claim knowledge that it does not have. The patterns look for a given verdict, an earlier
+attempt, and the request itself; a chain that talks about the *client's* correct answer matches none of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Several judges at once without several bases: adapters of the same base share it, and requests never mix.
 
-Which adapter is active is a property of the whole model in PEFT, so a judge takes the base's lock, switches,
-writes, and lets go; whoever comes next waits. Judges on other bases, endpoints and logs do not wait for each
+In PEFT the active adapter is state of the whole model. A judge therefore locks the base, activates its
+adapter, generates, and releases the lock. Judges on other bases, endpoints and logs do not wait for each
 other.
 
     pool = JudgePool(["nano-base", "nano-sft", "nano"])

@@ -1,10 +1,9 @@
-"""The verdict's letter by log-probability, behind a text that is given: the judge's own, another one's, or
-none.
+"""Reads the verdict from the log-probabilities of its letter after a given text: the judge's own reasoning,
+another pair's, or none.
 
-Uses: the base with the verdict format handed to it (what does it know without a chain?); whether a trained
-judge's verdict follows its chain (another pair's chain is forced) and needs one (the chain is blanked); and
-how sure a judge was of its letter, after its own reasoning. Nothing is sampled: of the two letters the more
-likely one is the verdict.
+Used for three questions. What does the base know without a chain? Does a trained judge's verdict follow its
+chain (another pair's chain is forced) and need one (the chain is removed)? How sure was a judge of its letter
+after its own reasoning? Nothing is sampled: the more likely of the two letters is the verdict.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What a teacher costs: estimates before a request, exact figures after it, and a budget that is not
-passed."""
+"""What a teacher costs: estimates before a request, exact counts after it, and a budget that is never
+exceeded."""
 
 from __future__ import annotations
 
