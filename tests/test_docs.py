@@ -20,10 +20,6 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def words_of(text: str) -> list[str]:
-    return [word for word in text.split() if any(letter.isalnum() for letter in word)]
-
-
 def anchors_of(text: str) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     heads = re.findall(r"^#+ (.+)$", FENCE.sub("", text), re.MULTILINE)
@@ -105,7 +101,7 @@ def parse(app: Any, words: list[str]) -> str:
 
 
 def test_the_readme_is_short_enough_to_be_read():
-    words = words_of((ROOT / "README.md").read_text(encoding="utf-8"))
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()  # as `wc -w` counts, tables included
     assert len(words) <= MOST_WORDS, f"README.md has {len(words)} words: move something into docs/"
 
 
