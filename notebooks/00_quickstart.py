@@ -108,7 +108,7 @@ with live_curves(config.out):
 # %% [markdown]
 # ## Did it learn?
 #
-# Every judge sees every unseen pair twice, the second time with the responses exchanged. Only a judge that is
+# Every judge sees every unseen pair twice, the second time in swapped order. Only a judge that is
 # right
 # **both** times has read them. The two baselines cost nothing: always A, and the longer response.
 

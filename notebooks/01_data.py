@@ -186,7 +186,7 @@ else:
 #
 # `data="published"` in the settings (the default with a GPU) loads them from the hub: 8.7 K chains and 64 K
 # labelled
-# pairs. Their rows hold whole prompts; the kit takes them apart again, so that pairs can be exchanged and
+# pairs. Their rows hold whole prompts; the kit takes them apart again, so that pairs can be swapped and
 # shown in any
 # prompt style (and the misspelt "Chabot" is gone). Without the hub, give the folder of a copy.
 

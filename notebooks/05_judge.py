@@ -30,8 +30,7 @@ judge = judging.judge_of(s, judging.pool_of(s, [spec]), spec)
 # ## One pair, both orders
 #
 # A question that this judge can answer. (Nano knows its toy world only: a question about anything else gets a
-# confident, empty answer.) The judge sees the pair twice; if it changes its mind when the responses are
-# exchanged, call
+# confident, empty answer.) The judge sees the pair twice; if it changes its mind in the swapped order, call
 # it a tie.
 
 # %%

@@ -222,7 +222,7 @@ class JsonlLog:
             ) from None
         if key in seen:
             raise InputError(
-                f"{where}: {self.key} = {key} stands there twice. Remove one of the rows, then resume."
+                f"{where}: {self.key} = {key} appears there twice. Remove one of the rows, then resume."
             )
         return key
 
@@ -305,7 +305,7 @@ def _no_twins(items: list[tuple[str, Any]]) -> dict[str, Any]:
     counts = Counter(name for name, _ in items)
     for name, count in counts.items():
         if count > 1:
-            raise RowError(name, "stands twice in one object", "keep one of them")
+            raise RowError(name, "appears twice in one object", "keep one of them")
     return dict(items)
 
 

@@ -110,7 +110,7 @@ def _look_view(order: str, progress: Progress) -> dict[str, Any]:
     look: Look | None = progress.looks.get(order)  # type: ignore[call-overload]
     text = progress.texts[order]  # type: ignore[index]
     verdict = look.verdict if look else parse_partial(text)
-    title = "As typed" if order == "ab" else "Responses exchanged"
+    title = "As typed" if order == "ab" else "Swapped order"
     made = {
         "title": title,
         "note": "" if order == "ab" else EXCHANGED,

@@ -64,7 +64,7 @@ def read_chains(path: str | Path) -> ChainsRead:
             chain = chain_from_row(parse_line(line, ended))
             if (chain.pair.id, chain.order) in seen:
                 raise RowError(
-                    "id", f"{chain.pair.id!r:.80} stands twice in this order", "keep one chain per order"
+                    "id", f"{chain.pair.id!r:.80} appears twice in this order", "keep one chain per order"
                 )
             seen.add((chain.pair.id, chain.order))
             read.chains.append(chain)

@@ -68,7 +68,7 @@ def _names(row: dict[str, Any]) -> tuple[str, str]:
     theirs = [n for n in ("chosen", "rejected") if n in row]
     if ours and theirs:
         raise RowError(
-            theirs[0], f"stands beside {ours[0]}", "keep response_a/response_b or chosen/rejected, not both"
+            theirs[0], f"appears beside {ours[0]}", "keep response_a/response_b or chosen/rejected, not both"
         )
     names = ("chosen", "rejected") if theirs else ("response_a", "response_b")
     for name in names:

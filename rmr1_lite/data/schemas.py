@@ -97,7 +97,7 @@ def _one(values: dict[str, Any], names: tuple[str, ...]) -> str | None:
     """The one of `names` that has a value."""
     found = [name for name in names if values.get(name) is not None]
     if len(found) > 1:
-        raise RowError(found[1], f"stands beside {found[0]}", f"keep one of {', '.join(found)}")
+        raise RowError(found[1], f"appears beside {found[0]}", f"keep one of {', '.join(found)}")
     return found[0] if found else None
 
 
@@ -108,7 +108,7 @@ def _add_prompt(values: dict[str, Any], made: dict[str, Any]) -> set[str]:
         made["prompt"] = f"{values['instruction']}\n\n{values['input']}"
     elif len(found) > 1:
         raise RowError(
-            found[1], f"stands beside {found[0]}", f"keep the column that is the prompt ({', '.join(found)})"
+            found[1], f"appears beside {found[0]}", f"keep the column that is the prompt ({', '.join(found)})"
         )
     elif found:
         made["prompt"] = _text(values[found[0]])

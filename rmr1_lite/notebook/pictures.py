@@ -86,7 +86,7 @@ def draw_judges(results: Results) -> Any:
         axes.set_xlim(0, 1.02)
     for axes, title in (
         (left, "Right in both orders (95 % interval)"),
-        (right, "Flips when the responses are exchanged"),
+        (right, "Flips when the responses are swapped"),
     ):
         axes.set_yticks(range(len(rows)), names if axes is left else [""] * len(rows))
         axes.invert_yaxis()

@@ -129,7 +129,7 @@ def _draw_unparsed(axes: Any, rows: Rows, theme: Theme) -> None:
 
 def _draw_position(axes: Any, rows: Rows, theme: Theme) -> None:
     _draw_curve(axes, rows, "rollout/a_share", "says A", theme.line[0])
-    _draw_curve(axes, rows, "rollout/flip_rate", "flips when exchanged", theme.line[3])
+    _draw_curve(axes, rows, "rollout/flip_rate", "flips when swapped", theme.line[3])
     _draw_dots(axes, rows, "eval/flip_rate", "probe flips", theme.line[2])
     axes.axhline(0.5, color=theme.muted, linewidth=0.8, linestyle="--")
     _share_axis(axes)

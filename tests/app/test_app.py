@@ -94,7 +94,7 @@ def test_both_orders_are_told_plainly(tmp_path, ab, ba, label, flipped, said):
     *_, progress = judge_live(pool, spec, PAIR)
     assert (progress.label, progress.flipped, progress.done) == (label, flipped, True)
     page = html.judgment(progress)
-    assert said in page and "Responses exchanged" in page
+    assert said in page and "Swapped order" in page
     for title in ("Type of question", "Rubric", "Why these criteria", "Evaluation", "quotes A", "Verdict"):
         assert title in page
     back = from_row(json.loads(json.dumps(as_row(PAIR, progress))))

@@ -258,7 +258,7 @@ def test_a_file_that_is_no_benchmark_is_named(tmp_path, content, said, reason):
 def test_an_id_that_stands_twice_is_named(tmp_path):
     files = LAYOUTS["judgebench"]()
     files["again.jsonl"] = files["gpt.jsonl"][:1]
-    with pytest.raises(InputError, match="mmlu-pro-law-0.*stands twice"):
+    with pytest.raises(InputError, match="mmlu-pro-law-0.*appears twice"):
         benchmarks.read_benchmark(benchmarks.find_benchmark("judgebench"), write(tmp_path, files))
 
 

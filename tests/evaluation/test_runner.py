@@ -165,7 +165,7 @@ def test_a_replay_with_an_id_twice_or_an_unknown_order_is_refused(llmbar, tmp_pa
     log = tmp_path / "log.jsonl"
     kept = log.read_text()
     for extra, said in (
-        (kept.splitlines(keepends=True)[0], "stands twice"),
+        (kept.splitlines(keepends=True)[0], "appears twice"),
         ('{"id": "x", "order": "aa"}\n', "order"),
     ):
         log.write_text(kept + extra)

@@ -168,7 +168,7 @@ def check_unique_ids(pairs: list[Pair], benchmark: str) -> list[Pair]:
     for pair in pairs:
         if pair.id in seen:
             raise InputError(
-                f"{benchmark}: the id {pair.id!r:.80} stands twice. Remedy: give each file of the benchmark "
+                f"{benchmark}: the id {pair.id!r:.80} appears twice. Remedy: give each file of the benchmark "
                 "once."
             )
         seen.add(pair.id)

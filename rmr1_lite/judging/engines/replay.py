@@ -55,7 +55,7 @@ class ReplayEngine:
     def _add(self, row: Any) -> None:
         key = _key(row)
         if key in self._generations:
-            text = f"{key[0]!r:.80} with order {key[1]} and vote {key[2]} stands twice"
+            text = f"{key[0]!r:.80} with order {key[1]} and vote {key[2]} appears twice"
             raise RowError("id", text, "keep one of the rows, or number them with vote")
         self._generations[key] = generation_from_row(row)
 
