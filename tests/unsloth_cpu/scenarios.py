@@ -25,10 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "perf"))
 
 from gpu.parity import given_rollouts, watched_probes  # noqa: E402
 
-from rmr1_lite.config import (
-    GRPOConfig,
-    SFTConfig,  # noqa: E402
-)
+from rmr1_lite.config import GRPOConfig, SFTConfig  # noqa: E402
 
 
 @dataclass(frozen=True)
