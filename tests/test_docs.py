@@ -83,7 +83,7 @@ def refusal(command: str) -> str:
 
 def parse(app: Any, words: list[str]) -> str:
     """What the real command line says to these words, without running anything."""
-    import typer
+    import typer.exceptions
 
     made = app if isinstance(app, typer.Typer) else typer.Typer(add_completion=False)
     if made is not app:
@@ -95,7 +95,7 @@ def parse(app: Any, words: list[str]) -> str:
                 return f"there is no command {' '.join(words[:1])}"
             command, words = command.commands[words[0]], words[1:]
         command.make_context("documented", list(words))
-    except Exception as error:  # every kind of usage error
+    except typer.exceptions.TyperException as error:  # every kind of usage error, and nothing else
         return f"{type(error).__name__}: {getattr(error, 'message', error)}"
     return ""
 
