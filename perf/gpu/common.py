@@ -161,6 +161,14 @@ class Meter:
         }
 
 
+def compiled() -> dict[str, float]:
+    """Graphs and seconds of torch.compile in this process so far, which first steps wait for."""
+    from torch._dynamo.utils import compilation_time_metrics, counters
+
+    seconds = sum(compilation_time_metrics.get("_compile.compile_inner", []))
+    return {"graphs": counters["stats"].get("unique_graphs", 0), "seconds": round(seconds, 1)}
+
+
 @contextmanager
 def metered() -> Iterator[Meter]:
     """Every trainer that the kit builds inside this block gets a meter's callback."""

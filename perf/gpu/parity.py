@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gpu.common import Place, fresh, rows_of, short_training
+from gpu.common import Place, compiled, fresh, metered, rows_of, short_training
 
 
 @contextmanager
@@ -99,9 +99,10 @@ def parity(place: Place) -> Iterator[dict[str, Any]]:
         micro_batch=8,
         **common,
     )
-    with watched_probes() as (states, models):
+    with watched_probes() as (states, models), metered() as meter:
         train_sft(sft)
     yield {"sft": rows_of(sft.out, "loss", "grad_norm"), "states": states}
+    yield {"sft_step_s": meter.seconds, "sft_compiled": compiled()}
     yield {"policy": fixed_text_logprobs(models[0].model)}
     models.clear()
     grpo = GRPOConfig(
@@ -115,9 +116,10 @@ def parity(place: Place) -> Iterator[dict[str, Any]]:
         steps=3,
         **common,
     )
-    with given_rollouts():
+    with given_rollouts(), metered() as meter:
         train_grpo(grpo)
     yield {"grpo": rows_of(grpo.out, "loss", "grad_norm", "kl")}
+    yield {"grpo_step_s": meter.seconds, "compiled": compiled()}
 
 
 def reload(place: Place) -> Iterator[dict[str, Any]]:

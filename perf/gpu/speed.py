@@ -22,6 +22,7 @@ from gpu.common import (
     RANK,
     Place,
     attempt,
+    compiled,
     completions,
     fresh,
     held,
@@ -63,7 +64,7 @@ def speed(place: Place) -> Iterator[dict[str, Any]]:
         size = work_of(place, "unsloth")[1][0]
         yield {"not_shared": attempt(lambda: grpo_step(place, loaded, size, 3, sharing=False))}
         yield {"logp_apart": attempt(lambda: logp_apart(place, loaded, size))}
-    yield {"writing": attempt(lambda: writing(place, loaded))}
+    yield {"writing": attempt(lambda: writing(place, loaded)), "compiled": compiled()}
 
 
 def capped(place: Place) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ a GPU and fails when one of these answers is taken away; what only a card can sh
     without vLLM no "ref" adapter: KL to the base, not to SFT    with_reference
     a prompt is shared among consecutive rows of whole groups    keep_groups_together, check_settings
     dr_grpo turns scale_rewards off                              check_settings
+    log-probabilities: 4 chunks a row in one compiled graph      score_one_chunk_at_a_time
     decoding copies the adapter and turns checkpointing off      judging/engines/local.py, _evaluating
     a prompt over max_seq_length is cut while judging            judging/engines/local.py, prompt_limit
     autocast comes off model.forward for good                    training/loop.py, fixed_text_logprobs
@@ -22,6 +23,7 @@ Left as it is: each token's KL term is cut at 10, which a KL that is held small 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -210,6 +212,23 @@ def keep_groups_together() -> None:
     module: Any = sys.modules.get("UnslothGRPOTrainer")
     if module is not None and hasattr(module, "shuffle_sequence_dict"):
         module.shuffle_sequence_dict = lambda rows: rows
+
+
+def score_one_chunk_at_a_time() -> None:
+    """Unsloth's own memory-saving log-probabilities: one chunk is compiled and called in a loop, and its
+    logits are computed again for the gradient.
+
+    Its default unrolls every chunk, four a row, into one graph: on an H200 three such graphs of 8 rows were
+    not compiled 80 seconds into the first step, and nano's 64 rows would unroll 256 chunks. Their logits also
+    stay in memory for the gradient. UNSLOTH_GRPO_LOGPROB_RECOMPUTE=0 keeps that default.
+    """
+    if os.environ.setdefault("UNSLOTH_GRPO_LOGPROB_RECOMPUTE", "1") != "1":
+        return
+    from unsloth_zoo import rl_replacements
+
+    # the variable is read by the pass with gradients; the one without imports this name at every call
+    recompute = rl_replacements.chunked_hidden_states_selective_log_softmax_recompute
+    rl_replacements.chunked_hidden_states_selective_log_softmax = recompute
 
 
 def prompts_were_shared(model: Any) -> bool:

@@ -24,6 +24,7 @@ from rmr1_lite.models.unsloth_backend import (
     check_settings,
     check_vllm,
     keep_groups_together,
+    score_one_chunk_at_a_time,
     sharing_line,
     with_reference,
 )
@@ -167,6 +168,7 @@ def choose_trainer_class(config: GRPOConfig, loaded: Loaded) -> Any:
         if config.beta > 0:
             with_reference(model)
         keep_groups_together()
+        score_one_chunk_at_a_time()
         return trl.GRPOTrainer
     if config.shared_prefix and is_supported(model) and not config.gradient_checkpointing:
         return shared_prefix_trainer()
