@@ -1,9 +1,10 @@
-"""Tables of the guides that are made from the code: options, benchmarks, and the notebooks' badges.
+"""Tables that are made from the code: README's status, options, benchmarks, and the notebooks' badges.
 
     python docs/build.py            # write them
     python docs/build.py --check    # fail when a file is not what the code gives
 
 docs/gpu.md's tables come from perf/gpu_table.py, since they need the planner and what was measured on a card.
+A status row names the files that show what it claims; one that is gone is an error.
 """
 
 from __future__ import annotations
@@ -22,12 +23,33 @@ from rmr1_lite.evaluation.benchmarks import BENCHMARKS
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
+# part, state, and the files that show it. What never ran where is said here and nowhere else.
+STATUS = (
+    (
+        "nano chain on a CPU",
+        "complete and tested on every change",
+        ("tests/test_demo.py", "perf/results/nano-reproduce-3-seeds.json"),
+    ),
+    (
+        "Colab, Kaggle",
+        "set-up cells tested with their environment variables; never run there",
+        ("tests/notebook",),
+    ),
+    (
+        "Hugging Face hub",
+        "loaders and push tested on files in the published layouts; never run against it",
+        ("tests/data/test_released_sets.py", "tests/notebook/test_notebook_parts.py"),
+    ),
+    ("rollouts with vLLM", "arguments tested; never run", ("tests/unsloth_cpu", "tests/models")),
+    ("merged and GGUF export", "not there yet", ()),
+)
 
 
 def pages() -> dict[Path, str]:
     """Every file that holds a generated part -> its text as it should be."""
     evaluation, notebooks = ROOT / "docs" / "evaluation.md", NOTEBOOKS / "README.md"
     return {
+        ROOT / "README.md": fill(ROOT / "README.md", "status", status_table()),
         ROOT / "docs" / "options.md": options_page(),
         evaluation: fill(evaluation, "benchmarks", benchmark_table()),
         notebooks: fill(notebooks, "badges", badge_table()),
@@ -50,6 +72,25 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
+def status_table() -> str:
+    """What is tested where, and what never ran where; the GPU's row from what a card has shown."""
+    missing = [path for _, _, evidence in STATUS for path in evidence if not (ROOT / path).exists()]
+    if missing:
+        raise ValueError(f"the status table rests on files that do not exist: {', '.join(missing)}")
+    rows: list[Sequence[str]] = [(part, state) for part, state, _ in STATUS]
+    rows.insert(1, ("GPU with Unsloth", module_at(ROOT / "perf" / "gpu_table.py").status()))
+    return table(("part", "state"), rows)
+
+
+def module_at(path: Path) -> Any:
+    """A script of this repository, imported by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def benchmark_table() -> str:
     """One row a benchmark, from its own definition."""
     rows = [
@@ -64,10 +105,7 @@ def benchmark_table() -> str:
 
 def badge_table() -> str:
     """A row a notebook with its badges, or the one line that says why there are none."""
-    spec = importlib.util.spec_from_file_location("notebooks_build", NOTEBOOKS / "build.py")
-    assert spec and spec.loader
-    builder = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(builder)
+    builder = module_at(NOTEBOOKS / "build.py")
     setup = (NOTEBOOKS / "setup_cell.py").read_text(encoding="utf-8")
     address = re.search(r'^REPO_URL = "(.*)"', setup, re.MULTILINE)
     rows = [(each.stem, builder.badges(address[1] if address else "", each.stem)) for each in builder.SOURCES]

@@ -3,13 +3,11 @@
 #
 # <!-- badges -->
 #
-# A judge is trained on two kinds of rows. **Pairs** hold a question, two responses and which one is better.
-# **Chains**
-# hold a pair and a text that reasons its way to the right verdict. This notebook shows both, checks data of
-# your own
-# for what gives the label away, reads the paper's published sets, and has a teacher write chains. Less than a
-# minute
-# without a GPU.
+# A judge is trained on two kinds of rows.
+# **Pairs** have a question, two responses and which one is better.
+# **Chains** have a pair and a text that reasons its way to the right verdict.
+# This notebook shows both, checks your own data for what gives the label away, reads the paper's published sets, and has a teacher write chains.
+# Less than a minute without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -20,15 +18,16 @@ from rmr1_lite.notebook.settings import choose_settings
 s = choose_settings(
     model="auto",  # with a GPU: qwen2.5-1.5b, qwen2.5-3b, qwen2.5-7b, r1-distill-1.5b or r1-distill-7b
     preset="auto",  # t4-16gb, l4-24gb or paper
-    data="auto",  # with a GPU: the paper's published sets from the hub, or a folder of your own
+    data="auto",  # with a GPU: the paper's published sets from the hub, or your own folder
     out="auto",  # the Drive on Colab, the working folder on Kaggle
-    fast="auto",  # True takes the embedded nano model also where there is a GPU
+    fast="auto",  # True: use the embedded nano model even if there is a GPU
 )
 
 # %% [markdown]
 # ## Pairs
 #
-# The next cell makes or loads the training files. Here are how many rows they hold, and one pair.
+# The next cell makes or loads the training files.
+# Then it shows how many rows they have, and one pair.
 
 # %%
 from rmr1_lite.data.chains import read_chains
@@ -49,13 +48,11 @@ show.table(["file", "rows", "A is better", "B is better"], rows, f"in {files}")
 show.pair(pairs[0])
 
 # %% [markdown]
-# ## Pairs of your own
+# ## Your own pairs
 #
-# JSONL, JSON, CSV, Parquet or a hub id; `prompt` with `chosen` and `rejected`, or two responses with a label
-# under the
-# names the field uses. Below, six rows as people really have them: two are broken. Nothing is guessed and
-# nothing
-# stops: bad rows are named by file, row, field and remedy, good rows are kept.
+# JSONL, JSON, CSV, Parquet or a hub id; `prompt` with `chosen` and `rejected`, or two responses with a label, under any of the usual field names.
+# Below are six rows as people really have them; two are broken.
+# Nothing is guessed, and a bad row does not stop the rest: bad rows are reported by file, row, field and remedy, good rows are kept.
 
 # %%
 import json
@@ -85,14 +82,11 @@ done = prepare([mine], PrepareConfig(out=str(s.out / "prepared"), validation=0.0
 print(done.text())
 
 # %% [markdown]
-# `prepare` also removes near-duplicates, questions that a benchmark asks (`--against` on the command
-# line),
-# and prompts
-# that are too long for your model, and lists everything that it leaves out in `dropped.jsonl`.
+# `prepare` also removes near-duplicates, questions that a benchmark asks (`--against` on the command line), and prompts that are too long for your model, and lists everything that it leaves out in `dropped.jsonl`.
 #
 # ## How long are they?
 #
-# A prompt that does not fit is left out, never clipped: a clipped prompt is another question.
+# A prompt that does not fit is left out, never truncated: a truncated prompt is a different question.
 
 # %%
 from rmr1_lite.models.token_lengths import chain_lengths, prompt_lengths
@@ -108,11 +102,10 @@ pictures.draw_lengths(counts, f"Tokens of {some} rows", s.longest_prompt)
 # %% [markdown]
 # ## What gives the label away?
 #
-# A judge learns the cheapest thing that pays. If the better response ends with a blank line in nine rows of
-# ten, it
-# learns blank lines. The audit counts what stands on the surface (words, layout, lengths, turns) and tests
-# each against
-# the label. Of the files above:
+# A judge learns the cheapest signal that is rewarded.
+# If the better response ends with a blank line in nine rows of ten, it learns blank lines.
+# The audit counts surface signals (words, layout, lengths, turns) and tests each against the label.
+# For the files above:
 
 # %%
 from rmr1_lite.data.audit import audit
@@ -121,11 +114,9 @@ found = audit([files / "train.jsonl"], progress=False)
 print(found.text())
 
 # %% [markdown]
-# Now the same pairs with a leak planted: 95 % of the better responses get a friendly last line. This is no
-# invented
-# danger. In the data released with the paper the misspelling "Chabot B" appears in multi-turn rows exactly
-# when A is
-# better; the audit finds that too.
+# Now the same pairs with a planted leak: 95 % of the better responses get a friendly last line.
+# The danger is real.
+# In the data released with the paper the misspelling "Chabot B" appears in multi-turn rows exactly when A is better; the audit finds that too.
 
 # %%
 import random
@@ -144,11 +135,9 @@ pictures.draw_leaks(leaky.signals)
 # %% [markdown]
 # ## Chains
 #
-# A teacher writes one chain per pair. Where its verdict is wrong the chain is thrown away, and a second pass
-# is told
-# the right verdict and shown the failed chain. That has a danger: a chain may say that it was told ("the
-# correct
-# verdict is B"), so those are found and left out as well.
+# A teacher writes one chain per pair.
+# Where its verdict is wrong the chain is thrown away, and a second pass gets the right verdict and the failed chain.
+# Such a chain may reveal that it was given the verdict ("the correct verdict is B"), so those are found and left out as well.
 
 # %%
 from rmr1_lite.notebook.settings import found_data
@@ -163,11 +152,10 @@ show.table(
 # %% [markdown]
 # ### Have a teacher write chains for your pairs
 #
-# Any server that speaks the OpenAI protocol will do: a vLLM of your own, or a paid one. Prices and a budget
-# are given
-# first, every reply is stored as it comes, and running the cell again goes on where it stopped. The key is
-# read from
-# the environment and is written nowhere. With an empty `TEACHER` this cell does nothing.
+# Any server that speaks the OpenAI protocol will do: your own vLLM, or a paid one.
+# Prices and a budget are given first, every reply is stored as it comes, and running the cell again resumes where it stopped.
+# The key is read from the environment and never written.
+# With an empty `TEACHER` this cell does nothing.
 
 # %%
 TEACHER, BASE_URL = "", "http://127.0.0.1:8000/v1"
@@ -184,11 +172,9 @@ else:
 # %% [markdown]
 # ### The paper's published sets
 #
-# `data="published"` in the settings (the default with a GPU) loads them from the hub: 8.7 K chains and 64 K
-# labelled
-# pairs. Their rows hold whole prompts; the kit takes them apart again, so that pairs can be swapped and
-# shown in any
-# prompt style (and the misspelt "Chabot" is gone). Without the hub, give the folder of a copy.
+# `data="published"` in the settings (the default with a GPU) loads them from the hub: 8.7 K chains and 64 K labelled pairs.
+# Their rows contain rendered prompts; the kit splits them into question and responses, so that pairs can be swapped and shown in any prompt style (and the misspelt "Chabot" is gone).
+# Without the hub, give the folder of a copy.
 
 # %%
 from rmr1_lite.data.released_sets import SETS
@@ -197,8 +183,6 @@ rows = [[name, one.hub_id, one.holds, one.rows] for name, one in SETS.items()]
 show.table(["set", "on the hub", "holds", "rows (as published)"], rows, words=True)
 
 # %% [markdown]
-# ## To train on data of your own
+# ## To train on your own data
 #
-# Put `chains.jsonl`, `train.jsonl` and, if you have them, labelled pairs for the curves as `validation.jsonl`
-# into one
-# folder and give that folder as `data=` in the settings of `02_sft` and `03_grpo`.
+# Put `chains.jsonl`, `train.jsonl` and, if you have them, labelled pairs for the curves as `validation.jsonl` into one folder and give that folder as `data=` in the settings of `02_sft` and `03_grpo`.

@@ -3,13 +3,10 @@
 #
 # <!-- badges -->
 #
-# Stage 1 of RM-R1 (section 3.1): the model learns chains that a teacher wrote, with the loss on the chain
-# alone. The
-# paper trains all parameters of a 7B on eight GPUs; here the model's own weights stay frozen in 4 bits and a
-# LoRA
-# adapter learns (QLoRA). At the end you have an adapter that writes judgments, which `03_grpo` takes further.
-# Six to
-# seven minutes without a GPU.
+# Stage 1 of RM-R1 (section 3.1): the model learns chains that a teacher wrote, with the loss on the chain alone.
+# The paper trains all parameters of a 7B on eight GPUs; here the model's own weights stay frozen in 4 bits and a LoRA adapter learns (QLoRA).
+# At the end you have an adapter that writes judgments, which `03_grpo` takes further.
+# Six to seven minutes without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -20,18 +17,18 @@ from rmr1_lite.notebook.settings import choose_settings
 s = choose_settings(
     model="auto",  # with a GPU: qwen2.5-1.5b, qwen2.5-3b or qwen2.5-7b
     preset="auto",  # t4-16gb, l4-24gb or paper
-    data="auto",  # with a GPU: the paper's published sets from the hub, or a folder of your own (see 01_data)
-    # the Drive on Colab; the working folder on Kaggle, which outlives the session with Persistence "Files"
+    data="auto",  # with a GPU: the paper's published sets from the hub, or your own folder (see 01_data)
+    # the Drive on Colab; the working folder on Kaggle, which is kept after the session with Persistence "Files"
     out="auto",
-    fast="auto",  # True takes the embedded nano model also where there is a GPU
+    fast="auto",  # True: use the embedded nano model even if there is a GPU
 )
 
 # %% [markdown]
 # ## Every setting in one place
 #
-# A preset holds what goes together on a card. Change any of them as a keyword: `s.sft(epochs=2, lora_r=16)`.
-# Nothing is
-# left to a library's default.
+# A preset is a set of settings that fit a card together.
+# Change any of them with a keyword: `s.sft(epochs=2, lora_r=16)`.
+# Nothing is left to a library's default.
 
 # %%
 from dataclasses import asdict
@@ -67,11 +64,10 @@ if not s.fast:
 print(show.memory_in_use())
 
 # %% [markdown]
-# ## What the loss stands on
+# ## What the loss covers
 #
-# The prompt (grey) is given; only the chain and its end token (green) are learned. This mask is the commonest
-# silent
-# mistake of SFT, so the kit checks it before the first step and stops when it is wrong.
+# The prompt (grey) is given; only the chain and its end token (green) are learned.
+# A wrong mask is SFT's most common silent mistake, so the kit checks it before the first step and stops if it is wrong.
 
 # %%
 from rmr1_lite.data.chains import read_chains
@@ -89,7 +85,8 @@ show.chain(chains[0].text, head="The same chain, as a person reads it")
 # %% [markdown]
 # ## Before
 #
-# The base has never judged. This is what it writes when it is asked to.
+# The base has never judged.
+# This is what it writes when it is asked to.
 
 # %%
 pairs = s.held_out(80)
@@ -100,11 +97,10 @@ show.judgment(before, head="base")
 # %% [markdown]
 # ## Train
 #
-# The curve is drawn under the cell. **Lost the connection?** Open the notebook again and run all cells: the
-# run goes on
-# from its last checkpoint in the output folder. A finished run says so and does nothing. (To train anew,
-# delete the
-# run's folder or give another `out=`.)
+# The curve is drawn under the cell.
+# **Lost the connection?** Open the notebook again and run all cells: the run resumes from its last checkpoint in the output folder.
+# A finished run says so and does nothing.
+# (To train from scratch, delete the run's folder or give another `out=`.)
 
 # %%
 from rmr1_lite.notebook.live import live_curves
@@ -113,7 +109,7 @@ from rmr1_lite.training.process import train
 
 pool = None
 judging.free_memory()
-# on a GPU: the longest items first, and smaller settings when they do not fit
+# on a GPU: the longest rows first, with smaller settings if they do not fit
 config = run_preflight("sft", config)
 print(f"SFT takes {s.estimate(config)}. Its folder: {config.out}")
 print(show.memory_in_use())
@@ -124,7 +120,8 @@ print(show.memory_in_use())
 # %% [markdown]
 # ## After
 #
-# The same pair, and then all held-out pairs in both orders. The held-out pairs were never trained on.
+# The same pair, and then all held-out pairs in both orders.
+# The held-out pairs were never trained on.
 
 # %%
 pool = judging.pool_of(s, [str(adapter)])
@@ -143,8 +140,8 @@ print(judging.describe_difference(results, "base", "sft"))
 # %% [markdown]
 # ## What is it wrong about?
 #
-# One pair that it gets wrong, if there is any. Look at where the chain goes astray: that is what GRPO has to
-# mend.
+# One pair that it gets wrong, if there is any.
+# Look at where the chain goes astray: that is what GRPO has to fix.
 
 # %%
 wrong = [pair for pair in pairs if not judging.judgment_of(judged["sft"], pair).right(pair)]
@@ -156,11 +153,9 @@ if wrong:
 # %% [markdown]
 # ## Keep it
 #
-# The adapter is a standard PEFT folder with tokenizer and model card. `03_grpo` finds it by itself. The zip
-# is for
-# download; the push goes to the hub under your name, with a token from the platform's secrets (`HF_TOKEN`),
-# and only
-# when you give a name.
+# The adapter is a standard PEFT folder with tokenizer and model card.
+# `03_grpo` finds it automatically.
+# The zip is for download; the push goes to the hub under your name, with a token from the platform's secrets (`HF_TOKEN`), and only when you give a name.
 
 # %%
 from rmr1_lite.models.hub import pack_adapter, push_adapter

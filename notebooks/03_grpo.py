@@ -3,11 +3,12 @@
 #
 # <!-- badges -->
 #
-# Stage 2 of RM-R1 (section 3.2). The judge writes several chains for the same pair. A parser reads their
-# verdicts: +1
-# for the right one, -1 for everything else. What the better chains of a group have in common becomes more
-# likely. No
-# teacher, no reward model, labels alone. About five minutes without a GPU.
+# Stage 2 of RM-R1 (section 3.2).
+# The judge writes several chains for the same pair.
+# A parser reads their verdicts: +1 for the right one, -1 for everything else.
+# What the better chains of a group have in common becomes more likely.
+# It needs labels only: no teacher and no reward model.
+# About five minutes without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -20,10 +21,10 @@ s = choose_settings(
     model="auto",
     preset="auto",  # t4-16gb, l4-24gb or paper
     data="auto",  # the same as in 02_sft
-    # the same as in 02_sft: the adapter is looked for there (Kaggle: add 02's saved output as input)
+    # the same as in 02_sft: the adapter is read from there (Kaggle: add 02's saved output as input)
     out="auto",
-    fast="auto",  # True takes the embedded nano model also where there is a GPU
-    needs="sft",  # without an SFT adapter in `out` the embedded model takes its place, and says so
+    fast="auto",  # True: use the embedded nano model even if there is a GPU
+    needs="sft",  # without an SFT adapter in `out`, the embedded model is used and the cell says so
 )
 
 # %%
@@ -57,11 +58,10 @@ show.table(
 # %% [markdown]
 # ## The reward, called by hand
 #
-# One line of code, and everything hangs on it. A reward that can be had without judging will be had without
-# judging. So
-# the verdict must stand exactly once, at the very end of a finished text, and what is quoted from a response
-# never
-# counts. Below, B is right.
+# The reward is one line of code, and everything depends on it.
+# A reward that can be earned without judging will be earned without judging.
+# So the verdict must appear exactly once, at the very end of a finished text, and text quoted from a response never counts.
+# Below, B is right.
 
 # %%
 from rmr1_lite.training.rewards import verdict_match
@@ -86,9 +86,9 @@ show.table(["what the judge did", "text", "status", "reward"], rows, "The label 
 # %% [markdown]
 # ## Advantages, worked out on one group
 #
-# First: how does the judge do on a few training pairs, eight tries each? A group in which all are right, or
-# all wrong,
-# has no difference to learn from: its advantages are 0. Only mixed groups teach.
+# First: how does the judge do on a few training pairs, with eight tries each?
+# A group in which all are right, or all wrong, has no difference to learn from: its advantages are 0.
+# Only mixed groups teach.
 
 # %%
 from rmr1_lite.data.pairs import read_pairs
@@ -118,9 +118,8 @@ print(
 pictures.draw_group(rewards, made)
 
 # %% [markdown]
-# Two tries of that group, the best and the worst. GRPO makes every token of the first one a little more
-# likely, and
-# every token of the second one a little less.
+# Two tries of that group, the best and the worst.
+# GRPO makes every token of the first one a little more likely, and every token of the second one a little less.
 
 # %%
 order = sorted(range(len(rewards)), key=lambda i: -rewards[i])
@@ -134,15 +133,14 @@ for i in (order[0], order[-1]):
 #
 # What to watch, in the curves under the cell:
 #
-# * **right verdicts** should rise, on the rollouts and on the round points (held-out pairs, greedy);
-# * **outputs without a verdict** should stay near 0: a judge that forgets the form learns nothing more;
-# * **says A** should stay near one half: a favourite position is the oldest trick of a judge;
-# * **chain length** should not run away;
-# * **groups without a signal** grow as the judge gets better: then fewer groups teach.
+# * **right verdicts** should rise, on the rollouts and on the round points (held-out pairs, greedy)
+# * **outputs without a verdict** should stay near 0: a judge that forgets the form learns nothing more
+# * **verdict A** should stay near one half: a favourite position is the oldest trick of a judge
+# * **chain length** should not run away
+# * **groups without a signal** grow as the judge gets better: then fewer groups teach
 #
-# Before step 1 the kit checks that the judge is still what SFT made. **Lost the connection?** Run all cells
-# again: the
-# run goes on from its last checkpoint, with optimizer, random state and place in the data.
+# Before step 1 the kit checks that the judge is still what SFT made.
+# **Lost the connection?** Run all cells again: the run resumes from its last checkpoint, with optimizer, random state and position in the data.
 
 # %%
 from rmr1_lite.notebook.live import live_curves
@@ -151,7 +149,7 @@ from rmr1_lite.training.process import train
 
 pool = None
 judging.free_memory()
-# on a GPU: the longest items first, and smaller settings when they do not fit
+# on a GPU: the longest rows first, with smaller settings if they do not fit
 config = run_preflight("grpo", config)
 print(f"GRPO takes {s.estimate(config)}. Its folder: {config.out}")
 print(show.memory_in_use())
@@ -162,11 +160,9 @@ print(show.memory_in_use())
 # %% [markdown]
 # ## Resume, shown
 #
-# The same call again: it finds the finished adapter and does nothing. In the middle of a run it would go on
-# from the
-# last whole checkpoint of this list. A checkpoint that was cut off while it was written has no
-# `complete.json` and is
-# thrown away.
+# The same call again: it finds the finished adapter and does nothing.
+# In the middle of a run it would resume from the last complete checkpoint in this list.
+# A checkpoint whose writing was interrupted has no `complete.json` and is discarded.
 
 # %%
 from pathlib import Path
@@ -177,9 +173,8 @@ adapter = train("grpo", config)
 # %% [markdown]
 # ## Before and after
 #
-# On held-out pairs, in both orders. With few steps and few pairs the difference is mostly chance; the
-# interval says how
-# much.
+# On held-out pairs, in both orders.
+# With few steps and few pairs the difference is mostly chance; the interval shows how much.
 
 # %%
 held_out = s.held_out(80)

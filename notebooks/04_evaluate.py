@@ -3,11 +3,9 @@
 #
 # <!-- badges -->
 #
-# How good is the judge, how sure can we be of that, and does it know when it is wrong? This notebook
-# evaluates your
-# adapters on a benchmark, in that benchmark's own convention and in ours (right in both orders), beside the
-# paper's
-# rows. About a minute without a GPU.
+# How good is the judge, how sure can we be of that, and does it know when it is wrong?
+# This notebook evaluates your adapters on a benchmark, in that benchmark's own convention and in ours (right in both orders), next to the paper's rows.
+# About a minute without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -18,14 +16,14 @@ from rmr1_lite.notebook.settings import choose_settings
 s = choose_settings(
     model="auto",  # the model of 02_sft and 03_grpo
     preset="auto",  # t4-16gb, l4-24gb or paper
-    # as in 02_sft and 03_grpo: the adapters are looked for there (Kaggle: add their saved outputs as input)
+    # as in 02_sft and 03_grpo: the adapters are read from there (Kaggle: add their saved outputs as input)
     out="auto",
-    fast="auto",  # True takes the embedded nano model also where there is a GPU
-    needs="grpo",  # without one in `out` the nano adapters that ship take its place
+    fast="auto",  # True: use the embedded nano model even if there is a GPU
+    needs="grpo",  # without one in `out`, the shipped nano adapters are used
 )
 BENCHMARK = "nano" if s.fast else "rewardbench"  # or rewardbench2, rm-bench, rmb, judgebench, llmbar
-DATA = None  # a local copy of the benchmark; None takes the hub (and for nano what ships)
-LIMIT = s.few(120, 8)  # questions, the same share of every section; None takes all
+DATA = None  # a local copy of the benchmark; None: the hub (nano: the shipped file)
+LIMIT = s.few(120, 8)  # questions, the same share of every section; None: all
 
 # %%
 from rmr1_lite.notebook.settings import base_of
@@ -37,9 +35,8 @@ if not s.cold_start:
 # %% [markdown]
 # ## Judge
 #
-# Every text is kept. When the session ends in the middle, the same cell goes on; when everything is there, no
-# model is
-# even loaded.
+# Every text is kept.
+# If the session ends in the middle, the same cell resumes; if everything has been judged, no model is loaded.
 
 # %%
 from rmr1_lite.notebook import judging, pictures, show
@@ -51,9 +48,8 @@ folders = evaluate_all(s, specs, BENCHMARK, DATA, LIMIT)
 # %% [markdown]
 # ## The judges side by side
 #
-# **Right in both orders** is the figure to look at: a judge with a favourite position cannot have it. The
-# intervals
-# come from resampling questions; with few questions they are wide, and that is the honest answer.
+# **Right in both orders** is the metric to look at: a judge with a favourite position cannot score on it.
+# The intervals come from resampling questions; with few questions they are wide, and that is the honest answer.
 
 # %%
 from rmr1_lite.evaluation.compare import compare_folders
@@ -70,11 +66,10 @@ for first in list(specs)[:1]:
     print(judging.describe_difference(results, first, last))
 
 # %% [markdown]
-# ## In the benchmark's own words, beside the paper
+# ## By the benchmark's own rule, next to the paper
 #
-# Benchmarks count in their own way, and published figures are in that way. Rows that are marked as quoted
-# come from the
-# paper and were not measured here.
+# Every benchmark scores in its own way, and published results use that way.
+# Rows marked as quoted come from the paper and were not measured here.
 
 # %%
 from rmr1_lite.notebook.evaluation import own_scores_table, paper_table
@@ -87,8 +82,8 @@ paper_table()
 # %% [markdown]
 # ## Is it the length?
 #
-# Judges like long answers. Accuracy where the better response is the longer one, and where it is the shorter
-# one:
+# Judges like long answers.
+# Accuracy where the better response is the longer one, and where it is the shorter one:
 
 # %%
 from rmr1_lite.reporting.report import length_rows
@@ -102,11 +97,9 @@ show.table(["the better response ...", "pairs", *results.stages], rows, "Right i
 # %% [markdown]
 # ## Does it know when it is wrong?
 #
-# Two sources of confidence: the share of several sampled votes, and the probability of the letter. A
-# measure_calibration judge
-# lies on the dashed line: of the pairs where it is 80 % sure it gets 80 % right. The error says how far off
-# it is on
-# average.
+# Two sources of confidence: the share of several sampled votes, and the probability of the letter.
+# A calibrated judge lies on the dashed line: of the pairs where it is 80 % sure, it gets 80 % right.
+# The calibration error says how far off it is on average.
 
 # %%
 from rmr1_lite.notebook.evaluation import measure_calibration
@@ -120,9 +113,9 @@ for source, found in voted.items():
 # %% [markdown]
 # ## Does the reasoning carry the verdict?
 #
-# A chain could be decoration. So another pair's chain is put in its place: does the verdict follow the chain,
-# or what
-# the judge saw anyway? And with the evaluation left blank, what is left?
+# A chain could be mere decoration.
+# So it is replaced by another pair's chain: does the verdict follow that chain, or the responses that the judge sees?
+# And how often is the judge right when the evaluation is left blank?
 
 # %%
 from rmr1_lite.notebook.evaluation import describe_reasoning
@@ -132,7 +125,7 @@ print(describe_reasoning(s, specs[last], folders[last]))
 # %% [markdown]
 # ## A report to pass on
 #
-# One page with everything, without scripts or links.
+# One page with everything, without scripts or external links.
 
 # %%
 from rmr1_lite.reporting.report import write_report

@@ -3,7 +3,8 @@
 #
 # <!-- badges -->
 #
-# Use the judge: on a pair, on several responses, on a file, and in the app. Less than a minute without a GPU.
+# Use the judge: on a pair, on several responses, on a file, and in the app.
+# Less than a minute without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -14,10 +15,10 @@ from rmr1_lite.notebook.settings import choose_settings
 s = choose_settings(
     model="auto",  # the model of 02_sft and 03_grpo
     preset="auto",  # t4-16gb, l4-24gb or paper
-    # as in 02_sft and 03_grpo: the adapters are looked for there (Kaggle: add their saved outputs as input)
+    # as in 02_sft and 03_grpo: the adapters are read from there (Kaggle: add their saved outputs as input)
     out="auto",
-    fast="auto",  # True takes the embedded nano model also where there is a GPU
-    needs="grpo",  # without one in `out` the nano adapters that ship take its place
+    fast="auto",  # True: use the embedded nano model even if there is a GPU
+    needs="grpo",  # without one in `out`, the shipped nano adapters are used
 )
 
 # %%
@@ -29,9 +30,9 @@ judge = judging.judge_of(s, judging.pool_of(s, [spec]), spec)
 # %% [markdown]
 # ## One pair, both orders
 #
-# A question that this judge can answer. (Nano knows its toy world only: a question about anything else gets a
-# confident, empty answer.) The judge sees the pair twice; if it changes its mind in the swapped order, call
-# it a tie.
+# This is a question that the judge can answer.
+# (Nano only knows its toy world: for any other question its verdict means nothing.)
+# The judge sees the pair twice; if it changes its mind in the swapped order, call it a tie.
 
 # %%
 from rmr1_lite.app.examples import examples_for
@@ -58,7 +59,7 @@ for look in judgment.looks:
 # %% [markdown]
 # ## How sure?
 #
-# Several sampled votes instead of one greedy look.
+# Several sampled votes instead of one greedy verdict.
 
 # %%
 votes = judging.judge_of(s, judging.pool_of(s, [spec]), spec, temperature=1.0).vote(pair, s.few(8, 2)).votes
@@ -69,8 +70,7 @@ show.table(
 # %% [markdown]
 # ## Rank several responses
 #
-# Every pair of responses is judged in both orders (a round robin); Bradley-Terry scores turn the games into
-# an order.
+# Every pair of responses is judged in both orders (a round robin); Bradley-Terry scores turn the games into an order.
 # This is how a judge picks the best of N samples.
 
 # %%
@@ -87,7 +87,8 @@ show.html(blocks.ranking(ranking, games, games))
 # %% [markdown]
 # ## A whole file
 #
-# JSONL in, JSONL out: one row per look, with the text. Stopped in the middle, the same call goes on.
+# JSONL in, JSONL out: one row per judge call, with its text.
+# If it is stopped in the middle, the same call resumes.
 
 # %%
 from rmr1_lite.data.pairs import write_pairs
@@ -102,11 +103,10 @@ summary = judge_file(judge, s.out / "to-judge.jsonl", s.out / "judged.jsonl", pr
 # %% [markdown]
 # ## The app
 #
-# The page opens under the next cell (on Colab and Kaggle through a public link that asks for the password it
-# prints).
-# Type a question and two responses, and watch the reasoning appear. *Compare* puts several judges side by
-# side, *Rank*
-# orders up to eight responses, *Blind vote* has you vote before you see the verdict. The last cell closes it.
+# The page opens under the next cell (on Colab and Kaggle through a public link that asks for the password it prints).
+# Type a question and two responses, and watch the reasoning appear.
+# *Compare* puts several judges side by side, *Rank* orders up to eight responses, *Blind vote* has you vote before you see the verdict.
+# The last cell closes it.
 
 # %%
 from rmr1_lite.app.launch import launch

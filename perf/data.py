@@ -2,12 +2,13 @@
 
     OMP_NUM_THREADS=2 python perf/data.py --out perf/results/data-cpu.json
 
-prepare  80,000 pairs, each step in a process of its own: without tokenising and near-duplicates, with
+prepare  80,000 pairs, each step in a separate process: without tokenising and near-duplicates, with
          near-duplicates, and
          tokenising (the nano tokenizer, fewer pairs); pairs a second and peak memory
 audit    each kind of leak planted in 5 and 20 % of 10,000 rows: is it reported, and with how many of its
          rows?
-clean    the same rows with labels drawn anew, 100 times: how many sets raise an alarm? Also RMB's real pairs,
+clean    the same rows with labels drawn again, 100 times: how many sets raise an alarm? Also RMB's real
+         pairs,
          where they are
 """
 
@@ -68,7 +69,7 @@ def write(path: Path, count: int, seed: int = 0) -> None:
 
 
 def one_step(step: str, path: str, out: str) -> None:
-    """Run in a process of its own, so that its memory is its own; prints one line of JSON."""
+    """Run in a separate process, so that its memory is its own; prints one line of JSON."""
     lengths = None
     if step == "tokenising":
         from rmr1_lite.models.token_lengths import prompt_lengths

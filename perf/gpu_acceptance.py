@@ -82,11 +82,11 @@ WAVES: tuple[tuple[Job, ...], ...] = (
     (Job(1, "parity-reload", ("reload", "transformers"), 60, ("parity-unsloth",), "unsloth"),),
     (Job(5, "speed-unsloth", ("speed", "unsloth"), 150, ("model",), "unsloth", 40),),
     (Job(6, "speed-trl", ("speed", "trl"), 100, ("model",), "", 40),),
-    (Job(7, "capped", ("capped", "unsloth"), 80, ("model",), "unsloth", 40),),
+    (Job(7, "capped", ("capped", "unsloth"), 120, ("model",), "unsloth", 40),),
     (
-        Job(2, "chain-unsloth", ("chain", "unsloth"), 150, ("facts",), "unsloth", 60),
-        Job(3, "chain-transformers", ("chain", "transformers"), 150, ("facts",), "", 60),
-        Job(4, "llama-unsloth", ("llama", "unsloth"), 120, ("model",), "unsloth", 40),
+        Job(2, "chain-unsloth", ("chain", "unsloth"), 240, ("facts",), "unsloth", 60),
+        Job(3, "chain-transformers", ("chain", "transformers"), 180, ("facts",), "", 60),
+        Job(4, "llama-unsloth", ("llama", "unsloth"), 150, ("model",), "unsloth", 40),
     ),
     (Job(6, "speed-transformers", ("speed", "transformers"), 90, ("model",), "", 40),),
     (Job(8, "paper", ("paper", "unsloth"), 90, ("model",), "unsloth", 70),),
@@ -95,7 +95,7 @@ WAVES: tuple[tuple[Job, ...], ...] = (
 
 @dataclass
 class Report:
-    """OUT/results.json: written anew, whole, after every change."""
+    """OUT/results.json: rewritten, whole, after every change."""
 
     path: Path
     held: dict[str, Any] = field(default_factory=dict)

@@ -1,12 +1,12 @@
-"""docs/gpu.md's tables and the GPU row of README's status table, from what gpu_acceptance.py measured and
-from the planner.
+"""docs/gpu.md's tables, from what gpu_acceptance.py measured and from the planner; `status` gives the GPU row
+of README's status table to docs/build.py.
 
     python perf/gpu_table.py                 # perf/results/gpu.json, where there is one
     python perf/gpu_table.py --check         # writes nothing; exits with 1 when a table is not what it
                                                    would be
 
-No torch. Without a results file the row says that nothing has run on a GPU yet, and the planner's tables
-stand alone.
+No torch. Without a results file the row says that nothing has run on a GPU yet, and there are the planner's
+tables alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ NAMES = {
     "paper": "kit, Unsloth, the paper's lengths",
 }
 NOT_RUN = "**not yet run on a GPU**; its own code is run without one (`make unsloth-cpu`), see docs/gpu.md"
-ROW = re.compile(r"^\| GPU with Unsloth \|.*$", re.MULTILINE)
 
 
 def block(name: str) -> re.Pattern[str]:
@@ -97,7 +96,7 @@ def planned_table(card: str) -> str:
 def figures(results: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(job, what, its figures) of every SFT and GRPO size that was measured."""
     for job in NAMES:
-        for what, held in results.get("jobs", {}).get(job, {}).get("figures", {}).items():
+        for what, held in figures_of(results, job).items():
             if isinstance(held, dict) and what.startswith(("sft_", "grpo_", "not_shared")):
                 yield job, what, held
 
@@ -146,6 +145,39 @@ def planner_table(results: dict[str, Any]) -> str:
     return table(head, rows) if rows else ""
 
 
+def generation_table(results: dict[str, Any]) -> str:
+    """Seconds a token of all rows together, adapter on: what most of a GRPO step is spent on."""
+    rows = [
+        (
+            NAMES[job],
+            f"{one['rows']} rows, {int(name.split('_')[1]):,} tokens in the cache",
+            f"{one['s_per_token']:.3f} s",
+            one["tokens_per_s"],
+        )
+        for job in NAMES
+        for name, one in figures_of(results, job).get("writing", {}).items()
+        if name.startswith("cache_")
+    ]
+    return table(("what", "generating", "a token of all rows", "tokens/s"), rows) if rows else ""
+
+
+def unfinished(results: dict[str, Any]) -> str:
+    """The jobs that did not run to their end, and how far they came; "" when all did."""
+    jobs = results.get("jobs", {})
+    lines = [
+        f"- part {job['part']}, `{name}`: {job['status']}"
+        + (f" ({job['why']})" if job.get("why") else "")
+        + (f"; has {', '.join(job['figures'])}" if job.get("figures") else "")
+        for name, job in jobs.items()
+        if job.get("status", "ok") != "ok"
+    ]
+    return "Not run to the end:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def figures_of(results: dict[str, Any], job: str) -> dict[str, Any]:
+    return results.get("jobs", {}).get(job, {}).get("figures", {})
+
+
 def planned(what: str, shared: bool) -> float:
     numbers = [int(n) for n in what.split("_")[1:]]
     if what.startswith("sft"):
@@ -169,15 +201,23 @@ def machine(results: dict[str, Any]) -> str:
     return f"{facts['card']}, {results['date']}; {versions}."
 
 
-def status_row(results: dict[str, Any] | None) -> str:
+def status(results: dict[str, Any] | None = None) -> str:
+    """The state of the GPU path in one line, from `results` or the committed file."""
     if results is None:
-        return f"| GPU with Unsloth | {NOT_RUN} |"
+        results = read_results(RESULTS)
+    if results is None:
+        return NOT_RUN
     parity = results.get("parity", {})
     held = f"{sum(check['holds'] for check in parity.values())} of {len(parity)} parity checks hold"
+    card = results["jobs"]["facts"]["figures"]["card"]
     return (
-        f"| GPU with Unsloth | run on {results['jobs']['facts']['figures']['card']}, {results['date']}: "
-        f"{held}; docs/gpu.md |"
+        f"parity and 7B speed on one {card} ({results['date']}): {held}; no long training yet, no T4 "
+        "([guide](docs/gpu.md))"
     )
+
+
+def read_results(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def measured_text(results: dict[str, Any] | None) -> str:
@@ -191,13 +231,15 @@ def measured_text(results: dict[str, Any] | None) -> str:
         f"{machine(results)}\n",
         table(("parity", "found", "bound", "holds"), checks),
         measured_table(results),
+        generation_table(results),
+        planner_table(results),
+        unfinished(results),
     ]
-    return "\n".join([*parts, planner_table(results)])
+    return "\n".join(part for part in parts if part)
 
 
 def pages(results: dict[str, Any] | None) -> dict[Path, str]:
-    """Both files as they should be. Raises ValueError for a page without the place to write to."""
-    made = {}
+    """The guide as it should be. Raises ValueError for one without the place to write to."""
     guide = ROOT / "docs" / "gpu.md"
     text = guide.read_text(encoding="utf-8")
     pieces = {"measured": measured_text(results), **{card: planned_table(card) for card in SIZES}}
@@ -205,13 +247,7 @@ def pages(results: dict[str, Any] | None) -> dict[Path, str]:
         text, count = block(name).subn(lambda found, piece=piece: f"{found[1]}{piece}{found[2]}", text)
         if count != 1:
             raise ValueError(f"{guide} has no block {name}")
-    made[guide] = text
-    readme = ROOT / "README.md"
-    row = status_row(results)
-    made[readme], count = ROW.subn(lambda _: row, readme.read_text(encoding="utf-8"))
-    if count != 1:
-        raise ValueError(f"{readme} has no row 'GPU with Unsloth' in its status table")
-    return made
+    return {guide: text}
 
 
 def main() -> int:
@@ -225,8 +261,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.results != RESULTS and not args.results.exists():
         parser.error(f"{args.results} does not exist")
-    results = json.loads(args.results.read_text(encoding="utf-8")) if args.results.exists() else None
-    made = pages(results)
+    made = pages(read_results(args.results))
     stale = [path for path, text in made.items() if path.read_text(encoding="utf-8") != text]
     for path in stale:
         print(f"{path.relative_to(ROOT)}: {'is not what the results say' if args.check else 'written'}")

@@ -82,7 +82,7 @@ def _merge_for_rollouts() -> None:
 def trained(
     folder: Path, pairs: Path, seed: int, steps: int, setting: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """The log of one training in a process of its own, and how long each update took."""
+    """The log of one training in a separate process, and how long each update took."""
     out = folder / f"{setting['rollout']}-{setting['micro_batch']}-{setting['threads']}-{seed}-{steps}"
     asked = {**setting, "pairs": str(pairs), "out": str(out), "seed": seed, "steps": steps}
     environment = {

@@ -259,25 +259,25 @@ def check_config(config: TrainConfig) -> None:
     )
     for name in whole:
         if getattr(config, name, 1) < 1:
-            raise InputError(f"{name} is {getattr(config, name)}. Give a whole number from 1 on.")
+            raise InputError(f"{name} is {getattr(config, name)}. Give a whole number of at least 1.")
     if isinstance(config, GRPOConfig):
         _check_grpo(config)
     if isinstance(config, SFTConfig) and not config.epochs > 0:
         raise InputError(f"epochs is {config.epochs}. Give a number above 0.")
     if isinstance(config, SFTConfig) and config.batch_size % config.micro_batch:
         raise InputError(
-            f"batch_size {config.batch_size} is no multiple of micro_batch {config.micro_batch}."
+            f"batch_size {config.batch_size} is not a multiple of micro_batch {config.micro_batch}."
         )
 
 
 def _check_grpo(config: GRPOConfig) -> None:
     if config.rollouts < 2:
         raise InputError(
-            f"rollouts is {config.rollouts}. A group needs 2 or more: one alone has no advantage."
+            f"rollouts is {config.rollouts}. A group needs at least 2: a single rollout has no advantage."
         )
     total = config.groups * config.rollouts
     if total % config.micro_batch:
-        raise InputError(f"groups x rollouts is {total}, no multiple of micro_batch {config.micro_batch}.")
+        raise InputError(f"groups x rollouts is {total}, not a multiple of micro_batch {config.micro_batch}.")
     if config.screen_pairs < 0 or not 0 <= config.hard_share <= 1:
         given = f"screen_pairs is {config.screen_pairs}, hard_share {config.hard_share}"
         raise InputError(f"{given}. Give screen_pairs >= 0 and hard_share between 0 and 1.")

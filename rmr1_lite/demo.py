@@ -18,6 +18,7 @@ from typing import Any
 
 from rmr1_lite.config import DemoConfig, GRPOConfig, SFTConfig, preset
 from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
+from rmr1_lite.data.nano.teacher import HOW_TO_READ
 from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.data.rows import row_from_pair
 from rmr1_lite.evaluation.baselines import RULES, judge_by_rule
@@ -65,7 +66,7 @@ def make_data(config: DemoConfig, out: Path) -> Path:
     wanted = NanoData(train=config.train_pairs, test=config.test_pairs, seed=config.seed)
     if not same_settings(folder / "data.json", asdict(wanted)):
         write_nano_data(folder, wanted)
-    print(f"Data: {folder} (nano world, seed {config.seed})")
+    print(f"Data: {folder} (nano world, seed {config.seed}). {HOW_TO_READ}")
     return folder
 
 
@@ -114,7 +115,7 @@ def judge_stages(
         results.add_stage(result, length_bias=length_bias(pairs, judged[name]))
         if name == "base":
             letters = judge_by_letter(loaded, pairs, "compact")
-            results.add_stage(score("base, likelier letter", pairs, letters, 0.0), baseline=True)
+            results.add_stage(score("base, more likely letter", pairs, letters, 0.0), baseline=True)
     return judged
 
 

@@ -36,7 +36,7 @@ from rmr1_lite.evaluation.results_file import load_results, save_results, to_jso
 from rmr1_lite.evaluation.runner import evaluate_pairs
 from rmr1_lite.judging.factory import judge_in_memory
 from rmr1_lite.models.loading import load
-from rmr1_lite.reporting.judges_table import COLUMNS
+from rmr1_lite.reporting.judges_table import COLUMNS, METRICS
 from rmr1_lite.storage import atomic_write_text, write_json
 from rmr1_lite.training.parallel import run_all, threads_per_job
 from rmr1_lite.training.process import train
@@ -219,7 +219,7 @@ def summarise_seeds(runs: Sequence[Results]) -> dict[str, Any]:
 
 def summary_markdown(table: dict[str, Any]) -> str:
     """The summary as the README shows it."""
-    head = ("judge", "strict accuracy, mean (by seed)", *COLUMNS[2:])
+    head = ("judge", f"{METRICS['strict_accuracy']}, mean (by seed)", *COLUMNS[2:])
     rows = [_judge_row(name, figures) for name, figures in table["judges"].items()]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *rows, ""]
     for seed, differences in zip(table["seeds"], table["differences"], strict=True):

@@ -91,7 +91,7 @@ def same_settings(
         then = json.loads(path.read_bytes())
     except ValueError:
         raise InputError(
-            f"{path} is not JSON. Delete it to go on with the settings given now, or give another --out."
+            f"{path} is not JSON. Delete it to continue with the current settings, or give another --out."
         ) from None
     other = [
         f"{name} was {then.get(name)!r}, is {value!r}"
@@ -109,7 +109,7 @@ def same_settings(
 
 
 def json_line(row: dict[str, Any]) -> str:
-    """One row as it stands in a JSONL file, line end included."""
+    """One row as it is in a JSONL file, line end included."""
     return _dump_readable(row) + "\n"
 
 

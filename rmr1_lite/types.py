@@ -130,20 +130,20 @@ class Judgment:
 
     @property
     def votes(self) -> dict[str, int]:
-        """Looks for A, for B, and without a readable verdict."""
+        """Looks for A, for B, and without a parsed verdict."""
         labels = [look.label for look in self.looks]
         return {"A": labels.count("A"), "B": labels.count("B"), "none": labels.count(None)}
 
     @property
     def label(self) -> Label | None:
-        """The majority letter over all looks; None when the votes are level or nothing could be read."""
+        """The majority letter over all looks; None when the votes are tied or nothing was parsed."""
         votes = self.votes
         if votes["A"] == votes["B"]:
             return None
         return "A" if votes["A"] > votes["B"] else "B"
 
     def label_in(self, order: Order) -> Label | None:
-        """The majority letter of the looks in one order; None when level or unreadable."""
+        """The majority letter of the looks in one order; None when tied or unparsed."""
         labels = [look.label for look in self.looks if look.order == order]
         a, b = labels.count("A"), labels.count("B")
         if a == b:
@@ -157,7 +157,7 @@ class Judgment:
 
     @property
     def consistent(self) -> bool:
-        """Every look could be read and all name the same response."""
+        """Every look was parsed and all name the same response."""
         return len({look.label for look in self.looks}) == 1 and self.looks[0].label is not None
 
 
@@ -165,8 +165,8 @@ class Judgment:
 class GroupResult:
     """A part of an evaluation: the pairs of one section, or those whose better response is the longer one.
 
-    As in EvalResult; low and high are the 95 % bounds of strict_accuracy. a_share is nan where no look could
-    be read.
+    As in EvalResult; low and high are the 95 % bounds of strict_accuracy. a_share is nan where no look was
+    parsed.
     """
 
     n: int
@@ -184,8 +184,8 @@ class EvalResult:
     """One judge on one set of pairs. Shares and accuracies are in [0, 1]; `intervals` holds 95 % bounds by
     metric name.
 
-    strict_accuracy: right in both orders. accuracy: mean over both orders. flip_rate: both looks readable,
-    letters differ. a_share: share of readable looks that name position A. unparsed: looks without a verdict,
+    strict_accuracy: right in both orders. accuracy: mean over both orders. flip_rate: both looks parsed,
+    letters differ. a_share: share of parsed looks that name position A. unparsed: looks without a verdict,
     whatever the reason; `statuses` splits them. n: pairs.
     """
 

@@ -128,7 +128,8 @@ def _read_lenient(text: str, thought_open: bool) -> Found:
 
 
 def _named(anchor: re.Match[str]) -> str | None:
-    """The letter an anchor names, "tie", or None when it is no verdict at all (an empty block, `[[0]]`)."""
+    """The letter an anchor names, "tie", or None when it is not a verdict at all (an empty block,
+    `[[0]]`)."""
     block, brackets = anchor.groups()
     content = brackets if block is None else block.strip().removeprefix("[[").removesuffix("]]")
     if named := _NAMED.fullmatch(content):

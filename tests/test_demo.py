@@ -36,7 +36,7 @@ def test_the_chain_ends_in_results_and_a_report(demo):
             row["n"] == 16
             and {"strict_accuracy", "accuracy", "flip_rate", "unparsed", "seconds"} <= row.keys()
         )
-    assert set(results.baselines) == {"base, likelier letter", *RULES}
+    assert set(results.baselines) == {"base, more likely letter", *RULES}
     assert {(d.first, d.second) for d in results.differences} == {("base", "sft"), ("sft", "grpo")}
     assert results.stages["sft"].result.unparsed < 0.5, "three epochs on 240 chains already teach the format"
     assert results.stages["base"].result.unparsed > 0.9, "the base has never seen a verdict"

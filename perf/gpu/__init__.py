@@ -1,1 +1,1 @@
-"""The jobs of gpu_acceptance.py, each run by `python -m gpu.worker` in a process of its own."""
+"""The jobs of gpu_acceptance.py, each run by `python -m gpu.worker` in a separate process."""

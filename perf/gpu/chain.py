@@ -50,7 +50,7 @@ def chain(place: Place) -> Iterator[dict[str, Any]]:
         SFTConfig(
             chains=str(place.data / "chains.jsonl"),
             out=out["sft"],
-            epochs=1.0 if place.small else 3.0,
+            epochs=1.0 if place.small else 2.0,
             probe_every=10**6,
             **common,
             **short,
@@ -61,7 +61,7 @@ def chain(place: Place) -> Iterator[dict[str, Any]]:
     sizes = (
         {"groups": 2, "rollouts": 2, "micro_batch": 4, "steps": 2, "max_new_tokens": 32}
         if place.small
-        else {"groups": 8, "rollouts": 8, "micro_batch": 64, "steps": 10}
+        else {"groups": 8, "rollouts": 8, "micro_batch": 64, "steps": 5}
     )
     asked = {
         "model": str(sft),

@@ -39,7 +39,7 @@ def given_rollouts() -> Iterator[None]:
 
 
 def made_up(prompts: list[list[int]], tokenizer: Any) -> list[list[int]]:
-    """One completion a prompt, ended, with a readable verdict."""
+    """One completion a prompt, ended, with a parsed verdict."""
     made = []
     for index, ids in enumerate(prompts):
         rng = random.Random(f"{index} {list(ids)[-60:]}")

@@ -1,7 +1,7 @@
 """What happens on the page: each of its events and API calls, as generators of what is to be shown.
 
 Nothing that a person typed or a model wrote is shown but through `rmr1_lite.app.html`, which escapes it.
-Errors of ours become a message on the page; the page itself goes on.
+Errors of ours become a message on the page; the page itself keeps working.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class App:
         try:
             pair = service.checked_pair(question, a, b)
             if len(specs) < 2:
-                raise InputError("One judge has nothing to be compared with. Choose two or more.")
+                raise InputError("One judge has nothing to compare with. Choose two or more.")
             for spec in specs:
                 for progress in service.judge_live(self.pool, spec, pair):
                     progress.stopped = sign.is_set() and not progress.done
@@ -174,7 +174,7 @@ class App:
         sorted."""
         row = self.history(visitor).get(str(picked.row_value[-1]))
         if row is None:
-            return html.notice("This row is not there any more."), "", "", ""
+            return html.notice("This row no longer exists."), "", "", ""
         return (
             html.judgment(service.from_row(row)),
             row["prompt"][-1]["content"],

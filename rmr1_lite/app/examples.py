@@ -10,7 +10,7 @@ from rmr1_lite.types import InputError
 Example = tuple[str, str, str]
 EVERYDAY: tuple[Example, ...] = (
     (
-        "How many days has February in a leap year?",
+        "How many days does February have in a leap year?",
         "29 days.",
         "February always has 28 days, also in leap years.",
     ),

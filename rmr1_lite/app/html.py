@@ -26,8 +26,8 @@ QUOTES = {"quote_A": "quotes A", "quote_B": "quotes B", "summary_A": "sums up A"
 REASONS = {
     "missing": "No verdict: the text holds no answer marker.",
     "conflict": "No verdict: the text names both responses.",
-    "trailing": "No verdict: the text goes on after its answer.",
-    "truncated": "No verdict: the text was cut off at the length limit.",
+    "trailing": "No verdict: more text follows the answer.",
+    "truncated": "No verdict: the text was truncated at the length limit.",
     "too_long": "Not judged: the question and the responses do not fit into the judge's context. Shorten "
     "them.",
     "error": "Not judged: the judge could not be reached or failed.",
@@ -155,7 +155,7 @@ def _summary_view(progress: Progress) -> dict[str, str] | None:
         unread = [look.status for look in progress.looks.values() if look.label is None]
         return {
             "kind": "bad",
-            "title": "No verdict that could be read in every order.",
+            "title": "Not every order gave a verdict.",
             "detail": f"{', '.join(sorted(set(unread))).replace('_', ' ')}; {detail}",
         }
     both = (
@@ -181,7 +181,7 @@ def ranking(found: Ranking, done: int, total: int) -> str:
     ]
     rows.sort(key=lambda row: (row[1] == "–", int(row[1]) if row[1] != "–" else 0))
     words = f"{done} of {total} pairs, both orders each" + (
-        f"; {found.unread} looks without a verdict" if found.unread else ""
+        f"; {found.unread} judge calls without a verdict" if found.unread else ""
     )
     best = f" Best: Response {found.best + 1}." if found.best is not None and done == total else ""
     return _TABLE.render(

@@ -27,7 +27,7 @@ SPACE = "SPACE_ID"  # of a public Space
 def start(
     judge: Annotated[Optional[list[str]], typer.Option(help=JUDGES)] = None,
     host: Annotated[
-        str, typer.Option(help="address to listen on; 127.0.0.1 is this machine alone")
+        str, typer.Option(help="address to listen on; 127.0.0.1: this machine only")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on")] = 7860,
     share: Annotated[bool, typer.Option(help="a public link; asks for --auth or makes a password")] = False,
@@ -37,7 +37,7 @@ def start(
     history: Annotated[
         Path, typer.Option(help="SQLite file of the history; not written when shared")
     ] = HISTORY,
-    style: Annotated[StyleName, typer.Option(help="prompt style of models that came without one")] = "auto",
+    style: Annotated[StyleName, typer.Option(help="prompt style of models that do not name one")] = "auto",
     four_bit: Annotated[bool, typer.Option(help="weights of local models in NF4, or as stored")] = True,
 ) -> None:
     """Judge pairs of responses in the browser."""
@@ -95,14 +95,14 @@ def launch(
 
 
 def _warm(pool: Any) -> None:
-    """Load the first judge while the page opens, so that the first click need not wait. What fails is told at
-    that click."""
+    """Load the first judge while the page opens, so that the first click does not have to wait. A failure is
+    reported at that click."""
     with suppress(InputError):
         pool.judge(pool.specs[0])
 
 
 def credentials(auth: str, share: bool) -> tuple[str, str] | None:
-    """(name, password): the given ones; made up for a public link without; None for a page of one's own."""
+    """(name, password): the given ones; made up for a public link without; None for a page of your own."""
     if auth:
         name, colon, password = auth.partition(":")
         if not name or not colon or len(password) < 8:

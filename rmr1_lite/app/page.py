@@ -11,6 +11,7 @@ import gradio as gr
 from rmr1_lite.app import service
 from rmr1_lite.app.actions import CHOICES, App
 from rmr1_lite.app.history import History
+from rmr1_lite.data.nano.teacher import HOW_TO_READ
 
 CSS = Path(__file__).with_name("style.css")
 HEAD = ["time", "kind", "judge", "question", "verdict", "id"]
@@ -49,8 +50,8 @@ def _judges_note(specs: Sequence[str]) -> str:
     )
     if any("nano" in spec for spec in specs):
         text += (
-            " The **nano** judges know a small generated world (click an example); they are no judges "
-            "of natural language."
+            " The **nano** judges know a small generated world (click an example); they do not judge natural "
+            f"language. {HOW_TO_READ}"
         )
     return text
 
@@ -91,10 +92,10 @@ def _judge_tab(app: App, visitor: gr.State) -> tuple[Any, ...]:
         )
     with gr.Row():
         both = gr.Checkbox(
-            True, label="Both orders", info="Without it a judge that favours a position looks sure."
+            True, label="Both orders", info="Without it, a judge that favours one position looks confident."
         )
         votes = gr.Slider(
-            0, 8, 0, step=1, label="Votes per order", info="For a confidence; 0 takes the log-probability."
+            0, 8, 0, step=1, label="Votes per order", info="Gives a confidence; 0 uses the log-probability."
         )
     with gr.Row():
         start, stop = gr.Button("Judge", variant="primary"), gr.Button("Stop")
@@ -175,7 +176,7 @@ def _vote_tab(app: App, visitor: gr.State) -> None:
 
 def _history_tab(app: App, visitor: gr.State, tab: gr.Tab, fields: tuple[Any, ...]) -> None:
     place = (
-        "in this browser session alone and is forgotten with it"
+        "in this browser session only and is lost when it ends"
         if app.public
         else f"on this machine: `{app.kept.path}`"
     )

@@ -116,7 +116,7 @@ def mixture(
     counts = write_mixture(out, dict(map(_named, source or [])), on_bad_row.value)
     _problems(counts, out)
     for part, n in counts["parts"].items():
-        print(f"{part:>22}: {n:>6} (paper: {counts['paper'].get(part, 'not told')})")
+        print(f"{part:>22}: {n:>6} (paper: {counts['paper'].get(part, 'not stated')})")
     print(f"{counts['pairs']} pairs, left out: {counts['left_out'] or 'none'}")
     print(f"Data: {counts['file']}")
 

@@ -22,7 +22,7 @@ class ReadingName(str, Enum):
 
 
 class BenchmarkName(str, Enum):
-    """`pairs` is a JSONL of one's own."""
+    """`pairs` is your own JSONL."""
 
     pairs, rewardbench, rewardbench2, rm_bench = "pairs", "rewardbench", "rewardbench2", "rm-bench"
     rmb, judgebench, llmbar, nano = "rmb", "judgebench", "llmbar", "nano"
@@ -139,7 +139,7 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(help="folder for results.json, comparison.png and report.html")],
 ) -> None:
-    """Compare evaluations: paired differences to the first one, a plot, and a page beside the paper's
+    """Compare evaluations: paired differences to the first one, a plot, and a page next to the paper's
     rows."""
     from rich import print as show
 

@@ -18,8 +18,8 @@ def from_config(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: the command takes every field of `config_class` as an option and is called with the config.
 
-    arguments: name -> (type, help) of what stands without a flag. extra: option name -> (type, default, help)
-    that is no field. Both are passed on as keywords. presets: name -> values that take the place of the
+    arguments: name -> (type, help) of positional ones. extra: option name -> (type, default, help)
+    that is not a field. Both are passed on as keywords. presets: name -> values that take the place of the
     defaults, under --preset; what is given on the command line wins.
     """
     if presets is not None:

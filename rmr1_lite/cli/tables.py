@@ -7,13 +7,13 @@ from typing import Any
 
 from rmr1_lite.evaluation.benchmarks.scoring import OwnScore
 from rmr1_lite.evaluation.results import Results, Stage
-from rmr1_lite.reporting.judges_table import COLUMNS, judge_rows
+from rmr1_lite.reporting.judges_table import COLUMNS, METRICS, judge_rows
 
 QUOTED = 2  # columns of quoted judges that a terminal has room for; results.json and the report hold all
 
 
 def judges_table(results: Results, title: str) -> Any:
-    """Every baseline and stage: strict accuracy with its interval, accuracy, flip rate, unparsed, tokens."""
+    """Every baseline and stage, with the columns of `judges_table.COLUMNS`."""
     from rich.table import Table
 
     table = Table(title=title)
@@ -25,12 +25,12 @@ def judges_table(results: Results, title: str) -> Any:
 
 
 def own_scores_table(results: Results, name: str) -> Any:
-    """One judge in the benchmark's own convention, beside the rows that are quoted from the paper."""
+    """One judge in the benchmark's own convention, next to the rows quoted from the paper."""
     from rich.table import Table
 
     own, quoted = results.stages[name].own, results.quoted
     table = Table(title=f"{results.data['title']}, its own convention: {own.rule}.", title_justify="left")
-    table.add_column("figure")
+    table.add_column("score")
     table.add_column(f"{name}, measured here (95 %)", justify="right")
     table.add_column("items", justify="right")
     shown = list(quoted)[:QUOTED]
@@ -49,12 +49,12 @@ def differences_table(results: Results) -> Any:
     from rich.table import Table
 
     table = Table(title="Second minus first, on the same items")
-    for column in ("first", "second", "figure", "points (95 %)", "p"):
+    for column in ("first", "second", "metric", "points (95 %)", "p"):
         table.add_column(column)
     for each in results.differences:
         d = each.paired
         bounds = f"{100 * d.difference:+.1f} ({100 * d.low:+.1f} to {100 * d.high:+.1f})"
-        table.add_row(each.first, each.second, d.metric.replace("_", " "), bounds, f"{d.p_value:.2g}")
+        table.add_row(each.first, each.second, METRICS[d.metric], bounds, f"{d.p_value:.2g}")
     for own in results.own_differences:
         known = "too few differ" if own.low is None else f"{100 * own.low:+.1f} to {100 * own.high:+.1f}"
         table.add_row(own.first, own.second, own.figure, f"{100 * own.difference:+.1f} ({known})", "")
@@ -77,7 +77,7 @@ def items_needed_line(stage: Stage) -> str:
     if own is None or not own.needed:
         return ""
     wanted = ", ".join(f"+-{points} points: {items:,}" for points, items in own.needed.items())
-    return f"Items that {own.main} would take for {wanted} (now {own.items:,})."
+    return f"Items needed for {own.main} within {wanted} (now {own.items:,})."
 
 
 def _measured(score: OwnScore) -> str:

@@ -89,9 +89,7 @@ class Audit:
             lines.append(f"- {len(self.problems)} rows could not be read")
             lines += [f"    {problem}" for problem in self.problems[:EXAMPLES]]
         return "\n".join(
-            lines
-            if self.alarm
-            else [*lines, "Nothing was found that gives the label away or spoils training."]
+            lines if self.alarm else [*lines, "Nothing found that reveals the label or harms training."]
         )
 
 
@@ -160,10 +158,10 @@ def _own_chain(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
     )
     text, order = raw.values["chain"], raw.values.get("order")
     if pair.label is None:
-        raise RowError("label", "is missing", "give A or B: nothing tells whether the chain is right")
+        raise RowError("label", "is missing", "give A or B: without it the chain cannot be checked")
     if not isinstance(text, str) or order not in ("ab", "ba"):
         raise RowError(
-            "chain" if order in ("ab", "ba") else "order", "is missing or no text", "write the chain again"
+            "chain" if order in ("ab", "ba") else "order", "is missing or not a text", "write the chain again"
         )
     found.faults += _chain_faults(raw, pair.id, text, pair_as_shown(pair, order).label)
     try:

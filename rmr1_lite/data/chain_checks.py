@@ -12,8 +12,8 @@ import re
 
 from rmr1_lite.verdict import parse_verdict
 
-CONTRADICTS, UNREADABLE = "verdict contradicts the label", "no verdict that can be read"
-TOLD, EMPTY, UNCLOSED = "says that it was told", "empty section", "section never closed"
+CONTRADICTS, UNREADABLE = "verdict contradicts the label", "verdict cannot be parsed"
+TOLD, EMPTY, UNCLOSED = "reveals that it was given the verdict", "empty section", "section never closed"
 BARE = "nothing before the verdict"
 REASONING = 20  # characters that a chain must hold beside its tags and verdict
 

@@ -1,8 +1,8 @@
-"""Pairs that stand in the data twice, or in a benchmark too: exact, near, and by their words.
+"""Pairs that appear in the data twice, or in a benchmark too: exact, near, and by their words.
 
 exact           the same conversation and responses, whatever their order (a hash)
 near            MinHash over runs of five words, kept in datasketch's LSH index
-contamination   a run of 13 words of the conversation stands in a benchmark's conversation too, or the whole
+contamination   a run of 13 words of the conversation appears in a benchmark's conversation too, or the whole
                 of a shorter one
 """
 
@@ -34,7 +34,7 @@ def conversation_text(pair: Pair) -> str:
 
 
 def content_key(pair: Pair) -> bytes:
-    """The same for pairs with the same texts, in whichever order the responses stand."""
+    """The same for pairs with the same texts, in either order of the responses."""
     responses = sorted((pair.response_a, pair.response_b))
     return _text_hash("\0".join([*(f"{t['role']}\1{t['content']}" for t in pair.prompt), *responses]))
 

@@ -1,4 +1,4 @@
-"""What gives a label away: words, template tokens, names, turn counts and lengths that stand with one side
+"""What gives a label away: words, template tokens, names, turn counts and lengths that occur on one side
 only.
 
 Every feature is a yes or no about a text. Where the better and the worse response differ in it, a coin should
@@ -65,8 +65,7 @@ class Row:
 
 @dataclass
 class Signal:
-    """One finding. share: of the `n` rows that have the feature, those in which it stands with
-    `side`."""
+    """One finding. share: of the `n` rows that have the feature, those in which it occurs on `side`."""
 
     kind: str
     what: str
@@ -120,9 +119,9 @@ def surface_features(text: str) -> frozenset[Feature]:
 def _layout_features(text: str) -> Iterator[tuple[str, bool]]:
     yield "begins with white space", text[:1].isspace()
     yield "ends with white space", text[-1:].isspace()
-    yield "holds carriage returns", "\r" in text
-    yield "ends without a mark", text.rstrip()[-1:].isalnum()
-    yield "holds no line end", "\n" not in text
+    yield "contains carriage returns", "\r" in text
+    yield "ends without punctuation", text.rstrip()[-1:].isalnum()
+    yield "contains no line break", "\n" not in text
 
 
 # feature -> [rows that have it, of these with the first side, sum of what chance alone would give]
@@ -130,7 +129,7 @@ Counts = dict[Feature, list[float]]
 
 
 def _between_sides(rows: Sequence[Row]) -> Counts:
-    """By chance a feature stands with the better side as often as that side's being longer or shorter
+    """By chance a feature occurs on the better side as often as that side's being longer or shorter
     explains.
 
     The longer response holds more different words, and where it is also the better one every word would seem
@@ -162,7 +161,7 @@ def _independent_rows(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def _by_question(rows: Iterable[Row]) -> Iterable[list[Row]]:
-    """Rows that ask the same; a row without a question is one of its own."""
+    """Rows that ask the same; a row without a question is its own."""
     groups: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.prompt or (row.file, row.number)].append(row)
@@ -212,7 +211,7 @@ def _of_prompt(row: Row) -> Iterator[Feature]:
 
 
 def _tested_signals(counts: Counts, first: str, second: str) -> list[Signal]:
-    """A Signal with its p-value for every feature that stands in enough rows."""
+    """A Signal with its p-value for every feature that occurs in enough rows."""
     import numpy as np
     from scipy.stats import binom
 
@@ -245,7 +244,7 @@ def _tested_signals(counts: Counts, first: str, second: str) -> list[Signal]:
 
 
 def _feature_kind(kind: str, what: str, words: set[str]) -> str:
-    """A capitalised word that never stands in small letters is most likely a name."""
+    """A capitalised word that never appears in lower case is most likely a name."""
     is_name = (
         kind.startswith("token") and what[:1].isupper() and what[1:].islower() and what.lower() not in words
     )
@@ -261,7 +260,7 @@ def _lower_bound(n: int, share: float) -> float:
 
 
 def _with_rows(found: list[Signal], rows: Iterable[Row]) -> list[Signal]:
-    """The rows of each signal in which the feature stands with the side it points to."""
+    """The rows of each signal in which the feature occurs on the side it points to."""
     kinds = ("token", "template token", "name", "length", "layout", "turn count")
     sides = {
         (_plain_kind(s.kind), s.what): s for s in found if s.side in ("better", "worse") and s.kind in kinds

@@ -145,7 +145,7 @@ def _write_account(done: Prepared) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _From:
-    """A pair and where it stood."""
+    """A pair and where it was."""
 
     pair: Pair
     file: str
@@ -214,8 +214,8 @@ def _named(pair: Pair, raw: Raw, seen: dict[str, tuple[str, int]]) -> Pair:
 
 
 def _drop_repeated(items: Iterable[_From], drop: _Drop) -> Iterator[_From]:
-    """The first of equal pairs. One that names the other response as better is told apart: one of the two is
-    wrong."""
+    """The first of equal pairs. One that names the other response as better is reported separately: one of
+    the two is wrong."""
     seen: dict[bytes, tuple[str, bytes]] = {}
     for item in items:
         key, best = content_key(item.pair), better_response_key(item.pair)

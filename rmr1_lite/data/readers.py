@@ -1,7 +1,7 @@
 """Rows of anything a user brings: JSONL, JSON, CSV, TSV, Parquet, a folder of them, or a data set on the hub.
 
 A row that cannot be read comes as a `Raw` with an error instead of values, so that it is reported with file
-and row and the others go on. JSONL and CSV are read line by line for the same reason: readers that take a
+and row and the others are read. JSONL and CSV are read line by line for the same reason: readers that take a
 file whole stop at its first bad row. Nothing is kept in memory but the row at hand (JSON files alone are read
 whole).
 
@@ -59,14 +59,14 @@ def _read_folder(folder: Path, split: str) -> Iterator[Raw]:
     # the hub's own description of a data set
     files = [path for path in files if not path.name.startswith("dataset_info")]
     if not files:
-        raise InputError(f"{folder} holds no data file. Give a folder with {', '.join(READERS)}.")
+        raise InputError(f"{folder} contains no data file. Give a folder with {', '.join(READERS)}.")
     for path in _of_split(files, folder, split):
         yield from _read_file(path, f"{folder}/{path.relative_to(folder).as_posix()}")
 
 
 def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
     """Where files are named by split, as on the hub (train-00000-of-00002.parquet), those of `split`: test
-    rows are no training rows. Files without a split in their name belong to every one."""
+    rows are not training rows. Files without a split in their name belong to every one."""
     named = {path: match[1] for path in files if (match := _SPLIT.match(path.name))}
     kept = [path for path in files if named.get(path, split) == split]
     if not kept:
@@ -78,7 +78,7 @@ def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
 
 def _read_file(path: Path, name: str) -> Iterator[Raw]:
     if path.suffix not in READERS:
-        raise InputError(f"{path} has an ending that is not known. Give one of {', '.join(READERS)}.")
+        raise InputError(f"{path} has an unknown file extension. Give one of {', '.join(READERS)}.")
     for number, value in READERS[path.suffix](path):
         yield Raw(name, number, error=value) if isinstance(value, RowError) else Raw(name, number, value)
 
@@ -132,7 +132,7 @@ def _read_delimited(path: Path) -> Iterator[tuple[int, Any]]:
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
             if not reader.fieldnames:
-                raise InputError(f"{path} is empty. Begin it with a line of column names.")
+                raise InputError(f"{path} is empty. Start it with a line of column names.")
             if twins := sorted({name for name in reader.fieldnames if reader.fieldnames.count(name) > 1}):
                 raise InputError(
                     f"{path} has the column {twins[0]!r} twice: one of them would be lost. Rename one."
@@ -148,7 +148,7 @@ def _read_delimited(path: Path) -> Iterator[tuple[int, Any]]:
                     yield (
                         number,
                         RowError(
-                            "(row)", f"is not CSV ({error})", "quote cells that hold quotes or line ends"
+                            "(row)", f"is not CSV ({error})", "quote cells that contain quotes or line breaks"
                         ),
                     )
     finally:
@@ -163,7 +163,7 @@ def _row_from_cells(row: dict[str, Any], names: Any) -> Any:
         return RowError(
             "(row)",
             f"has {found} cells for {len(names)} columns",
-            "quote cells that hold commas or line ends",
+            "quote cells that contain commas or line breaks",
         )
     for name, text in row.items():
         try:

@@ -83,7 +83,9 @@ def chain_of(values: Any, id: str) -> Chain:
         or "context_messages" not in values
     ):
         raise RowError(
-            "(row)", "is no row of the published chains", "rows hold context_messages and winner, the chain"
+            "(row)",
+            "is not a row of the published chains",
+            "rows hold context_messages and winner, the chain",
         )
     prompt, a, b = parse_judge_prompt(values["context_messages"])
     text = values["winner"].strip()
@@ -104,7 +106,9 @@ def parse_judge_prompt(messages: Any) -> tuple[tuple[Message, ...], str, str]:
     found = [match for pattern in (_SINGLE, _MULTI) for match in pattern.finditer(text)]
     if len(found) != 1 or len(re.findall(r"\[The Start of ", text)) != 2:
         raise RowError(
-            "context_messages", "holds no single pair between the published markers", "leave the row out"
+            "context_messages",
+            "does not have exactly one pair between the published markers",
+            "leave the row out",
         )
     match = found[0]
     if "q" in match.groupdict():
@@ -126,7 +130,9 @@ def _user_text(messages: Any) -> str:
     )
     if len(turns) != 1 or not isinstance(turns[0].get("content"), str):
         raise RowError(
-            "context_messages", "holds no single user turn", 'give [{"role": "system"}, {"role": "user"}]'
+            "context_messages",
+            "does not have exactly one user turn",
+            'give [{"role": "system"}, {"role": "user"}]',
         )
     return turns[0]["content"]
 

@@ -83,7 +83,7 @@ SOURCES = {
 def write_mixture(
     out: str | Path, places: dict[str, str] | None = None, on_bad_row: str = "skip"
 ) -> dict[str, Any]:
-    """Write mixture.jsonl, problems.jsonl and mixture.json; returns the counts by part beside the paper's.
+    """Write mixture.jsonl, problems.jsonl and mixture.json; returns the counts by part next to the paper's.
 
     places: source name -> local file or folder in the published layout, instead of the hub. Raises InputError
     for an unknown name or when a source cannot be read.

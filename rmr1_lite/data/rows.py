@@ -92,9 +92,9 @@ def _messages(name: str, value: Any) -> list[Message]:
         raise RowError(name, f"is a list of {len(value)} texts", "give one text, or messages; one pair a row")
     for turn in value:
         if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
-            raise RowError(name, "holds a turn without a text content", remedy)
+            raise RowError(name, "has a turn without text content", remedy)
         if turn.get("role") not in ROLES:
-            raise RowError(name, f"holds the role {turn.get('role')!r:.40}", f"roles are {', '.join(ROLES)}")
+            raise RowError(name, f"has the role {turn.get('role')!r:.40}", f"roles are {', '.join(ROLES)}")
     return [{"role": turn["role"], "content": turn["content"]} for turn in value]
 
 
@@ -118,11 +118,11 @@ def _prompt(row: dict[str, Any], names: tuple[str, str], turns: list[list[Messag
     for name, lead in zip(names, before, strict=True):
         if lead != given and (lead or value is None):
             raise RowError(
-                name, "begins with another conversation", "both responses must answer the same prompt"
+                name, "starts with a different conversation", "both responses must answer the same prompt"
             )
     if given[-1]["role"] != "user" or not given[-1]["content"].strip():
         raise RowError(
-            "prompt", "does not end with a user turn that says something", "end it with the user's request"
+            "prompt", "does not end with a user turn that has text", "end it with the user's request"
         )
     return tuple(given)
 
@@ -149,7 +149,7 @@ def check_storable(row: dict[str, Any]) -> None:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         # JSON can spell half of a surrogate pair; no tokenizer and no file could take it
-        text = f"holds half a character (\\u{ord(error.object[error.start]):04x})"
+        text = f"contains half a character (\\u{ord(error.object[error.start]):04x})"
         raise RowError("(row)", text, "remove the escape or write both halves") from None
 
 
@@ -176,7 +176,7 @@ def _label(row: dict[str, Any]) -> Label | None:
 
 
 def side_of_chosen(pair_id: str, seed: int) -> Label:
-    """Where the better response of a chosen/rejected row stands: half of the ids on each side, the same on
+    """Position of the better response of a chosen/rejected row: half of the ids on each side, the same on
     every machine."""
     return "A" if int(_hash(seed, pair_id)[:8], 16) % 2 == 0 else "B"
 

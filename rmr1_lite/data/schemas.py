@@ -47,8 +47,8 @@ ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assi
 
 
 def kit_row(values: Any) -> Any:
-    """The row in one of the kit's two formats; what is not a known shape stays as it is, for its errors to be
-    told."""
+    """The row in one of the kit's two formats; what is not a known shape stays as it is, so that its errors
+    are reported."""
     if not isinstance(values, dict):
         return values
     left, right, sides = _responses(values)

@@ -1,7 +1,7 @@
 """Does the reasoning carry the verdict? Two forced prefixes on a trained judge (the paper's question, section
 5, in small).
 
-swapped   another pair's reasoning stands before the verdict: a judge that reads its own chain follows that
+swapped   another pair's reasoning is put before the verdict: a judge that reads its own chain follows that
           chain
 blanked   the evaluation is empty: a judge that needs its chain falls to chance
 """
@@ -50,7 +50,7 @@ def reasoning_carries(
         if look.status == "ok"
     ]
     if len({chain[0] for chain in chains}) < 2:
-        raise InputError("Fewer than two pairs have a readable chain: there is none to swap in.")
+        raise InputError("Fewer than two pairs have a parsed chain, so there is none to swap in.")
     random.Random(seed).shuffle(chains)
     donors = {
         (pair_id, order): donor

@@ -56,7 +56,7 @@ class Calibration:
 
 
 def vote_probabilities(judgments: Sequence[Judgment]) -> dict[str, float]:
-    """Share of the readable looks that name A, over both orders; pairs without a readable look are left
+    """Share of the parsed looks that name A, over both orders; pairs without a parsed look are left
     out."""
     votes = {judgment.pair_id: judgment.votes for judgment in judgments}
     return {

@@ -32,7 +32,7 @@ def compare_folders(folders: Sequence[Path], out: Path, command: str) -> Results
     Raises InputError for folders that are not finished evaluations of the same items.
     """
     if len(folders) < 2:
-        raise InputError("One evaluation has nothing to be compared with. Give two or more folders.")
+        raise InputError("One evaluation has nothing to compare with. Give two or more folders.")
     found = [load_results(folder / RESULTS) for folder in folders]
     settings = [_read_settings(folder) for folder in folders]
     _check_same(folders, settings, found)
@@ -109,7 +109,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         return json.loads((folder / SETTINGS).read_bytes())
     except (OSError, ValueError):
         raise InputError(
-            f"{folder} is no evaluation: {SETTINGS} cannot be read. Make it with the evaluate command."
+            f"{folder} is not an evaluation: {SETTINGS} cannot be read. Make it with the evaluate command."
         ) from None
 
 
@@ -121,7 +121,8 @@ def _check_same(
             if setting.get(name) != settings[0].get(name):
                 raise InputError(
                     f"{folder} and {folders[0]} were not judged on the same items: {name} is "
-                    f"{setting.get(name)!r} and {settings[0].get(name)!r}. Evaluate both alike."
+                    f"{setting.get(name)!r} and {settings[0].get(name)!r}. Evaluate both with the same "
+                    "settings."
                 )
     names = [_judge_name(results) for results in found]
     if twice := {name for name in names if names.count(name) > 1}:

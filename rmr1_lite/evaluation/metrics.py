@@ -1,8 +1,8 @@
-"""Judgments -> figures: how often a judge is right in both orders, how often it flips, and how sure we are of
+"""Judgments -> metrics: how often a judge is right in both orders, how often it flips, and how sure we are of
 it.
 
 What counts. Every pair is looked at in both orders. In one order the judge's letter is the majority of its
-looks there (one look, or k votes); level votes, or none that can be read, give no letter. A missing letter is
+looks there (one look, or k votes); tied votes, or none that can be read, give no letter. A missing letter is
 never half a point: it is simply not right, and `unparsed` and `statuses` say how much of that there was.
 
     n                pairs
@@ -51,7 +51,7 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class _Tally:
-    """One judged pair as counts; the sums over pairs are all that the figures need."""
+    """One judged pair as counts; the sums over pairs are all that the metrics need."""
 
     section: str
     right: int  # orders with the right letter: 0, 1 or 2
@@ -69,7 +69,7 @@ class _Tally:
 def score(
     name: str, pairs: Sequence[Pair], judgments: Iterable[Judgment], seconds: float, *, seed: int = 0
 ) -> EvalResult:
-    """All figures of one judge on `pairs`, with 95 % intervals (see the module text for each formula).
+    """All metrics of one judge on `pairs`, with 95 % intervals (see the module text for each formula).
 
     seconds: wall time of the judging. seed: of the bootstrap, so that the same judgments give the same
     interval. Errors: InputError for a pair without a label, without a judgment, judged twice, or seen in one
@@ -116,7 +116,7 @@ def paired_difference(
 
 
 def length_bias(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> dict[str, GroupResult]:
-    """Figures apart for pairs whose right response is "longer", "shorter" or "equal" in characters.
+    """Metrics separately for pairs whose right response is "longer", "shorter" or "equal" in characters.
 
     A judge that reads gets both about as often right; one that rewards length is better on "longer". A group
     that no pair falls into is left out.
@@ -140,7 +140,7 @@ def as_dict(result: EvalResult) -> dict[str, Any]:
 
 
 def json_values(value: Any) -> Any:
-    """The same value for JSON: tuples become lists, and a figure that does not exist (nan) becomes None."""
+    """The same value for JSON: tuples become lists, and a metric that does not exist (nan) becomes None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

@@ -47,7 +47,7 @@ class EvaluationRequest:
 def read_pairs_of(request: EvaluationRequest) -> tuple[Benchmark, list[Pair]]:
     """The benchmark and its pairs, a subset of them under a limit."""
     if request.limit is not None and request.limit < 1:
-        raise InputError(f"limit is {request.limit}. Give a whole number from 1 on, or leave it out.")
+        raise InputError(f"limit is {request.limit}. Give a whole number of at least 1, or leave it out.")
     if request.benchmark == OWN:
         pairs = _labelled_pairs(request.data)
         benchmark = _own_benchmark(pairs)
@@ -64,7 +64,7 @@ def check_confidence(request: EvaluationRequest) -> None:
     """A log-probability needs the model itself: InputError for a log or an endpoint."""
     if request.confidence and not parse_spec(request.judge).runs_here:
         raise InputError(
-            f"{request.judge} gives texts only. Confidence by log-probability needs a local model; --votes "
+            f"{request.judge} returns text only. Confidence by log-probability needs a local model; --votes "
             "works."
         )
 
@@ -83,7 +83,7 @@ def _labelled_pairs(path: str | None) -> list[Pair]:
 
 
 def _own_benchmark(pairs: Sequence[Pair]) -> Benchmark:
-    """A file of one's own as a benchmark: accuracy over all pairs, each in one seeded order."""
+    """Your own file as a benchmark: accuracy over all pairs, each in one seeded order."""
     sections = tuple(dict.fromkeys(pair.section for pair in pairs))
     return Benchmark(
         name=OWN,

@@ -12,7 +12,7 @@
 
 A STAGE is `metrics.as_dict` of an EvalResult, with "length_bias", "own" (the benchmark's own figures),
 "calibration" and whatever else the writer adds. One checked shape, because a report that guesses at a missing
-figure is worse than none: `validate` names the field instead.
+metric is worse than none: `validate` names the field instead.
 
     results = new_results(seed=0, command="rmr1_lite demo")
     results.add_stage(score(...))

@@ -1,6 +1,6 @@
 """results.json: written in one move, read and checked; see `rmr1_lite.evaluation.results` for what it holds.
 
-One checked shape, because a report that guesses at a missing figure is worse than none: `validate` names
+One checked shape, because a report that guesses at a missing metric is worse than none: `validate` names
 the field instead.
 """
 
@@ -89,7 +89,7 @@ def load_results(path: str | os.PathLike[str]) -> Results:
 
 
 def to_json(results: Results) -> dict[str, Any]:
-    """JSON values alone: tuples become lists, and a figure that does not exist (nan) becomes None."""
+    """JSON values alone: tuples become lists, and a metric that does not exist (nan) becomes None."""
     data = dict(results.data)
     if results.own_differences:
         data["own_differences"] = [asdict(each) for each in results.own_differences]
@@ -233,7 +233,7 @@ def _check_share(value: float, where: str) -> None:
 
 
 def _is_kind(kind: type, value: Any) -> bool:
-    """Whether `value` is of the kind; a float may be whole but must be finite, and a truth value is no
+    """Whether `value` is of the kind; a float may be whole but must be finite, and a truth value is not a
     number."""
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

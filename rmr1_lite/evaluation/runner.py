@@ -12,7 +12,7 @@ run.json (what must stay the same) and, from `evaluate`, results.json (the schem
                       a finished evaluation takes seconds. A folder of another evaluation is refused.
     evaluate_pairs    a judge in memory on pairs in memory, for the demo and the notebooks. Looks of other
                       weights under
-                      the same name are put aside: a stage that was trained anew is judged anew.
+                      the same name are put aside: a stage that was trained again is judged again.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _finished_judge(
     wanted = {(pair.id, order, vote) for pair in pairs for order in ORDERS for vote in range(request.votes)}
     if then is None or not wanted <= log.done or any(row.get("error") is not None for row in log):
         return None
-    print(f"{log.path} holds all {len(wanted)} looks: nothing to judge.")
+    print(f"{log.path} already has all {len(wanted)} judge calls: nothing to do.")
     return Judge(ReplayEngine(log.path, style=then["style"]), request.style)
 
 
@@ -127,13 +127,13 @@ def _check_switch(out: Path, then: dict[str, Any] | None, judge: Judge) -> None:
     """Looks that were begun before the thinking switch was a setting met the template as it is."""
     if then is not None and "thinking" not in then and getattr(judge.engine, "thinking", ""):
         raise InputError(
-            f"{out} was begun by a version of the kit that left the chat template's thinking switch alone. "
-            "Give another --out to judge anew."
+            f"{out} was started by a version of the kit that did not set the chat template's thinking "
+            "switch. Give another --out to judge from scratch."
         )
 
 
 def _request_settings(request: EvaluationRequest, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What must stay the same for looks to stand in one file. The digest is over everything the judge is
+    """What must stay the same for looks to share a file. The digest is over everything the judge is
     shown."""
     shown = hashlib.sha256(
         "".join(f"{pair.id} {pair_digest(pair)}\n" for pair in pairs).encode()
@@ -156,8 +156,8 @@ def _set_other_aside(folder: Path, settings: dict[str, Any]) -> None:
         aside = _free_name(folder, then.get("weights") or "before")
         path.replace(aside)
         print(
-            f"{path} held the looks of other weights or settings: they are kept in {aside.name}, and "
-            f"{folder.name} is judged again."
+            f"{path} belongs to other weights or settings: it was moved to {aside.name}, and {folder.name} "
+            "will be judged again."
         )
 
 
@@ -206,8 +206,8 @@ def _score_results(
     results.quoted = {judge: {"source": SOURCE, **row} for judge, row in benchmark.quoted.items()}
     if failed:
         print(
-            f"{failed} of {len(looks)} looks failed and count as wrong: run the same command again to retry "
-            "them."
+            f"{failed} of {len(looks)} judge calls failed and count as wrong: run the same command again to "
+            "retry them."
         )
     return results
 
@@ -230,7 +230,7 @@ def _measure_calibrations(
             lambda: _load_alone(request, style), pairs, judgments, style, out
         )
     for source in [source for source, chances in found.items() if not chances]:
-        print(f"No verdict could be read, so there is no confidence by {source}.")
+        print(f"No verdict was parsed, so there is no confidence by {source}.")
         del found[source]
     return {source: compute_calibration(pairs, chances, request.seed) for source, chances in found.items()}
 

@@ -28,7 +28,7 @@ class FileSummary:
     """What a judged file holds. statuses: looks by status. agree: pairs whose orders were read and name one
     response.
 
-    read: pairs with every look readable. too_long, errors: ids of the pairs concerned.
+    read: pairs with every look parsed. too_long, errors: ids of the pairs concerned.
     """
 
     pairs: int
@@ -43,8 +43,8 @@ class FileSummary:
         """For people: counts first, then what needs attention."""
         statuses = ", ".join(f"{name} {count}" for name, count in self.statuses.items())
         lines = [
-            f"{self.pairs} pairs, {self.looks} looks: {statuses}",
-            f"{self.agree} of {self.read} fully read pairs name the same response in every look",
+            f"{self.pairs} pairs, {self.looks} judge calls: {statuses}",
+            f"{self.agree} of {self.read} fully parsed pairs name the same response in every judge call",
         ]
         lists = {"too long for the context": self.too_long, "failed (run again to retry)": self.errors}
         return "\n".join(lines + [_listed(name, ids, limit) for name, ids in lists.items() if ids])
@@ -65,7 +65,7 @@ def judge_file(
     read = read_pairs(pairs_path, on_bad_row, max_chars)
     print(read.summary())
     if not read.pairs:
-        raise InputError(f"{pairs_path}: no pair to judge. Give rows as the summary above asks for.")
+        raise InputError(f"{pairs_path}: no pair to judge. Fix the rows that the summary above lists.")
     with JsonlLog(out_path, LOG_KEY) as log:
         _check_settings(judge, log)
         _keep_problems(read, out_path)
@@ -91,7 +91,7 @@ def summarise(judgments: Sequence[Judgment]) -> FileSummary:
 
 
 def judge_settings(judge: Judge) -> dict[str, Any]:
-    """What must stay the same for looks to stand in one file."""
+    """What must stay the same for looks to share a file."""
     return {
         "engine": judge.engine.name,
         "weights": judge.fingerprint,

@@ -36,8 +36,8 @@ def make_judge(
 ) -> Judge:
     """The judge that a spec names (see `rmr1_lite.models.judge_specs`).
 
-    style: None or "auto" takes the one that the model came with. engine: who writes, where it is in memory
-    already. sampling: fields of `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
+    style: None or "auto" takes the one that the model came with. engine: a text generator that is already in
+    memory. sampling: fields of `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
     """
     style, settings = None if style == "auto" else style, sampling_for(spec, **sampling)
     # what is wrong with the settings is told before a model is loaded
@@ -63,7 +63,7 @@ def sampling_for(spec: str, **changes: Any) -> Sampling:
 
 
 def change_sampling(sampling: Sampling, **changes: Any) -> Sampling:
-    """`sampling` with the changes that are not None. Raises InputError for what is no field of it."""
+    """`sampling` with the changes that are not None. Raises InputError for what is not a field of it."""
     known = [field.name for field in fields(Sampling)]
     if wrong := sorted(set(changes) - set(known)):
         raise InputError(f"Sampling has no {', '.join(wrong)}. Choose from {', '.join(sorted(known))}.")

@@ -1,9 +1,9 @@
-"""The judge: a pair is shown in both orders, an engine writes, the parser reads. Everything that judges comes
-here.
+"""The judge: a pair is shown in both orders, an engine generates, the parser reads. Everything that judges
+comes here.
 
 Both orders by default, because a judge that prefers a position looks as good as a fair one on half of the
 pairs. With a log, every look is stored the moment it is written, and the same call goes on where it was
-stopped. A look without a readable verdict keeps its reason and is never counted for anybody.
+stopped. A look without a parsed verdict keeps its reason and is never counted for anybody.
 
     judge = make_judge("nano")
     judgment = judge.compare(pair)          # judgment.label, judgment.consistent, judgment.looks
@@ -47,7 +47,8 @@ def sort_log(log: JsonlLog, pairs: Sequence[Pair]) -> None:
 
 @dataclass(frozen=True)
 class Judge:
-    """engine: who writes. style: the prompt style, by default the one the engine's model was trained on.
+    """engine: generates the text. style: the prompt style, by default the one the engine's model was trained
+    on.
 
     reading: the parser's reading, `strict` for our own models, `lenient` for foreign ones.
     """
@@ -141,15 +142,15 @@ class Judge:
         if not orders or len(set(orders)) != len(orders) or set(orders) - set(ORDERS):
             raise InputError(f"orders is {orders!r}. Give one or both of {', '.join(ORDERS)}.")
         if votes < 1:
-            raise InputError(f"votes is {votes}. Give a whole number from 1 on.")
+            raise InputError(f"votes is {votes}. Give a whole number of at least 1.")
         if votes > 1 and self.sampling.temperature == 0:
             raise InputError(
                 f"{votes} votes at temperature 0 are {votes} copies. Give a temperature above 0."
             )
 
     def _resume(self, log: JsonlLog, plan: dict[Key, Pair]) -> dict[Key, Look]:
-        """Looks of the plan that the log holds. An error is no judgment: its rows leave the log and are tried
-        again."""
+        """Looks of the plan that the log holds. An error is not a judgment: its rows leave the log and are
+        tried again."""
         failed = {_row_key(row) for row in log if row.get("error") is not None}
         if failed & plan.keys():
             log.rewrite(lambda row: _row_key(row) not in failed & plan.keys(), lambda row: 0)
@@ -159,7 +160,7 @@ class Judge:
         row = log.get(key)
         if row.get("digest", pair_digest(pair)) != pair_digest(pair):
             remedy = "Give the pair another id or choose another output file."
-            raise InputError(f"{log.path}: pair {pair.id!r:.80} was judged with other texts. {remedy}")
+            raise InputError(f"{log.path}: pair {pair.id!r:.80} was judged with different texts. {remedy}")
         return self.look(key[1], generation_from_row(row))
 
 

@@ -107,7 +107,7 @@ class SharedEngine:
             yield from self.base.engine.generate(requests, sampling)
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
-        """As LocalEngine. A thread of its own holds the base and lets go when the text ends or the iterator
+        """As LocalEngine. A separate thread holds the base and lets go when the text ends or the iterator
         is closed: a reader that vanishes without a word (a browser tab) blocks the base no longer than one
         text."""
         pieces: Queue[Any] = Queue()

@@ -1,7 +1,7 @@
 """From pairwise judgments to an order of many responses, without ever inventing a winner.
 
-Each readable look is one game. Bradley-Terry scores are fitted to the games by logistic regression with
-scikit-learn; its ridge keeps the score of an unbeaten response finite. Level responses share a place.
+Each parsed look is one game. Bradley-Terry scores are fitted to the games by logistic regression with
+scikit-learn; its ridge keeps the score of an unbeaten response finite. Tied responses share a place.
 Responses that no chain of readable games connects cannot be compared, so then there is no best one.
 """
 
@@ -21,8 +21,8 @@ LEVEL = 1e-3
 class Ranking:
     """wins[i][j]: looks that prefer response i to j. unread: looks without a verdict.
 
-    scores: Bradley-Terry log-strengths, centred on 0; None for a response without a readable game.
-    places: groups of response numbers, best first, level ones together; unread responses are in none.
+    scores: Bradley-Terry log-strengths, centred on 0; None for a response without a parsed game.
+    places: groups of response numbers, best first, tied ones together; unread responses are in none.
     connected: every response is linked to every other one by readable games.
     """
 

@@ -30,7 +30,7 @@ MARK = "[["
 def judge_by_letter(
     loaded: Loaded, pairs: Sequence[Pair], style: str, given: str = OPENING, batch: int = 32
 ) -> list[Judgment]:
-    """Both orders of every pair with the same text given; the likelier letter is the verdict."""
+    """Both orders of every pair with the same text given; the more likely letter is the verdict."""
     texts = {(pair.id, order): given for pair in pairs for order in ORDERS}
     letters = forced_letters(loaded, pairs, style, texts, batch)
     return [
@@ -42,7 +42,7 @@ def judge_by_letter(
 def forced_letters(
     loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[tuple[str, str], str], batch: int = 32
 ) -> dict[tuple[str, str], Label]:
-    """The likelier letter for each (pair id, order) of `given`, whose text ends right before the letter."""
+    """The more likely letter per (pair id, order) of `given`, whose text ends right before the letter."""
     shares = letter_shares(loaded, pairs, style, given, batch)
     return {key: "A" if share > 0.5 else "B" for key, share in shares.items()}
 
@@ -107,7 +107,7 @@ def pair_probabilities(
     """Probability that A is the better response, by pair id: the mean of both orders, each after its own
     first text.
 
-    Looks without a readable verdict have none; a pair with one such look takes the other order alone. `load`
+    Looks without a parsed verdict have none; a pair with one such look takes the other order alone. `load`
     is called only when something is missing in out/confidence.jsonl, whose rows are {"id", "order", "p_a"} in
     the pair's own letters.
     """

@@ -25,7 +25,7 @@ _SAMPLE = 1 << 20  # bytes read at both ends of a weight file
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """base: what to load below the adapter. fingerprint: of the base's weights, "" when it is no local
+    """base: what to load below the adapter. fingerprint: of the base's weights, "" when it is not a local
     folder. thinking: "on" or "off" where the base's chat template has such a switch."""
 
     base: str
@@ -62,11 +62,11 @@ def adapter_info(spec: str) -> AdapterInfo | None:
 
 
 def read_adapter(folder: Path) -> AdapterInfo:
-    """Check that the adapter is whole and belongs to its base. Raises InputError with the remedy."""
+    """Check that the adapter is complete and belongs to its base. Raises InputError with the remedy."""
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise InputError(
-                f"{folder}: {name} is missing, the adapter is incomplete. Copy the whole adapter folder."
+                f"{folder}: {name} is missing, the adapter is incomplete. Copy the complete adapter folder."
             )
     _check_weights(folder / WEIGHTS)
     config = _read_json_object(folder / CONFIG)
@@ -78,14 +78,14 @@ def read_adapter(folder: Path) -> AdapterInfo:
     base = find_folder(info.base)
     if base is not None and info.fingerprint and fingerprint_folder(base) != info.fingerprint:
         raise InputError(
-            f"{folder} was trained on another base than {info.base} is now. Use the base it was made with."
+            f"{folder} was trained on another base than {info.base} is now. Use the base it was trained on."
         )
     return info
 
 
 def thinking_of(spec: str) -> str | None:
     """The thinking switch that an adapter was trained with ("as saved" where it does not say), None for what
-    is no adapter."""
+    is not an adapter."""
     info = adapter_info(spec)
     return None if info is None else info.thinking or AS_SAVED
 
@@ -128,11 +128,11 @@ def fingerprint_of(spec: str) -> str:
 def _check_weights(path: Path) -> None:
     """A safetensors file is 8 bytes of header length, the header, then exactly the bytes that the header
     names."""
-    remedy = "The file is damaged or was cut off while copying: copy it again."
+    remedy = "The file is damaged or was truncated while copying: copy it again."
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length < path.stat().st_size:
-            raise InputError(f"{path} is no safetensors file. {remedy}")
+            raise InputError(f"{path} is not a safetensors file. {remedy}")
         try:
             header = json.loads(file.read(length))
             ends = [row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"]

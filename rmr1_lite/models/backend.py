@@ -1,8 +1,8 @@
-"""Who computes: Unsloth on a GPU that it supports, else transformers + PEFT + bitsandbytes. Chosen before
+"""The backend: Unsloth on a GPU that it supports, else transformers + PEFT + bitsandbytes. Chosen before
 anything is imported.
 
 Unsloth patches transformers, PEFT and TRL when it is imported and needs a GPU for that, so the choice comes
-first and holds for the process. Both backends are told every setting and train the same thing; what they
+first and holds for the process. Both backends are given every setting and train the same thing; what they
 differ in is told here.
 
     backend = start_backend("auto", folder)      # prints one line: what was chosen and why
@@ -94,7 +94,7 @@ def choose_backend(asked: str, machine: Machine) -> Backend:
         return Backend("transformers", "fp32", "CPU", "no CUDA card")
     old = machine.capability < LEAST_CAPABILITY
     if asked == "unsloth" and (old or not machine.has_unsloth):
-        reason = "is too old for it" if old else "has no unsloth installed (see requirements-gpu.txt)"
+        reason = "is too old for it" if old else "does not have unsloth installed (see requirements-gpu.txt)"
         raise InputError(
             f"Unsloth was asked for, but this machine ({machine.card}) {reason}. Choose --backend "
             "transformers."
@@ -108,7 +108,7 @@ def choose_backend(asked: str, machine: Machine) -> Backend:
             else "unsloth is not installed"
         )
         return Backend("transformers", machine.half, machine.card, why)
-    return Backend("unsloth", machine.half, machine.card, "a CUDA card and unsloth are there")
+    return Backend("unsloth", machine.half, machine.card, "a CUDA card and unsloth were found")
 
 
 def this_machine() -> Machine:
@@ -179,7 +179,7 @@ def _import_unsloth(folder: Path) -> None:
 
     if not hasattr(GRPOConfig, "unsloth_num_chunks"):
         raise InputError(
-            "Unsloth could not patch TRL (its warning stands above). Install the versions of "
+            "Unsloth could not patch TRL (see its warning above). Install the versions of "
             "requirements-gpu.txt, or choose --backend transformers."
         )
 

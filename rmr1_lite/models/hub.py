@@ -17,7 +17,8 @@ from rmr1_lite.types import InputError
 
 
 def pack_adapter(adapter: str | Path, out: str | Path) -> Path:
-    """Write the adapter folder as a zip; the old zip stays until the new one is whole. Returns its path."""
+    """Write the adapter folder as a zip; the old zip stays until the new one is complete. Returns its
+    path."""
     folder, out = _check_adapter(adapter), Path(out)
     draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,7 @@ def push_adapter(
         raise InputError(f"repo is {repo!r}. Give OWNER/NAME.")
     if not token:
         raise InputError(
-            "There is no token. Put one that may write into the platform's secrets or the environment as "
+            "No token found. Put a token with write access into the platform's secrets or the environment as "
             "HF_TOKEN."
         )
     import httpx
@@ -68,7 +69,8 @@ def _check_adapter(adapter: str | Path) -> Path:
     folder = Path(adapter)
     if not is_adapter(folder):
         raise InputError(
-            f"{folder} is no finished adapter. Train one first: it stands in the run's `adapter` folder."
+            f"{folder} is not a finished adapter. Train one first; it is written to the run's `adapter` "
+            "folder."
         )
     read_adapter(folder)
     return folder

@@ -1,5 +1,5 @@
-"""A model in memory with all that judging and training need to know of it, and what a backend is told to load
-one for."""
+"""A model in memory with all that judging and training need to know of it, and what a backend loads one
+for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Training:
-    """What a backend has to know when it loads a model to be trained. length: of the longest row in tokens.
+    """What a backend needs when it loads a model to be trained. length: of the longest row in tokens.
 
     vllm_rank: above 0 rollouts are written by vLLM in the same process, for adapters of this rank. rollouts:
     GRPO, whose padding Unsloth finds by its id. extra: tokens beyond `length` that probes would like.

@@ -1,7 +1,7 @@
 """Base and adapter -> a model that can judge or be trained: transformers + PEFT + bitsandbytes.
 
 One way in for every caller: `load("nano")`, `load("runs/sft/adapter")`, `load("owner/model")`. The base's
-linear layers stand in NF4 (QLoRA) on the CPU as on a GPU, so the nano chain takes the path of a 7B. What can
+linear layers are in NF4 (QLoRA) on the CPU as on a GPU, so the nano chain takes the path of a 7B. What can
 be wrong with an adapter is found before the base is read (`rmr1_lite.models.adapters`). Weights come from
 safetensors, remote code is never run.
 """
@@ -86,8 +86,8 @@ def within_context(loaded: Loaded, limit: int, answer: int = 0) -> int:
     context = getattr(loaded.model.config, "max_position_embeddings", None)
     if not context or limit + answer <= context:
         return limit
-    beside = f" beside {answer} of the answer" if answer else ""
-    print(f"{loaded.base} takes {context} tokens: rows may have {context - answer}{beside}, not {limit}.")
+    reserved = f" ({answer} are reserved for the answer)" if answer else ""
+    print(f"{loaded.base} takes {context} tokens: rows may have {context - answer}{reserved}, not {limit}.")
     return context - answer
 
 
@@ -173,7 +173,7 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
             module.compute_dtype = dtype
     if four_bit and not is_quantised(model):
         raise InputError(
-            f"{spec}: none of its layers can be put into 4 bits. Choose a model of plain linear layers "
+            f"{spec}: none of its layers can be quantized to 4 bits. Choose a model of plain linear layers "
             "(Qwen2.5, Llama, ...), or --no-four-bit."
         )
     return model

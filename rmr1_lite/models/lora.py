@@ -28,14 +28,14 @@ def check_layers(base: str, config: Any) -> None:
             skeleton = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except ValueError as error:  # an encoder, a vision model
         raise InputError(
-            f"{base} is no causal language model ({str(error).splitlines()[0]:.150}). Choose a model like "
+            f"{base} is not a causal language model ({str(error).splitlines()[0]:.150}). Choose a model like "
             "Qwen2.5, Qwen3 or Llama."
         ) from None
     names = check_targets(base, skeleton)
     if missing := [name for name in LORA_TARGETS if name not in names]:
         print(
-            f"{base} ({config.model_type}) has no {', '.join(missing)}: LoRA is put on the other layers "
-            "alone."
+            f"{base} ({config.model_type}) has no {', '.join(missing)}: LoRA is applied to the other "
+            "layers only."
         )
 
 
@@ -45,8 +45,8 @@ def check_targets(base: str, model: Any) -> set[str]:
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     if not names & set(LORA_TARGETS):
         raise InputError(
-            f"{base} has none of the layers that LoRA is put on here ({', '.join(LORA_TARGETS)}). Choose a "
-            "model built like Qwen2.5, Qwen3 or Llama."
+            f"{base} has none of the layers that LoRA is applied to here ({', '.join(LORA_TARGETS)}). Choose "
+            "a model built like Qwen2.5, Qwen3 or Llama."
         )
     return names
 
@@ -76,7 +76,7 @@ def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int)
 
 
 def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str) -> None:
-    """A standard PEFT adapter with tokenizer, model card and `rmr1_lite.json`; whole or not at all."""
+    """A standard PEFT adapter with tokenizer, model card and `rmr1_lite.json`; complete or not at all."""
     import shutil
 
     draft = folder.with_name(f".{folder.name}.draft")

@@ -11,7 +11,7 @@ class MergedCopy:
     generate with.
 
     The quantised weights themselves are never merged into (NF4 would round the adapter away). `refresh`
-    brings the copy to the adapter as it stands; until then it is the policy of the last refresh.
+    updates the copy to the current adapter; until then it is the policy of the last refresh.
     """
 
     def __init__(self, model: Any) -> None:

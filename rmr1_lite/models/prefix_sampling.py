@@ -40,7 +40,7 @@ def sample_rollouts(
 def _sample_rows(
     store: PrefixStore, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any
 ) -> Any:
-    """Token ids [rows, up to room]; what stands behind an end token is noise. Groups that are done leave the
+    """Token ids [rows, up to room]; what follows an end token is noise. Groups that are done leave the
     batch."""
     import torch
 

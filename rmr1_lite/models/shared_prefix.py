@@ -69,7 +69,7 @@ def _spread_values(values: Any, mask: Any) -> Any:
 
 def _row_entropies(logits: Any, mask: Any, n: int) -> Any:
     """Entropy of each real token's distribution in the first row of every group, and their mean for the other
-    rows: a figure to watch, too dear on a CPU to have for each of n rows."""
+    rows: a metric to watch, too expensive on a CPU to have for each of n rows."""
     import torch
 
     rows = torch.arange(len(mask), device=mask.device)[:, None].expand_as(mask)[mask.bool()]
@@ -236,7 +236,7 @@ def _causal_model(model: Any) -> Any:
 
 def _find_obstacle(causal: Any) -> str:
     """What makes this pass unfit for the model, "" for nothing. Other architectures scale scores or mask in
-    ways of their own, and recomputed activations would read the store after it has moved on: wrong figures
+    their own ways, and recomputed activations would read the store after it has moved on: wrong results
     without an error."""
     config, kinds = causal.config, set(getattr(causal.config, "layer_types", None) or FULL)
     if config.model_type not in TESTED:

@@ -67,8 +67,8 @@ def settle_switch_for_run(run: Any, tokenizer: Any, style: str, asked: str, trai
     value = settle_switch(tokenizer, style, asked, trained)
     if value and "thinking" in run.added:
         raise InputError(
-            f"{run.folder} was begun by a version of the kit that left the thinking switch of the chat "
-            "template alone. Give another --out to train anew, or finish it with that version."
+            f"{run.folder} was started by a version of the kit that did not set the thinking switch of "
+            "the chat template. Give another --out to train from scratch, or finish it with that version."
         )
     return value
 

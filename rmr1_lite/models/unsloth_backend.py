@@ -192,12 +192,12 @@ def check_settings(config: GRPOConfig) -> None:
     """Refuse what Unsloth would turn into something else, and say when prompts cannot be shared."""
     if config.loss_type == "dr_grpo" and config.scale_rewards != "none":
         raise InputError(
-            f"Unsloth turns scale_rewards off with loss_type dr_grpo, whose paper divides by nothing. Give "
+            f"Unsloth turns scale_rewards off with loss_type dr_grpo, whose paper does not divide. Give "
             f"--scale-rewards none instead of {config.scale_rewards}, or --backend transformers."
         )
     if config.micro_batch % config.rollouts:
         print(
-            f"Prompts are not shared: micro_batch {config.micro_batch} is no multiple of rollouts "
+            f"Prompts are not shared: micro_batch {config.micro_batch} is not a multiple of rollouts "
             f"{config.rollouts}, so each prompt is computed for every one of its rollouts."
         )
 
@@ -240,15 +240,15 @@ def sharing_line(model: Any, config: GRPOConfig) -> str:
     """One line at the end of a training: whether prompts were shared, and what is known of the reason where
     they were not."""
     if prompts_were_shared(model):
-        return "Unsloth's shared prompts: were used."
+        return "Shared prompts (Unsloth): used."
     prompt, completion, n = config.max_prompt_tokens, config.max_new_tokens, config.rollouts
     if config.micro_batch % n:
-        reason = f"micro_batch {config.micro_batch} is no multiple of rollouts {n}"
+        reason = f"micro_batch {config.micro_batch} is not a multiple of rollouts {n}"
     elif n * (prompt + completion) < SHARE_FROM * (prompt + n * completion):
-        reason = "prompts this short beside the completions are not worth it to Unsloth"
+        reason = "the prompts are too short compared with the completions"
     else:
         reason = "Unsloth fell back to another pass; with UNSLOTH_ENABLE_LOGGING=1 it says why"
-    return f"Unsloth's shared prompts: were not used ({reason})."
+    return f"Shared prompts (Unsloth): not used ({reason})."
 
 
 def check_vllm(backend: Backend, config: GRPOConfig) -> None:

@@ -1,4 +1,4 @@
-"""Notebook 04: judges on a benchmark, its own figures beside the paper's, calibration, and whether the
+"""Notebook 04: judges on a benchmark, its own figures next to the paper's, calibration, and whether the
 reasoning carries."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PAPER = {
 def evaluate_all(
     s: Settings, specs: dict[str, str], benchmark: str, data: str | None, limit: int | None
 ) -> dict[str, Path]:
-    """Every judge on the benchmark, in a folder of its own under `out`; name -> folder. Goes on where it
+    """Every judge on the benchmark, in its own folder under `out`; name -> folder. Resumes where it
     stopped."""
     pool, folders = pool_of(s, list(specs.values())), {}
     for name, spec in specs.items():
@@ -46,7 +46,7 @@ def evaluate_all(
 def measure_calibration(
     s: Settings, spec: str, benchmark: str, data: str | None, limit: int | None, votes: int
 ) -> dict[str, Calibration]:
-    """Calibration by votes and by the letter's log-probability: source -> figures."""
+    """Calibration by votes and by the letter's log-probability: source -> metrics."""
     folder = _evaluation_folder(s, spec, benchmark, f"votes-{limit or 'all'}")
     request = EvaluationRequest(
         benchmark,
@@ -74,17 +74,15 @@ def describe_reasoning(s: Settings, spec: str, folder: Path) -> str:
         settle_switch(loaded.tokenizer, s.style, trained=loaded.thinking)
         found = reasoning_carries(loaded, pairs, judged, s.style)
     except InputError as error:
-        return f"It cannot be said. {error}"
-    follows = f"The verdict follows another pair's chain in {found.follows:.1%} of {found.n} looks"
+        return f"Not computed. {error}"
+    follows = f"The verdict follows another pair's chain in {found.follows:.1%} of {found.n} judge calls"
     follows += (
         f" ({found.follows_unnamed:.1%} of the {found.n_unnamed} whose chain names no letter)."
         if found.n_unnamed
         else "."
     )
-    return (
-        f"{follows} With the evaluation blanked the judge is right in {found.blank_accuracy:.1%} (a "
-        "coin: 50 %)."
-    )
+    blanked = f"With the evaluation blanked the judge is right in {found.blank_accuracy:.1%} (chance: 50 %)."
+    return f"{follows} {blanked}"
 
 
 def own_scores_table(results: Results) -> Any:
@@ -111,8 +109,8 @@ def paper_table() -> Any:
         for judge in PAPER["RewardBench"]
     ]
     caption = (
-        f"Quoted from the {paper_results.SOURCE}. Nano figures cannot stand beside them: nano knows its toy "
-        "world alone."
+        f"Quoted from the {paper_results.SOURCE}. Nano results are not comparable with them: nano only knows "
+        f"its toy world."
     )
     return table(["judge", *PAPER], rows, caption)
 

@@ -17,7 +17,7 @@ def live_curves(folder: str | Path, every: float = 10.0) -> Iterator[None]:
     """Draw the run's curves every `every` seconds, and a last time when the block ends, however it ends."""
     from IPython.display import HTML, display
 
-    handle: Any = display(HTML("<i>The curves come with the first steps.</i>"), display_id=True)
+    handle: Any = display(HTML("<i>The curves appear after the first steps.</i>"), display_id=True)
     done = Event()
 
     def draw() -> None:

@@ -47,7 +47,7 @@ def _mount_drive() -> Path:
 
         drive.mount(str(DRIVE))
     except Exception as error:  # a declined consent raises a class of Colab's own
-        print(f"Drive is not mounted ({error}). What is made here is lost when the runtime ends.")
+        print(f"Drive is not mounted ({error}). Files made here are lost when the runtime ends.")
         return Path("/content")
     return DRIVE / "MyDrive"
 

@@ -107,8 +107,8 @@ class Settings:
         path = _probe_file(files)
         if not path:
             print(
-                f"{files} has no validation.jsonl: pairs of train.jsonl are judged. GRPO trains on them, so "
-                "they flatter it."
+                f"{files} has no validation.jsonl: pairs of train.jsonl are judged. GRPO trains on them, "
+                f"so the result is optimistic."
             )
         return [pair for pair in read_pairs(path or files / "train.jsonl").pairs if pair.label][
             : self.few(full, tiny)
@@ -123,7 +123,7 @@ class Settings:
             return str(own)
         if not self.fast:
             raise InputError(f"There is no {stage} adapter in {own}. Run the notebook that trains it first.")
-        print(f"{stage}: {SHIPPED[stage]}, the nano adapter that ships (nothing of your own in {own.parent})")
+        print(f"{stage}: {SHIPPED[stage]}, the shipped nano adapter (none of yours in {own.parent})")
         return SHIPPED[stage]
 
     def files(self) -> Path:
@@ -145,14 +145,16 @@ class Settings:
         gpu = CARD_GPU[self.preset.partition(":")[0]]
         found = estimate_hours(config, self.model, gpu, count_rows(config.chains) if stage == "sft" else 0)
         return (
-            f"about {60 * (found or 0):.0f} minutes on a card of the preset (planner estimate, not yet "
-            "measured on a GPU)"
+            f"about {60 * (found or 0):.0f} minutes on a card of the preset (planner estimate, not "
+            "measured on it)"
         )
 
     def looks(self, count: int) -> str:
         """How long `count` looks of the embedded judge take."""
         return (
-            _describe_minutes("look", count, "measured on two CPU cores") if self.fast else f"{count} looks"
+            _describe_minutes("look", count, "measured on two CPU cores")
+            if self.fast
+            else f"{count} judge calls"
         )
 
     def _base(self) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def choose_settings(
         if fast is False or unused:
             why = "asked for" if fast is True else "there is no GPU here"
             print(
-                f"The embedded nano model takes the model's place ({why}); it knows its own world alone"
+                f"The embedded nano model is used instead ({why}); it only knows its own world"
                 + (f", so {', '.join(unused)} is not used." if unused else ".")
             )
     else:
@@ -197,7 +199,7 @@ def choose_settings(
         skips_it = needs == "sft" and made.cold_start
         if needs and not skips_it and not (made.out / needs / "adapter" / WEIGHTS).exists():
             print(
-                f"No {needs} adapter of {made.model} in {made.out}: the embedded nano model takes its place. "
+                f"No {needs} adapter of {made.model} in {made.out}: the embedded nano model is used instead. "
                 "Run the notebook that trains it first to use yours."
             )
             made = nano

@@ -16,7 +16,7 @@ from rmr1_lite.app import html as blocks
 from rmr1_lite.app.service import Progress
 from rmr1_lite.evaluation.calibration import Calibration
 from rmr1_lite.evaluation.results import Results
-from rmr1_lite.reporting.judges_table import EXPLAINED, judge_rows
+from rmr1_lite.reporting.judges_table import COLUMNS, judge_rows
 from rmr1_lite.types import Judgment, Pair
 from rmr1_lite.verdict import parse_verdict
 
@@ -100,7 +100,7 @@ def mask(row: dict[str, Any], tokenizer: Any) -> Any:
 
 def judges(results: Results, caption: str = "") -> Any:
     """Every baseline and stage of a results.json."""
-    return table(EXPLAINED, [row.cells for row in judge_rows(results)], caption)
+    return table(COLUMNS, [row.cells for row in judge_rows(results)], caption)
 
 
 def image(png: bytes, width: int = 760) -> Any:

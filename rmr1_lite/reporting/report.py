@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.data.nano.teacher import HOW_TO_READ
 from rmr1_lite.data.rows import pair_from_row
 from rmr1_lite.evaluation.results import Results
 from rmr1_lite.evaluation.results_file import load_results, require
+from rmr1_lite.reporting.judges_table import METRICS
 from rmr1_lite.reporting.plots import DARK, LIGHT, comparison_png, reliability_png
 from rmr1_lite.reporting.training_curves import panel_png, panels_with_data, read_logs
 from rmr1_lite.storage import RowError, atomic_write_text
@@ -28,7 +30,7 @@ from rmr1_lite.types import OTHER, GroupResult, InputError, Pair
 from rmr1_lite.verdict import parse_verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
-FIGURES = {"accuracy": "accuracy", "flip_rate": "flip rate", "a_share": "says A", "unparsed": "unparsed"}
+FIGURES = {name: shown for name, shown in METRICS.items() if name != "strict_accuracy"}
 # what stands inside these stands in their text
 OUTER = (
     "think",
@@ -55,6 +57,8 @@ def write_report(run_dir: str | Path) -> Path:
         results=results,
         sentence=summary_sentence(results),
         nano=is_nano(results),
+        nano_chains=HOW_TO_READ,
+        metrics=METRICS,
         groups=[("Stages", results.stages), ("Baselines", results.baselines)],
         figures=FIGURES,
         sections=section_rows(results),
@@ -76,7 +80,7 @@ def summary_sentence(results: Results) -> str:
     stages = results.stages
     if not {"sft", "grpo"} <= stages.keys():
         judges = len(results.judges)
-        return f"{judges} judge{'s' * (judges != 1)} on the same pairs, each asked in both orders."
+        return f"{judges} judge{'s' * (judges != 1)} on the same pairs, each judged in both orders."
     before, after = stages["sft"].result, stages["grpo"].result
     found = results.find_difference("sft", "grpo")
     interval = f" (95 % interval {format_points(found.low)} to {format_points(found.high)})" if found else ""

@@ -2,7 +2,7 @@
 (curves.png).
 
 Why these panels. A GRPO loss says nothing, so accuracy, reward and the ways to game them stand in its place:
-unreadable verdicts, a favourite letter, growing chains, groups without a signal, distance from the start.
+unparsed verdicts, a favourite letter, growing chains, groups without a signal, distance from the start.
 Faint lines are the log as it is, strong ones a moving average; round points are the fixed probe set, which
 alone compares between steps. Panels whose metrics the log does not hold are left out.
 
@@ -164,7 +164,7 @@ GRPO_PANELS = (
     Panel("GRPO: groups without a signal", ("rollout/zero_variance",), _zero_variance),
     _one_key_panel("GRPO: KL from the start", "kl", 3),
     _one_key_panel("GRPO: entropy of the policy, nats", "entropy", 1),
-    _one_key_panel("GRPO: rollouts and training apart, log-prob.", "logp_gap", 3),
+    _one_key_panel("GRPO: log-prob. gap, rollouts to training", "logp_gap", 3),
     _one_key_panel("GRPO: tokens per second", "time/tokens_per_second", 5),
     _one_key_panel("GRPO: peak memory, GB", "peak_memory_gb", 5),
 )
@@ -198,7 +198,7 @@ def plot_curves(run_dir: str | os.PathLike[str]) -> Path:
     sheet = sheet_png(run_dir)
     if sheet is None:
         raise InputError(
-            f"{run_dir} holds no metrics.jsonl with figures. Train first, or give the run's own folder."
+            f"{run_dir} contains no metrics.jsonl with metrics. Train first, or give the run's own folder."
         )
     path = Path(run_dir) / "curves.png"
     draft = path.with_name(f".curves.{os.getpid()}.tmp")

@@ -45,7 +45,7 @@ def train_grpo(config: GRPOConfig) -> Path:
     print(read.summary())
     run = open_run(config, "grpo", config.pairs)
     if run.finished:
-        print(f"{run.adapter} is there already: nothing to do.")
+        print(f"{run.adapter} already exists: nothing to do.")
         return run.adapter
     backend = start_backend(config.backend, config.out)
     if backend.unsloth:
@@ -78,7 +78,7 @@ def train_grpo(config: GRPOConfig) -> Path:
 
 
 def trl_arguments(config: GRPOConfig) -> dict[str, Any]:
-    """Everything TRL's GRPOConfig is told; nothing that matters is left to its defaults."""
+    """Everything TRL's GRPOConfig is given; nothing that matters is left to its defaults."""
     from rmr1_lite.training.loop import common_arguments
 
     parts = config.groups * config.rollouts // config.micro_batch

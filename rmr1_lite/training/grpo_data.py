@@ -88,7 +88,7 @@ def schedule_rows(
 def _endless_passes(
     looks: list[list[dict[str, Any]]], rng: random.Random
 ) -> Iterator[list[dict[str, Any]]] | None:
-    """All of `looks`, shuffled anew for every pass; None when there are none."""
+    """All of `looks`, reshuffled for every pass; None when there are none."""
 
     def passes() -> Iterator[list[dict[str, Any]]]:
         while True:
@@ -119,8 +119,8 @@ def screen_hard_pairs(
 def pairs_judged_wrong(judge: Judge, pairs: Sequence[Pair], folder: Path) -> frozenset[str]:
     """Ids of the labelled `pairs` that the judge does not get right in both orders.
 
-    folder: where screen.jsonl keeps what was found, chunk by chunk. A chunk that was cut off is judged again
-    as a whole, in the same batches, so that a resumed run finds exactly the same pairs.
+    folder: where screen.jsonl keeps what was found, chunk by chunk. A chunk that was truncated is judged
+    again as a whole, in the same batches, so that a resumed run finds exactly the same pairs.
     """
     from tqdm import tqdm
 

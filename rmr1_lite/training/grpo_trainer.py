@@ -62,7 +62,7 @@ def shared_prefix_trainer() -> type:
             return float((said - trained).abs().max())
 
         def _merged(self) -> Any:
-            """The policy as it stands, in dequantised weights."""
+            """The current policy, in dequantised weights."""
             if not hasattr(self, "merged_copy"):
                 self.merged_copy = MergedCopy(self.accelerator.unwrap_model(self.model))
             return self.merged_copy.refresh()

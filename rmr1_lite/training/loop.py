@@ -99,7 +99,7 @@ class TrainingMonitor:
         return row
 
     def judge_probe(self, step: int) -> None:
-        """Judge the probe pairs in both orders and write the figures."""
+        """Judge the probe pairs in both orders and log the metrics."""
         if self.probe is not None:
             found = {f"eval/{name}": value for name, value in self.probe().items()}
             append_row(self.run.folder, {"step": step, **found})
@@ -185,8 +185,8 @@ def check_same_policy(checkpoint: Path, now: list[float]) -> None:
     apart = max((abs(a - b) for a, b in zip(now, then, strict=True)), default=0.0) if then else 0.0
     if apart > SAME_POLICY:
         raise TrainingStopped(
-            f"{checkpoint} was made by another policy than the one that came back from it (of a fixed text "
-            f"the log-probabilities differ by {apart:.2f}). Delete it and resume from the one before."
+            f"{checkpoint} does not restore the policy that it was saved from (log-probabilities of a fixed "
+            f"text differ by {apart:.2f}). Delete it and resume from the previous checkpoint."
         )
 
 
@@ -208,7 +208,7 @@ NAMES = {
 
 
 def rename_logs(logs: dict[str, float]) -> dict[str, float]:
-    """The trainer's figures under our names."""
+    """The trainer's metrics under our names."""
     return {NAMES[name]: value for name, value in logs.items() if name in NAMES}
 
 
@@ -252,7 +252,7 @@ def build_trainer(make: Callable[[], Any], model: Any, run: Run) -> Any:
 
 
 def _saved_policy(checkpoint: Path) -> dict[str, Any]:
-    """The trained adapter of a checkpoint, by PEFT's names, in memory of its own."""
+    """The trained adapter of a checkpoint, by PEFT's names, in separate memory."""
     from safetensors.torch import load_file
 
     return {
@@ -261,7 +261,7 @@ def _saved_policy(checkpoint: Path) -> dict[str, Any]:
 
 
 def run_trainer(trainer: Any, run: Run, monitor: TrainingMonitor) -> None:
-    """Run the trainer from where the folder stands; a stop condition leaves its checkpoints for a resume.
+    """Run the trainer from the folder's state; a stop condition leaves its checkpoints for a resume.
 
     The last step gets a probe whatever its number: GRPO compares its start with that of SFT.
     """
@@ -277,7 +277,8 @@ def run_trainer(trainer: Any, run: Run, monitor: TrainingMonitor) -> None:
             raise
         raise InputError(
             f"The disk of {run.folder} is full: the checkpoint of step {trainer.state.global_step} could not "
-            "be written. The one before it is whole; make room, and the same command goes on from there."
+            "be written. The previous one is complete: free some space and run the same command to resume "
+            "from it."
         ) from error
     if trainer.state.global_step % monitor.probe_every:
         monitor.judge_probe(trainer.state.global_step)
@@ -291,5 +292,5 @@ def _check_disk_space(trainer: Any, run: Run) -> None:
     if free < needed:
         raise InputError(
             f"{run.folder} has {free / 1e9:.2f} GB left, its checkpoints need about {needed / 1e9:.2f} GB. "
-            "Make room, or give --out on another disk."
+            "Free some space, or give --out on another disk."
         )

@@ -1,4 +1,4 @@
-"""Several trainings at once, each in a process of its own with its share of the cores.
+"""Several trainings at once, each in a separate process with its share of the cores.
 
 A small model gains little from a second thread (1.5 times on two cores), so two runs with one thread each
 finish sooner than one after the other; with two threads each they would be many times slower.

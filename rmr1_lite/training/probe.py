@@ -18,7 +18,7 @@ PROBE_FIGURES = ("strict_accuracy", "accuracy", "flip_rate", "unparsed")
 def make_probe(
     loaded: Loaded, style: str, pairs: Sequence[Pair], config: TrainConfig
 ) -> Callable[[], dict[str, float]] | None:
-    """A function that judges `pairs` greedily in both orders with the model as it stands."""
+    """A function that judges `pairs` greedily in both orders with the model in its current state."""
     if not pairs:
         return None
     judge = policy_judge(loaded, style, config)
@@ -34,7 +34,7 @@ def make_probe(
 
 
 def policy_judge(loaded: Loaded, style: str, config: TrainConfig) -> Judge:
-    """The model as it stands, as a greedy judge."""
+    """The model in its current state, as a greedy judge."""
     return judge_in_memory(loaded, style, "policy", config.max_new_tokens)
 
 

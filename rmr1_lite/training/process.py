@@ -1,10 +1,10 @@
-"""A training inside a longer program (a notebook, the demo): in this process, or with Unsloth in a process of
-its own.
+"""A training inside a longer program (a notebook, the demo): in this process, or with Unsloth in a separate
+process.
 
 Unsloth patches transformers, PEFT and TRL for the whole process and wants to be imported before them. A
 notebook has them long imported when it trains, and both it and the demo judge with them afterwards, which no
 longer works in a patched process (a plain model has not what Unsloth's forward passes look for). So where
-Unsloth trains, it gets a process of its own, whose output is shown as it comes and whose end gives the card's
+Unsloth trains, it gets a separate process, whose output is shown as it comes and whose end gives the card's
 memory back. It dies with its parent: a kernel that was restarted must not race with a training that it has
 forgotten.
 
@@ -34,7 +34,7 @@ DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def train(stage: str, config: Any, apart: bool | None = None) -> Path:
-    """Train or resume "sft" or "grpo"; returns the adapter folder. apart: in a process of its own; by default
+    """Train or resume "sft" or "grpo"; returns the adapter folder. apart: in a separate process; by default
     with Unsloth.
 
     Raises InputError and TrainingStopped as the training itself does.
@@ -54,7 +54,7 @@ def train(stage: str, config: Any, apart: bool | None = None) -> Path:
         raise (InputError if status == REFUSED else TrainingStopped)(words)
     if status:
         raise RuntimeError(
-            f"{words} What it said stands above; the same cell or command resumes from its last checkpoint."
+            f"{words} See its output above; the same cell or command resumes from its last checkpoint."
         )
     return Path(config.out) / "adapter"
 

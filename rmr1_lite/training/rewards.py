@@ -1,7 +1,7 @@
 """The verdict-match reward (paper, section 3.2): +1 for the right verdict, -1 for everything else.
 
-No format reward: the paper tried one and saw no difference. A text that is cut off, unreadable or contradicts
-itself is as wrong as a wrong letter; its status is counted apart, so that a policy that only learns the
+No format reward: the paper tried one and saw no difference. A text that is truncated, unparsed or contradicts
+itself is as wrong as a wrong letter; its status is counted separately, so that a policy that only learns the
 format can be told from one that learns to judge.
 
     >>> verdict_match("<answer>[[A]]</answer>", "A")

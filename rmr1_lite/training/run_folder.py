@@ -1,4 +1,4 @@
-"""A run folder: what was asked for, what was logged, where to go on after a kill. No torch.
+"""A run folder: what was asked for, what was logged, where to resume after a kill. No torch.
 
     config.json      settings, data fingerprints, versions
     metrics.jsonl    one row per step
@@ -35,7 +35,7 @@ FREE = ("report_to", "out", "save_minutes", "preflight")
 
 @dataclass(frozen=True)
 class Run:
-    """One training in `folder`. checkpoint: where to go on, None at the start. finished: adapter/ is there.
+    """One training in `folder`. checkpoint: where to resume, None at the start. finished: adapter/ is there.
     added: settings that did not exist when it was begun."""
 
     folder: Path
@@ -55,8 +55,8 @@ class Run:
 
 def open_run(config: TrainConfig, stage: str, data: str) -> Run:
     """Open or create the run folder. Raises InputError when it belongs to other settings or other data, and
-    for an adapter to start from that is not whole. A folder in which nothing was computed yet belongs to
-    nobody: what an error had stopped before its first step can be mended and started again."""
+    for an adapter to start from that is incomplete. A folder in which nothing was computed yet belongs to
+    nobody: what an error had stopped before its first step can be fixed and started again."""
     folder = Path(config.out)
     wanted = {
         "stage": stage,
@@ -149,7 +149,7 @@ def _start_fingerprint(model: str) -> str:
 
 
 def _has_results(folder: Path) -> bool:
-    """Whether anything stands there that a training has computed: a screening, a logged step, a checkpoint,
+    """Whether there is anything that a training has computed: a screening, a logged step, a checkpoint,
     the adapter."""
     log = folder / "metrics.jsonl"
     found = [
@@ -161,7 +161,7 @@ def _has_results(folder: Path) -> bool:
 
 
 def _latest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; what was killed while it was saved is removed."""
+    """The newest complete checkpoint; what was killed while it was saved is removed."""
     whole = []
     for path in folder.glob("checkpoint-*"):
         if (path / MARK).exists():
@@ -198,11 +198,13 @@ def _check_same_settings(then: dict[str, Any], now: dict[str, Any], folder: Path
         if k not in FREE and before.get(k) != after[k]
     ]
     if then.get("model", now["model"]) != now["model"]:
-        changed.append(f"the weights in {now['settings']['model']} are others than then")
+        changed.append(f"the weights in {now['settings']['model']} have changed since")
     if changed or then["stage"] != now["stage"]:
-        remedy = f"Use the same settings to resume; give another --out, or delete {folder}, to train anew."
+        remedy = (
+            f"Use the same settings to resume; give another --out, or delete {folder}, to train from scratch."
+        )
         raise InputError(
-            f"{folder} holds a {then['stage']} run with other settings: {'; '.join(changed)}. {remedy}"
+            f"{folder} contains a {then['stage']} run with other settings: {'; '.join(changed)}. {remedy}"
         )
 
 
@@ -226,7 +228,7 @@ FORMER_FAMILIES = {"probe/": "eval/", "status/": "rollout/"}
 def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Rows of metrics.jsonl by step, merged, under the metric names of today.
 
-    A last line that was cut off by a kill is left out; any other bad line is an InputError.
+    A last line that was truncated by a kill is left out; any other bad line is an InputError.
     """
     lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
     steps: dict[float, dict[str, Any]] = {}

@@ -34,12 +34,12 @@ def train_sft(config: SFTConfig) -> Path:
     print(read.summary())
     if not read.chains:
         raise InputError(
-            f"{config.chains} holds no chain that can be learnt from. Give one row per chain; `data nano` "
+            f"{config.chains} contains no usable chain. Give one row per chain; `data nano` "
             "and `distill` write them."
         )
     run = open_run(config, "sft", config.chains)
     if run.finished:
-        print(f"{run.adapter} is there already: nothing to do.")
+        print(f"{run.adapter} already exists: nothing to do.")
         return run.adapter
     backend = start_backend(config.backend, config.out)
     # a probe's prompt may be as long as a row, and then it is answered
@@ -99,7 +99,7 @@ def keep_fitting_rows(rows: list[dict[str, Any]], max_length: int) -> list[dict[
 
 
 def show_mask(row: dict[str, Any], tokenizer: Any) -> None:
-    """Print what the loss stands on, and make sure that it is the whole chain and nothing else."""
+    """Print what the loss covers, and make sure that it is the whole chain and nothing else."""
     ids, mask = row["input_ids"], row["completion_mask"]
     first = mask.index(1)
     said = tokenizer.decode(ids[first:])

@@ -1,5 +1,5 @@
-"""When a training stops or changes course: a loss that is no number, truncated rollouts, a start that is not
-the SFT policy."""
+"""When a training stops or changes course: a loss that is not a number, truncated rollouts, a start that is
+not the SFT policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KL_AT_START = 1e-2
 
 def check_kl_at_start(trainer: Any, run: Run) -> Any:
     """After the first step of a fresh run: the KL to the starting policy must be 0 there. If it is not, the
-    reference is another policy than the SFT one, and the run goes on without the KL term, also after a
+    reference is another policy than the SFT one, and the run continues without the KL term, also after a
     resume, and says so."""
 
     mark = run.folder / "kl-start.json"
@@ -56,9 +56,9 @@ class TruncationStop:
         self.over = self.over + 1 if row.get("rollout/truncated", 0.0) > self.limit else 0
         if self.over >= self.patience:
             raise TrainingStopped(
-                f"step {row['step']}: {row['rollout/truncated']:.0%} of the rollouts were cut off, more than "
-                f"{self.limit:.0%} for {self.patience} steps. Raise max_new_tokens (with another --out), or "
-                "train SFT longer first."
+                f"step {row['step']}: {row['rollout/truncated']:.0%} of the rollouts were truncated, more "
+                f"than {self.limit:.0%} for {self.patience} steps. Raise max_new_tokens (with another "
+                "--out), or train SFT longer first."
             )
 
 
@@ -113,7 +113,7 @@ def _compare_start(before: dict[str, float], now: dict[str, float]) -> None:
 
 
 def stop_if_not_finite(row: dict[str, Any]) -> None:
-    """Stop on a loss that is no number: everything after it is lost."""
+    """Stop on a loss that is not a number: everything after it is lost."""
     if not math.isfinite(row.get("loss", 0.0)):
         raise TrainingStopped(
             f"step {row['step']}: the loss is {row['loss']}. Lower lr or max_grad_norm and give another "

@@ -86,7 +86,7 @@ PAIR = Pair("p", ({"role": "user", "content": "q"},), "x", "y")
         ("A", "B", "A", False, "Response A is better. Same verdict in both orders."),
         ("B", "A", "B", False, "Response B is better. Same verdict in both orders."),
         ("A", "A", None, True, "Changed its mind when swapped: treat as a tie."),
-        ("A", "C", None, False, "No verdict that could be read in every order."),
+        ("A", "C", None, False, "Not every order gave a verdict."),
     ],
 )
 def test_both_orders_are_told_plainly(tmp_path, ab, ba, label, flipped, said):
@@ -175,7 +175,7 @@ def test_history_is_written_by_several_threads_at_once(tmp_path):
 def test_a_file_that_is_no_history_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("my notes, not a database " * 50)
-    with pytest.raises(InputError, match="no history file"):
+    with pytest.raises(InputError, match="not a history file"):
         History(path)
     assert path.read_text().startswith("my notes")
 

@@ -84,7 +84,7 @@ def test_former_logs_are_drawn_under_the_names_of_today(former):
 def test_a_finished_evaluation_is_scored_again_without_a_model(former):
     before = json.loads(Path("evaluation/results.json").read_text())
     said = run("evaluate --data data/test.jsonl --judge nano-sft --out evaluation --name sft")
-    assert "holds all 16 looks" in said
+    assert "already has all 16 judge calls" in said
     after = json.loads(Path("evaluation/results.json").read_text())
     for results in (before, after):  # a log keeps the seconds of a look rounded
         assert results["stages"]["sft"].pop("seconds") > 0

@@ -131,14 +131,14 @@ def test_a_bad_row_is_named_and_the_others_go_on(tmp_path, name, data, errors, r
 
 UNREADABLE = [
     ("none.jsonl", None, "does not exist", "not there"),
-    ("x.txt", b"hi", "ending that is not known", "no data file"),
+    ("x.txt", b"hi", "unknown file extension", "no data file"),
     ("x.json", b"{", "not JSON", "half a JSON file"),
     ("x.json", b'{"a": [], "b": []}', "not 2 lists", "which list?"),
     ("x.json", b"3", "not 0 lists", "no list"),
     ("x.csv", b"", "is empty", "no header"),
     ("x.csv", b"a,b,a\n1,2,3\n", "column 'a' twice", "one of them would be lost"),
     ("x.parquet", b"PAR", "not Parquet", "a broken download"),
-    ("folder", None, "holds no data file", "an empty folder"),
+    ("folder", None, "contains no data file", "an empty folder"),
 ]
 
 

@@ -73,7 +73,7 @@ def test_a_right_judge_gets_100_and_a_mute_one_0_everywhere(read, name):
     benchmark, pairs = read[name]
     assert set(figures(benchmark, pairs, right).values()) == {1.0}
     silent = figures(benchmark, pairs, mute)
-    half = silent.pop("overall, unreadable as half right", 0.5)
+    half = silent.pop("overall, unparsed as half right", 0.5)
     assert set(silent.values()) == {0.0} and half == 0.5, (
         "half a point only where the benchmark's own runner gives it, by name"
     )

@@ -327,5 +327,5 @@ def test_the_folder_of_one_training(tmp_path, row, stage):
 def test_nothing_to_draw_is_named(tmp_path, rows):
     if rows:
         write_log(tmp_path, rows)
-    with pytest.raises(InputError, match=r"holds no metrics\.jsonl with figures"):
+    with pytest.raises(InputError, match=r"contains no metrics\.jsonl with metrics"):
         plot_curves(tmp_path)

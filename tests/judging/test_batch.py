@@ -60,7 +60,9 @@ def test_whole_file(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert rows(whole / "out.jsonl") == found and again.too_long == ["long"]
     printed = capsys.readouterr().out
     assert (
-        "13 pairs read" in printed and "1 too long for the context: long" in printed and "52 looks" in printed
+        "13 pairs read" in printed
+        and "1 too long for the context: long" in printed
+        and "52 judge calls" in printed
     )
 
 
@@ -144,7 +146,7 @@ def test_other_settings_or_texts_are_not_mixed_in(tmp_path: Path) -> None:
         judge_file(judge, *paths, progress=False)
     judge.engine.fingerprint = ""
     write_pairs(paths[0], [pairs[0], replace(pairs[1], response_a="Other.")])
-    with pytest.raises(InputError, match="'p1'.*other texts"):
+    with pytest.raises(InputError, match="'p1'.*different texts"):
         judge_file(judge, *paths, progress=False)
     assert paths[1].read_bytes() == before
     write_pairs(paths[0], tiny.pairs(3)[::-1])

@@ -176,7 +176,7 @@ def test_too_long_is_said_and_never_clipped(parts: tuple[Any, Any]) -> None:
         1,
         1,
     ]
-    with pytest.raises(InputError, match="no room"):
+    with pytest.raises(InputError, match="no space"):
         list(LocalEngine(context, tokenizer).generate(asked, Sampling(max_new_tokens=9999)))
 
 

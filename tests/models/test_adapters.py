@@ -52,7 +52,7 @@ BROKEN = [
     (lambda f: (f / "adapter_model.safetensors").unlink(), "incomplete", "no weights"),
     (lambda f: (f / "adapter_config.json").unlink(), "incomplete", "no config"),
     (cut, "header says otherwise", "weights cut off while copying"),
-    (lambda f: (f / "adapter_model.safetensors").write_bytes(b""), "no safetensors file", "empty weights"),
+    (lambda f: (f / "adapter_model.safetensors").write_bytes(b""), "not a safetensors file", "empty weights"),
     (
         lambda f: (f / "adapter_model.safetensors").write_bytes(b"\5" + b"\0" * 7 + b"{{{{{" + b"1"),
         "no readable header",

@@ -53,7 +53,7 @@ def test_other_quantisations_are_refused_before_the_weights_are_read(stored, tmp
 
 def test_a_model_that_cannot_be_put_into_4_bits_is_told(monkeypatch):
     monkeypatch.setattr(loading, "is_quantised", lambda model: False)
-    with pytest.raises(InputError, match="none of its layers can be put into 4 bits.*--no-four-bit"):
+    with pytest.raises(InputError, match="none of its layers can be quantized to 4 bits.*--no-four-bit"):
         load("nano-base")
 
 
@@ -73,13 +73,13 @@ REFUSED = [
     (
         "gpt2",
         {"n_layer": 1, "n_head": 2, "n_embd": 16},
-        "has none of the layers that LoRA is put on",
+        "has none of the layers that LoRA is applied to",
         "other layers",
     ),
     (
         "t5",
         {"d_model": 16, "num_layers": 1, "num_heads": 2},
-        "no causal language model",
+        "not a causal language model",
         "an encoder and a decoder",
     ),
     (

@@ -186,11 +186,11 @@ def test_what_unsloth_would_change_is_refused_or_said(changes, refused, said, re
 def test_the_line_at_the_end_says_why_prompts_were_not_shared():
     config = preset("grpo", "nano", rollouts=4, micro_batch=8, groups=2)
     verified = SimpleNamespace(_unsloth_prefix_grouper_grad_verified={"shape"})
-    assert sharing_line(verified, config) == "Unsloth's shared prompts: were used."
+    assert sharing_line(verified, config) == "Shared prompts (Unsloth): used."
     assert "Unsloth fell back" in sharing_line(SimpleNamespace(), config), "nothing that the settings explain"
     short = replace(config, max_prompt_tokens=64, max_new_tokens=512)
-    assert "not worth it to Unsloth" in sharing_line(SimpleNamespace(), short)
-    assert "no multiple of rollouts 4" in sharing_line(SimpleNamespace(), replace(config, micro_batch=2))
+    assert "too short compared with" in sharing_line(SimpleNamespace(), short)
+    assert "not a multiple of rollouts 4" in sharing_line(SimpleNamespace(), replace(config, micro_batch=2))
 
 
 VLLM = [

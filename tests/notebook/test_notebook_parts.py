@@ -236,7 +236,7 @@ def test_names_that_do_not_exist_name_the_choices(monkeypatch, tmp_path):
 def test_an_adapter_of_ones_own_goes_before_the_shipped_one(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(settings, "this_machine", lambda: Machine(memory_gib=0))
     s = choose_settings(out=str(tmp_path))
-    assert s.adapter("sft") == "nano-sft" and "ships" in capsys.readouterr().out
+    assert s.adapter("sft") == "nano-sft" and "the shipped nano adapter" in capsys.readouterr().out
     own = s.out / "sft" / "adapter"
     own.mkdir(parents=True)
     (own / "adapter_model.safetensors").write_bytes(b"x")
@@ -259,7 +259,7 @@ def test_estimates_are_said_for_what_they_are(monkeypatch, tmp_path):
     assert s.estimate(s.grpo(steps=40)) == "about 2 minutes to 3 (measured on two CPU cores)"
     monkeypatch.setattr(settings, "this_machine", lambda: Machine(memory_gib=14.6))
     real = choose_settings(out=str(tmp_path), data=str(s.files()))
-    assert "planner estimate, not yet measured on a GPU" in real.estimate(real.sft())
+    assert "planner estimate, not measured on it" in real.estimate(real.sft())
     configs = [preset("grpo", real.preset, steps=steps) for steps in (40, 80)]
     minutes = [float(real.estimate(config).split()[1]) for config in configs]
     assert minutes[1] == pytest.approx(2 * minutes[0], abs=1), "the settings given, not the preset's"
@@ -321,7 +321,7 @@ def test_a_packed_adapter_loads_again(tmp_path):
 
 PUSHES = [
     ("no-owner", "secret-token", "Give OWNER/NAME", "a name without an owner"),
-    ("me/judge", "", "There is no token", "no token"),
+    ("me/judge", "", "No token found", "no token"),
     ("me/judge", "secret-token", "could not be written", "nobody answers"),
 ]
 
@@ -334,7 +334,7 @@ def test_a_push_that_cannot_work_is_told_and_never_shows_the_token(repo, token, 
 
 
 def test_only_a_whole_adapter_goes_out(tmp_path):
-    with pytest.raises(InputError, match="is no finished adapter"):
+    with pytest.raises(InputError, match="is not a finished adapter"):
         pack_adapter(tmp_path, tmp_path / "x.zip")
 
 
@@ -393,7 +393,7 @@ def test_on_colab_runs_go_to_the_drive_and_without_one_it_is_said(mounted, monke
     monkeypatch.delenv(platforms.OUT, raising=False)
     folder = platforms.output_folder("auto", platforms.COLAB)
     assert str(folder) == ("/content/drive/MyDrive/rmr1_lite" if mounted else "/content/rmr1_lite")
-    assert ("is lost when the runtime ends" in capsys.readouterr().out) != mounted
+    assert ("are lost when the runtime ends" in capsys.readouterr().out) != mounted
     assert str(platforms.output_folder("auto", platforms.KAGGLE)) == "/kaggle/working/rmr1_lite"
 
 

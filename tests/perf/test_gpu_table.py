@@ -38,8 +38,14 @@ RESULTS = {
                 "sft_4096": SFT,
                 "grpo_1536_512_8": GRPO,
                 "not_shared": {**GRPO, "prompts_shared": False, "tokens_per_s": 4000},
+                "writing": {
+                    "cache_1024": {"rows": 8, "s_per_token": 0.125, "tokens_per_s": 64},
+                    "held_after_gib": 8.0,
+                },
             }
         },
+        "capped": {"part": 7, "status": "timed out", "figures": {"half": "fp16"}},
+        "paper": {"part": 8, "status": "skipped", "why": "9 s are left, it needs 70"},
         "speed-trl": {
             "figures": {
                 "sft_4096": {**SFT, "tokens_per_s": 1000},
@@ -60,19 +66,14 @@ def tables():
 
 
 def test_the_files_hold_what_the_results_and_the_planner_say(tables):
-    import json
-
-    results = json.loads(tables.RESULTS.read_text()) if tables.RESULTS.exists() else None
-    stale = [
-        path.name for path, text in tables.pages(results).items() if path.read_text(encoding="utf-8") != text
-    ]
+    made = tables.pages(tables.read_results(tables.RESULTS))
+    stale = [path.name for path, text in made.items() if path.read_text(encoding="utf-8") != text]
     assert stale == [], "run python perf/gpu_table.py"
 
 
-def test_that_nothing_has_run_is_said_once_in_the_status_table(tables):
-    readme = (PERF.parent / "README.md").read_text(encoding="utf-8")
-    said = readme.lower().count("not yet run on a gpu")
-    assert said == (0 if tables.RESULTS.exists() else 1)
+def test_without_results_the_status_says_that_nothing_has_run(tables, monkeypatch, tmp_path):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "gpu.json")
+    assert "not yet run on a GPU" in tables.status()
 
 
 def test_a_row_for_each_size_beside_the_baseline(tables):
@@ -98,8 +99,18 @@ def test_the_planner_stands_beside_what_was_reserved(tables):
     assert tables.planned("grpo_1536_512_8", False) > tables.planned("grpo_1536_512_8", True)
 
 
+def test_generation_and_what_did_not_end_are_listed(tables):
+    assert "| kit, Unsloth | 8 rows, 1,024 tokens in the cache | 0.125 s | 64 |" in tables.generation_table(
+        RESULTS
+    )
+    assert tables.unfinished(RESULTS).splitlines()[2:] == [
+        "- part 7, `capped`: timed out; has half",
+        "- part 8, `paper`: skipped (9 s are left, it needs 70)",
+    ]
+    assert tables.unfinished({"jobs": {"facts": {"status": "ok"}}}) == ""
+
+
 def test_the_status_row_names_card_date_and_what_failed(tables):
-    assert "NVIDIA H100, 2026-12-01: 1 of 2 parity checks hold" in tables.status_row(RESULTS)
-    assert "not yet run on a GPU" in tables.status_row(None)
+    assert "NVIDIA H100 (2026-12-01): 1 of 2 parity checks hold" in tables.status(RESULTS)
     assert "| grpo: gradients apart | 0.4 | 0.15 | **no** |" in tables.measured_text(RESULTS)
     assert "triton 3.6" in tables.machine(RESULTS) and "not installed" not in tables.machine(RESULTS)

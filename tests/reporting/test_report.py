@@ -154,7 +154,7 @@ def test_the_figures_are_there(run):
         "Right in both orders on 50.0 % of 8 unseen pairs after SFT and on 87.5 % after GRPO: +37.5 points"
         in text
     )
-    assert "nano results" in text and "not a judge of natural language" in text
+    assert "nano results" in text and "does not judge natural language" in text
     assert "87.5 % 52.9 to 97.8" in text, "strict accuracy with its interval: 7 of 8 by Wilson"
     assert "Stages base" in text and "Baselines" in text and "Differences, pair by pair" in text
     assert "0.25" in text, "McNemar: 3 gained, 0 lost, 2 / 2^3"
@@ -199,7 +199,7 @@ LOOKS = [
     (look(CHAIN, "A", order="ba"), "verdict Response A (shown as B)", "and that is said"),
     (
         look("<eval>cut", None, "truncated"),
-        "no verdict eval cut verdict none: truncated",
+        "unparsed eval cut verdict none: truncated",
         "a chain that was cut off",
     ),
     (
@@ -207,7 +207,7 @@ LOOKS = [
         "✓ right verdict Response A as written no tags at all",
         "no sections: the text itself",
     ),
-    (look("", None, "error"), "no verdict verdict none: error as written", "nothing was written"),
+    (look("", None, "error"), "unparsed verdict none: error as written", "nothing was written"),
     (look("\ud800 half a character"), "? half a character", "what UTF-8 cannot hold"),
 ]
 
@@ -227,7 +227,7 @@ def test_right_and_wrong_are_signs_not_colours(run, gold, said, mark):
 
 def test_a_pair_without_a_label_is_neither_right_nor_wrong(run):
     text = Page(with_examples(run, example(look("x", None, "missing"), look("x", "A"), label=None))).text
-    assert "no verdict" in text and "not labelled" in text and "right type" not in text
+    assert "unparsed" in text and "not labelled" in text and "right type" not in text
     assert "✓" not in text and "✗" not in text and "(the better one)" not in text
 
 
@@ -294,7 +294,7 @@ def test_the_sentence(run):
     results.differences = []
     assert summary_sentence(results).endswith("after GRPO: +37.5 points.")
     del results.stages["sft"]
-    assert summary_sentence(results) == "3 judges on the same pairs, each asked in both orders."
+    assert summary_sentence(results) == "3 judges on the same pairs, each judged in both orders."
 
 
 def test_numbers_are_short_and_honest():

@@ -207,7 +207,11 @@ def test_a_budget_is_never_passed_and_a_larger_one_goes_on(tmp_path, server, cap
     known, a prompt may be as many tokens as it has bytes, and an answer as long as it is allowed to be."""
     more = {"price_in": 1e6, "price_out": 1e6, "concurrency": 1}
     stats = run(tmp_path, server, ["plain", "tells"], budget=1700, **more)
-    assert 0 < stats["spent"] <= 1700 and stats["kept"] < 6 and "leaves no room" in capsys.readouterr().out
+    assert (
+        0 < stats["spent"] <= 1700
+        and stats["kept"] < 6
+        and "does not cover another reply" in capsys.readouterr().out
+    )
     spent = stats["spent"]
     stats = run(tmp_path, server, ["plain", "tells"], budget=1e6, **more)
     assert stats["kept"] == 6 and stats["spent"] == 18 * len(attempts(tmp_path)) > spent
@@ -229,7 +233,7 @@ def test_a_second_teacher_takes_the_second_pass(tmp_path, server, monkeypatch):
 REFUSED = [
     (
         {"api_key_env": "sk-proj-THEKEY"},
-        "no name of an environment variable",
+        "not the name of an environment variable",
         "the key itself instead of its variable",
     ),
     ({"api_key_env": "NOT_SET_ANYWHERE"}, "NOT_SET_ANYWHERE is not set", "a variable that is not there"),
@@ -263,7 +267,7 @@ def test_runs_are_not_mixed_in_one_folder(tmp_path, server):
     path = tmp_path / "pairs.jsonl"
     changed = path.read_text().replace('"x"', '"changed"')
     path.write_text(changed)
-    with pytest.raises(InputError, match="have been changed"):
+    with pytest.raises(InputError, match="have changed since"):
         distill(
             DistillConfig(
                 pairs=str(path),

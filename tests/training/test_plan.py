@@ -117,7 +117,7 @@ def test_the_ladder_leads_down_until_it_fits_and_says_each_step():
     made = make_plan(gpu="t4", preset_name="paper")
     assert made.fits and all(stage.peak <= 14.56 * GIB for stage in made.stages)
     said = describe_plan(made)
-    assert "groups 6 -> 3" in said and "not yet measured" in said
+    assert "groups 6 -> 3" in said and "planner estimates" in said
     config = preset("grpo", "paper")
     for _ in range(100):
         rung = next(smaller_settings(config), None)
@@ -221,4 +221,4 @@ def test_the_command_prints_a_plan_and_presets_give_way_to_what_is_typed(tmp_pat
     assert command("sft", "--preset", "t5", "--chains", "x").returncode == 2
     (tmp_path / "a.jsonl").write_text("")
     done = command("grpo", "--preset", "t4-16gb", "--micro-batch", "7", "--pairs", "a.jsonl")
-    assert done.returncode == 2 and "groups x rollouts is 32, no multiple of micro_batch 7" in done.stderr
+    assert done.returncode == 2 and "groups x rollouts is 32, not a multiple of micro_batch 7" in done.stderr

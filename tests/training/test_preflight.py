@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_made_smaller_and_every_change_is_said_and_kept(tri
         and "was killed (signal 9); next: micro_batch 8 -> 4" in said
     )
     assert (
-        "smaller settings than asked for: micro_batch 16 -> 8, micro_batch 8 -> 4, micro_batch 4 -> 2" in said
+        "smaller settings than requested: micro_batch 16 -> 8, micro_batch 8 -> 4, micro_batch 4 -> 2" in said
     )
     again = trials(1)
     assert run_preflight("sft", made) == made, "a notebook's cell that is run again gives what was settled"
@@ -106,7 +106,7 @@ def test_a_resumed_run_with_smaller_settings_is_the_same_run(trials, data, tmp_p
 def test_the_end_of_the_ladder_is_an_error_with_the_last_words(trials, tmp_path):
     trials(NO_ROOM)
     with pytest.raises(
-        InputError, match="it ran out of memory.*Take a smaller model or shorter lengths"
+        InputError, match="it ran out of memory.*Choose a smaller model or shorter lengths"
     ) as error:
         run_preflight("sft", preset("sft", "nano", out=str(tmp_path), preflight="on"))
     assert "last words" in str(error.value) and not (tmp_path / preflight.FILE).exists()
@@ -121,7 +121,7 @@ def test_wrong_input_is_told_at_once(trials, tmp_path):
 
 def test_a_fault_that_no_smaller_setting_mends_is_shown_at_once(trials, tmp_path):
     asked = trials(1)
-    with pytest.raises(InputError, match="preflight failed.*--preflight off.*last words"):
+    with pytest.raises(InputError, match="preflight failed.*--preflight off.*last output"):
         run_preflight("sft", preset("sft", "nano", out=str(tmp_path), preflight="on"))
     assert len(asked) == 1
 

@@ -96,7 +96,7 @@ def test_an_adapter_that_is_not_whole_is_named_before_anything_is_made(config, t
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "adapter_config.json").write_text("{}")
     with pytest.raises(
-        InputError, match="adapter_model.safetensors is missing.*Copy the whole adapter folder"
+        InputError, match="adapter_model.safetensors is missing.*Copy the complete adapter folder"
     ):
         open_run(with_changes(config, model=str(tmp_path / "half")), "sft", config.chains)
     assert not (tmp_path / "run").exists()
@@ -122,14 +122,14 @@ def test_missing_data_is_named(config):
         ("sft", "nana", {}, "nano"),
         ("sft", "nano", {"learning_rate": 1}, "no field 'learning_rate'"),
         ("sft", "nano", {"lr": 0}, "above 0"),
-        ("sft", "nano", {"batch_size": 33}, "no multiple"),
+        ("sft", "nano", {"batch_size": 33}, "not a multiple"),
         ("sft", "nano", {"micro_batch": 0}, "micro_batch is 0"),
         ("sft", "nano", {"probe_every": 0}, "probe_every is 0"),
         ("sft", "nano", {"epochs": 0.0}, "epochs is 0.0"),
         ("grpo", "nano", {"steps": 0}, "steps is 0"),
         ("grpo", "nano", {"groups": 0}, "groups is 0"),
-        ("grpo", "nano", {"rollouts": 1}, "2 or more"),
-        ("grpo", "nano", {"groups": 5, "micro_batch": 64}, "no multiple"),
+        ("grpo", "nano", {"rollouts": 1}, "at least 2"),
+        ("grpo", "nano", {"groups": 5, "micro_batch": 64}, "not a multiple"),
         ("grpo", "nano", {"beta": -1.0}, "beta"),
     ],
 )
@@ -147,7 +147,7 @@ def test_other_weights_in_the_same_place_are_another_run(config, tmp_path):
     open_run(config, "sft", config.chains)
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other")
     with pytest.raises(
-        InputError, match="the weights in .*model are others than then.*delete .*run, to train anew"
+        InputError, match="the weights in .*model have changed since.*delete .*run, to train from scratch"
     ):
         open_run(config, "sft", config.chains)
 

@@ -139,7 +139,7 @@ def test_rows_may_be_no_longer_than_the_context(toy_base, capsys):
     assert within_context(loaded, context - 16, 16) == context - 16 and not capsys.readouterr().out
     assert within_context(loaded, context, 16) == context - 16
     assert (
-        f"takes {context} tokens: rows may have {context - 16} beside 16 of the answer"
+        f"takes {context} tokens: rows may have {context - 16} (16 are reserved for the answer)"
         in capsys.readouterr().out
     )
 

@@ -301,9 +301,11 @@ def test_a_prompt_over_the_length_is_told_and_the_others_are_judged(ran):
 
 def test_what_switches_sharing_off_is_said(ran):
     found = ran("unsloth fp32", "sharing")
-    assert found["whole"] == ["Unsloth's shared prompts: were used."]
-    assert found["half"][0].startswith("Prompts are not shared: micro_batch 2 is no multiple of rollouts 4")
-    assert found["half"][1].startswith("Unsloth's shared prompts: were not used (micro_batch 2")
+    assert found["whole"] == ["Shared prompts (Unsloth): used."]
+    assert found["half"][0].startswith(
+        "Prompts are not shared: micro_batch 2 is not a multiple of rollouts 4"
+    )
+    assert found["half"][1].startswith("Shared prompts (Unsloth): not used (micro_batch 2")
 
 
 def test_vllm_is_given_what_unsloth_and_trl_know(ran):

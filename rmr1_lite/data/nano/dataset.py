@@ -28,7 +28,7 @@ FILES = ("chains.jsonl", "train.jsonl", "validation.jsonl", "test.jsonl", "data.
 
 @dataclass(frozen=True)
 class NanoData:
-    """Sizes in pairs. The test world is drawn with a seed of its own, far from every training seed."""
+    """Sizes in pairs. The test world is drawn with its own seed, far from every training seed."""
 
     train: int = 4000
     chain_share: float = 0.12

@@ -1,10 +1,10 @@
 """What the nano base reads: exercises in the world's skills, none of them a judgement.
 
-Every document is a short exchange (user asks, assistant works). Skills stand alone (add, sort, find the
-topic, quote the core of a dressed-up reply, add points, set numbers side by side and name the letter of the
-largest, write a tag) and composed: solve, then check one to four candidates against the result; name the
-demands, then check a text against them. Layouts differ from the judge's on purpose: candidates carry letters
-from C on, nothing is preferred, and neither a verdict marker nor the judge's prompt occurs
+Every document is a short exchange (user asks, assistant works). Each skill is exercised alone (add, sort,
+find the topic, quote the core of a dressed-up reply, add points, set numbers side by side and name the letter
+of the largest, write a tag) and composed: solve, then check one to four candidates against the result; name
+the demands, then check a text against them. Layouts differ from the judge's on purpose: candidates carry
+letters from C on, nothing is preferred, and neither a verdict marker nor the judge's prompt occurs
 (tests/data/test_nano_world.py proves it). Questions come from the "base" split alone.
 """
 
@@ -79,7 +79,7 @@ class Document:
 
 
 def document(rng: Rng, kinds: dict[Callable[[Rng], Document], float] | None = None) -> Document:
-    """One document, its kind drawn by weight from `kinds` (KINDS unless told)."""
+    """One document, its kind drawn by weight from `kinds` (KINDS by default)."""
     kinds = kinds or KINDS
     make = rng.choices(list(kinds), weights=list(kinds.values()))[0]
     made = make(rng)
@@ -266,7 +266,7 @@ def _copied(rng: Rng, size: int) -> Document:
 
 
 def wrap(rng: Rng) -> Document:
-    """Write something into a tag or into brackets, as told."""
+    """Write something into a tag or into brackets, as asked."""
     tags = rng.sample(MARKS, rng.randint(1, 3))
     # ODD holds A and B: in an answer tag they would be a verdict to a lenient reader
     what = [rng.choice(WORDS if tag == "answer" else rng.choice([WORDS, NAMES, ODD])) for tag in tags]

@@ -98,7 +98,8 @@ def count(rng: Rng) -> Item:
 
 
 def _lettered(words: list[str]) -> str:
-    """ "a sun b tree": each place has a name, so that equal words can be told apart when they are copied."""
+    """ "a sun b tree": each place has a name, so that equal words can be distinguished when they are
+    copied."""
     return join_words([f"{place} {word}" for place, word in zip(LETTERS, words, strict=False)])
 
 
@@ -130,7 +131,7 @@ def consent(rng: Rng) -> Item:
 
 
 def danger(rng: Rng) -> Item:
-    """A dangerous object is refused whoever owns it; a harmless one of one's own is not."""
+    """A dangerous object is refused whoever owns it; a harmless your own is not."""
     safe = rng.random() < 0.5
     deed, owner = rng.choice(DEEDS), rng.choice(OWNERS)
     thing = rng.choice(THINGS if safe else DANGERS)

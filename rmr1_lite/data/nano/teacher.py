@@ -2,9 +2,9 @@
 pass.
 
 Section 3.1 of the paper distils chains in two passes: what the first pass gets wrong goes to a second teacher
-that is told the verdict. `distill_cases` does the same with a teacher that slips on a share of the hard items
-(a wrong result, a misread check), keeps only chains whose verdict is right, and re-verifies the second pass
-as well.
+that is given the verdict. `distill_cases` does the same with a teacher that slips on a share of the hard
+items (a wrong result, a misread check), keeps only chains whose verdict is right, and re-verifies the second
+pass as well.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ from rmr1_lite.types import Label
 from rmr1_lite.verdict import parse_verdict
 
 SLIP_HARD, SLIP_EASY = 0.45, 0.10
+# shown wherever somebody meets a nano chain for the first time
+HOW_TO_READ = (
+    "Nano writes notes in key words: in “thank Nora cake act thank thank yes” it quotes the response (thank "
+    "Nora cake), checks one criterion (the act must be to thank), finds it (thank) and concludes yes."
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ def verify_chain(item: Item, reply: Reply, checks: list[bool] | tuple[bool, ...]
     """ "act warn thank no name Mia Mia yes ...": for each criterion what was asked, what was found, and
     whether it holds.
 
-    Both values stand side by side because a small model compares neighbours far sooner than words that are
+    Both values are adjacent because a small model compares neighbours far sooner than words that are
     apart.
     """
     said = []

@@ -108,7 +108,7 @@ def _task_cycle() -> tuple[str, ...]:
 
 
 def _balanced(rng: random.Random, n: int) -> list[tuple[bool, bool]]:
-    """(better reply stands first, better reply is longer), n of them: all four combinations equally often,
+    """(better reply is first, better reply is longer), n of them: all four combinations equally often,
     shuffled."""
     first = rng.randrange(4)  # or what does not divide by four would always lean to one side
     coins = [(bool(i & 1), bool(i & 2)) for i in range(first, first + n)]

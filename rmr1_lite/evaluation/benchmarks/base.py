@@ -4,7 +4,7 @@ paper reports.
 Every benchmark is judged in both orders (our convention, `rmr1_lite.evaluation.metrics`). Its own convention
 is worked out from the same looks. A benchmark that shows each pair once takes one order per pair, drawn by a
 hash of seed and id: an order that depends on nothing else, so that a subset, a resumed run or another judge
-sees the same one. A look without a readable verdict is wrong, as in RM-R1's own scoring, never half right.
+sees the same one. A look without a parsed verdict is wrong, as in RM-R1's own scoring, never half right.
 
 An `ScoredItem` is what the benchmark counts: a pair, or all pairs of one question. Intervals resample items
 within their stratum, so what belongs together stays together.
@@ -114,7 +114,7 @@ def by_item(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
 
 
 def one_item_per_pair(pairs: Sequence[Pair], calls: Calls) -> list[ScoredItem]:
-    """Each pair counts alone, in the order drawn for it; `half` counts an unreadable look as half right."""
+    """Each pair counts alone, in the order drawn for it; `half` counts an unparsed look as half right."""
     return [
         ScoredItem(
             pair.id,

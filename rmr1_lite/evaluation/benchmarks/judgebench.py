@@ -65,7 +65,7 @@ BENCHMARK = Benchmark(
     home="ScalerLab/JudgeBench",
     split="gpt",
     rule="both orders: +1 for each that agrees with the label, -1 for each that says the opposite, 0 for an "
-    "unreadable one; right if the sum is positive; overall over all pairs",
+    "unparsed one; right if the sum is positive; overall over all pairs",
     pairs=pairs,
     items=items,
     scores=score_rules,

@@ -26,11 +26,11 @@ def pairs(rows: Iterable[BenchmarkRow]) -> list[Pair]:
 
 
 def _set(row: BenchmarkRow) -> str:
-    """The set is the folder the file stands in; rows have no id and no set of their own."""
+    """The set is the folder that the file is in; rows have no id and no set of their own."""
     found = [part for part in PurePosixPath(row.file).parts[:-1] if part in SETS] or [row.values.get("set")]
     if found[-1] not in SETS:
         raise row.wrong(
-            "(file)", f"stands in no folder called {', '.join(SETS)}. Give the folder Dataset/LLMBar"
+            "(file)", f"is not in a folder called {', '.join(SETS)}. Give the folder Dataset/LLMBar"
         )
     return found[-1]
 

@@ -17,7 +17,7 @@ PAIRS, SEED = 600, 9000
 
 
 def pairs(rows: Iterable[BenchmarkRow]) -> list[Pair]:
-    """Rows of `data nano`'s test.jsonl, or the same pairs made afresh when no file was given."""
+    """Rows of `data nano`'s test.jsonl, or the same pairs made again when no file was given."""
     return [_labelled(row) for row in rows]
 
 
@@ -54,7 +54,7 @@ BENCHMARK = Benchmark(
     name="nano",
     title="nano world",
     paper="this project's README",
-    home="made on the spot, or `data nano`'s test.jsonl",
+    home="generated when needed, or `data nano`'s test.jsonl",
     rule="accuracy in one seeded order per pair; overall is the mean of the four sections",
     pairs=pairs,
     items=one_item_per_pair,

@@ -82,7 +82,7 @@ def score_rules(strata: Sequence[str]) -> list[ScoreRule]:
     return [
         *made,
         ScoreRule("overall", subsets, weights=parts),
-        ScoreRule("overall, unreadable as half right", subsets, "half", parts),
+        ScoreRule("overall, unparsed as half right", subsets, "half", parts),
     ]
 
 
@@ -93,7 +93,7 @@ BENCHMARK = Benchmark(
     home="allenai/reward-bench",
     split="filtered",
     rule="one seeded order per pair; a section is the mean of its subsets by the benchmark's counts, "
-    "overall the mean of the sections. Its own generative runner counts an unreadable verdict as half right "
+    "overall the mean of the sections. Its own generative runner counts an unparsed verdict as half right "
     "(last figure), RM-R1's as wrong",
     pairs=pairs,
     items=one_item_per_pair,

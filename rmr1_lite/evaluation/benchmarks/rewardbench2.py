@@ -79,7 +79,7 @@ BENCHMARK = Benchmark(
     home="allenai/reward-bench-2",
     split="test",
     rule="right if the best response beats each of the three others, one seeded order per comparison. The "
-    "published total includes Ties, which need scores: ours leaves Ties out and must not be put beside it",
+    "published total includes Ties, which need scores: ours leaves Ties out and must not be compared with it",
     pairs=pairs,
     items=items,
     scores=score_rules,

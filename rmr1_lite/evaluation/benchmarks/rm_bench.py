@@ -93,7 +93,7 @@ BENCHMARK = Benchmark(
     split="train",
     rule="every style of the right response against every style of the wrong one, one seeded order per "
     "comparison; hard is the mean where the wrong one has the fancier style, easy where the right one has "
-    "it; domains weigh alike",
+    "it; domains have equal weight",
     pairs=pairs,
     items=items,
     scores=score_rules,

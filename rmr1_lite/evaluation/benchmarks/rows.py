@@ -1,7 +1,7 @@
 """Where a benchmark's rows come from: the hub, or a local file or folder in the benchmark's own layout.
 
 A row that is not what the benchmark promises is an InputError with file, row, field and remedy: a benchmark
-is read whole or not at all, since a figure on "most of it" is not the benchmark's figure.
+is read complete or not at all, since a figure on "most of it" is not the benchmark's figure.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class BenchmarkRow:
         """The error for one field of this row."""
         where = f"{self.file}, row {self.number}, {name}"
         return InputError(
-            f"{where}: {text}. Remedy: use the benchmark's file as it was published, or mend the row."
+            f"{where}: {text}. Remedy: use the benchmark's file as it was published, or fix the row."
         )
 
 

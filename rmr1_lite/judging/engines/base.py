@@ -40,7 +40,7 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p}. Give a number above 0 and up to 1.")
         if self.max_new_tokens < 1:
-            raise InputError(f"max_new_tokens is {self.max_new_tokens}. Give a whole number from 1 on.")
+            raise InputError(f"max_new_tokens is {self.max_new_tokens}. Give a whole number of at least 1.")
 
 
 class Engine(Protocol):
@@ -55,7 +55,7 @@ class Engine(Protocol):
 
 
 def request_seed(request: Request, seed: int) -> int:
-    """31 bits of its own for every (seed, id, order, vote), so a row's noise does not depend on its
+    """Its own 31 bits for every (seed, id, order, vote), so a row's noise does not depend on its
     neighbours."""
     text = f"{seed}\n{request.order}\n{request.vote}\n{request.id}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -51,7 +51,7 @@ class LocalEngine:
         thinking: str = "",
     ) -> None:
         if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}. Give a whole number from 1 on.")
+            raise InputError(f"batch_size is {batch_size}. Give a whole number of at least 1.")
         self.model, self.tokenizer, self.name, self.style = model, tokenizer, name, style
         self.batch_size, self.max_prompt_tokens = batch_size, max_prompt_tokens
         self.fingerprint, self.thinking = fingerprint, thinking
@@ -85,11 +85,13 @@ class LocalEngine:
         room = context - sampling.max_new_tokens if context else None
         limits = [n for n in (room, self.max_prompt_tokens) if n is not None]
         if not limits:
-            raise InputError(f"{self.name}: the model names no context length. Give max_prompt_tokens.")
+            raise InputError(
+                f"{self.name}: the model's config names no context length. Give max_prompt_tokens."
+            )
         if min(limits) < 1:
             remedy = f"Give fewer than max_new_tokens={sampling.max_new_tokens}."
             raise InputError(
-                f"{self.name}: a context of {context} tokens leaves no room for a prompt. {remedy}"
+                f"{self.name}: a context of {context} tokens leaves no space for a prompt. {remedy}"
             )
         return min(limits)
 
@@ -123,7 +125,7 @@ class LocalEngine:
     def _tokens(
         self, requests: list[Request], prompts: list[list[int]], sampling: Sampling, **extra: Any
     ) -> list[list[int]]:
-        """New token ids per row; what stands behind an end token is padding."""
+        """New token ids per row; what follows an end token is padding."""
         import torch
 
         model = self._plain()
@@ -149,7 +151,7 @@ class LocalEngine:
         self, model: Any, requests: list[Request], prompts: list[list[int]], sampling: Sampling
     ) -> list[list[int]]:
         """The same texts as `generate`, several times as fast on a CPU: no growing caches, no expanded heads,
-        finished rows leave, and the votes on one prompt (which stand side by side) compute it once."""
+        finished rows leave, and the votes on one prompt (which are adjacent) compute it once."""
         first = [i for i in range(len(prompts)) if i == 0 or prompts[i] != prompts[i - 1]]
         votes = {end - start for start, end in zip(first, [*first[1:], len(prompts)], strict=True)}
         n = votes.pop() if len(votes) == 1 else 1
@@ -166,8 +168,8 @@ class LocalEngine:
         return [row for group in groups for row in group]
 
     def _plain(self) -> Any:
-        """On a CPU a small model's copy in plain weights, with the adapter as it stands now: NF4 is there to
-        save memory, and unpacking it anew for each token takes most of the time."""
+        """On a CPU a small model's copy in plain weights, with the current adapter: NF4 is there to
+        save memory, and unpacking it again for each token takes most of the time."""
         if (
             self.model.device.type != "cpu"
             or not is_quantised(self.model)
@@ -202,7 +204,7 @@ class LocalEngine:
         return next(i for i in candidates if i is not None)
 
     def _read(self, prompt: list[int], row: list[int], seconds: float) -> Generation:
-        """Cut at the first end token. Other special tokens stay: the log keeps what was written."""
+        """Truncated at the first end token. Other special tokens stay: the log keeps what was written."""
         ends = end_ids(self.model, self.tokenizer)
         length = next((i for i, token in enumerate(row) if token in ends), None)
         text = self.tokenizer.decode(

@@ -28,7 +28,7 @@ OPTIONAL: dict[str, tuple[type | tuple[type, ...], Any]] = {
 
 
 class ReplayEngine:
-    """Texts from a JSONL file. Raises InputError at load for a row that cannot be replayed or stands there
+    """Texts from a JSONL file. Raises InputError at load for a row that cannot be replayed or appears there
     twice."""
 
     def __init__(self, path: str | Path, style: str | None = None) -> None:
@@ -68,7 +68,7 @@ class ReplayEngine:
 def generation_from_row(row: dict[str, Any]) -> Generation:
     """The Generation of one log row; raises RowError."""
     if not isinstance(row.get("text"), str):
-        raise RowError("text", "is missing or no text", "give what the model wrote")
+        raise RowError("text", "is missing or not a text", "give what the model wrote")
     values = {name: row.get(name, default) for name, (_, default) in OPTIONAL.items()}
     for name, (kind, _) in OPTIONAL.items():
         if not isinstance(values[name], kind):
@@ -85,5 +85,5 @@ def _key(row: Any) -> tuple[str, str, int]:
         raise RowError("id", f"is {row.get('id')!r:.40}", "give the id of the pair")
     vote = row.get("vote", 0)
     if not isinstance(vote, int) or isinstance(vote, bool) or vote < 0:
-        raise RowError("vote", f"is {vote!r:.40}", "give a whole number from 0 on, or leave it out")
+        raise RowError("vote", f"is {vote!r:.40}", "give a whole number of at least 0, or leave it out")
     return str(row["id"]), row["order"], vote

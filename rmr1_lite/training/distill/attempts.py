@@ -1,7 +1,7 @@
 """What a distillation has: replies by task and pass, what each is worth, and the account of all of them.
 
 A reply is kept as a chain when the strict reading gives the right verdict, its sections are there, and it
-does not show that it was told the answer. Everything else is counted by what was wrong with it.
+does not show that it was given the answer. Everything else is counted by what was wrong with it.
 """
 
 from __future__ import annotations
@@ -129,7 +129,5 @@ def describe_stats(stats: dict[str, Any]) -> str:
             for name, s in row["sections"].items()
             if len(row["sections"]) > 1
         ]
-    lines += [
-        f"  failed: {reason} {n} (the same command asks again)" for reason, n in stats["failed"].items()
-    ]
+    lines += [f"  failed: {reason} {n} (the same command retries)" for reason, n in stats["failed"].items()]
     return "\n".join([*lines, f"Chains: {stats['out']}/{CHAINS}"])

@@ -1,7 +1,7 @@
 """Make chains with any teacher behind an OpenAI-compatible server, in the paper's two passes (section 3.1).
 
     pass 1   every labelled pair, in one seeded order; kept when the strict reading gives the right verdict
-    pass 2   what pass 1 got wrong, with the right verdict told (by choice another, stronger teacher). Unlike
+    pass 2   what pass 1 got wrong, given the right verdict (by choice another, stronger teacher). Unlike
              the original's, its chains are read again, and one that shows what it was told is not kept
     pass 3   only with rewrite: the same request once more, with the words that gave it away named
 
@@ -86,7 +86,7 @@ FILTERED = "content filter"  # how an engine words an answer that was paid for a
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:
-    """Write or go on writing chains; returns the statistics. Raises InputError before anything is paid
+    """Write chains, or resume writing them; returns the statistics. Raises InputError before anything is paid
     for."""
     check_request(config)
     tasks, out = read_tasks(config), Path(config.out)
@@ -120,8 +120,8 @@ def _check_same(tasks: Sequence[Task], log: JsonlLog) -> None:
         key = (task.pair.id, task.order, FIRST)
         if key in log and log.get(key)["digest"] != pair_digest(task.pair):
             raise InputError(
-                f"{log.path} holds a reply to other texts under the id {task.pair.id!r:.80}: the pairs have "
-                "been changed since. Give another --out, or the pairs as they were."
+                f"{log.path} holds a reply to other texts under the id {task.pair.id!r:.80}: the pairs "
+                f"have changed since. Give another --out, or the pairs as they were."
             )
 
 
@@ -165,13 +165,13 @@ def _one_pass(
             if new.total() == len(window) and new.keys() <= HOPELESS:
                 raise InputError(
                     f"Each of {len(window)} requests in a row failed ({_describe_failures(new)}), the last "
-                    f"one with: {last}. Is the server up, and are model, address and key right? What is "
-                    "stored stays, the same command goes on."
+                    f"one with: {last}. Is the server up, and are model, address and key right? Stored "
+                    "replies are kept; the same command resumes."
                 )
         if at < len(todo):
             print(
-                f"The budget of {config.budget:g} leaves no room for another reply: pass {number} stops with "
-                f"{len(todo) - at} requests not sent. A larger --budget goes on."
+                f"The budget of {config.budget:g} does not cover another reply: pass {number} stops with "
+                f"{len(todo) - at} requests not sent. Give a larger --budget to continue."
             )
     return failed
 
@@ -180,7 +180,7 @@ def _ask_teacher(
     engine: OpenAIEngine, window: Sequence[tuple[Task, Request]], sampling: Sampling
 ) -> Iterator[tuple[Task, Request, Generation]]:
     """Answers as they come. An interruption waits for those in flight: they are being paid for, and are
-    yielded before it goes on."""
+    yielded before it continues."""
     pool = ThreadPoolExecutor(engine.concurrency)
     waiting = {pool.submit(engine.one, asked, sampling): (task, asked) for task, asked in window}
     stopped: BaseException | None = None
@@ -191,7 +191,7 @@ def _ask_teacher(
             except KeyboardInterrupt as error:
                 if stopped:
                     raise
-                print("\nStopping: waiting for the answers that are being written (again to give them up).")
+                print("\nStopping: waiting for the requests in flight (press again to abandon them).")
                 stopped = error
                 waiting = {future: of for future, of in waiting.items() if not future.cancel()}
                 continue

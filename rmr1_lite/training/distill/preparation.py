@@ -33,8 +33,8 @@ def check_request(config: DistillConfig) -> None:
         # not repeated in the message: somebody who gives the key itself here must not find it in a log
         if name and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise InputError(
-                f"{option} is no name of an environment variable (capitals, digits, _). Put the key into a "
-                "variable and give the variable's name."
+                f"{option} is not the name of an environment variable (capitals, digits, _). Put the key "
+                "into a variable and give the variable's name."
             )
         if name not in ("", "OPENAI_API_KEY") and not os.environ.get(name, "").strip():
             raise InputError(
@@ -45,8 +45,8 @@ def check_request(config: DistillConfig) -> None:
     )
     if other and not config.second_api_key_env:
         raise InputError(
-            "second_base_url is another server: it does not get the first one's key by itself. Give "
-            "--second-api-key-env with the variable that holds its key."
+            "second_base_url is another server: it does not receive the first server's key automatically. "
+            "Give --second-api-key-env with the variable that holds its key."
         )
     if config.budget and prices_of_pass(config, FIRST).free and prices_of_pass(config, SECOND).free:
         raise InputError(

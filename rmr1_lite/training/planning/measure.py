@@ -1,8 +1,8 @@
 """How long a plan takes on the machine at hand: one real step of each stage, on made-up rows as long as the
 plan allows.
 
-No data is needed, so this can be asked before anything is prepared. The step is the preflight's (a process of
-its own, every rollout written to the end, down the ladder when memory runs out), and the hours that follow
+No data is needed, so this can be asked before anything is prepared. The step is the preflight's (a separate
+process, every rollout written to the end, down the ladder when memory runs out), and the hours that follow
 from it are for rows of full length: real rows are shorter, so a run takes less.
 
     for found in measure_plan(plan(gpu="t4")):

@@ -1,9 +1,9 @@
-"""Before a long run: its longest items through one full step, in a process of their own, and down the ladder
+"""Before a long run: its longest items through one full step, in a separate process, and down the ladder
 if they do not fit.
 
-Running out of memory after an hour is the commonest end of a run on a small card. So the longest rows of the
-data are trained on for one optimizer step first, at full length (GRPO: every rollout written to the end, half
-of them rewarded, so that nothing is skipped). A process that dies, for whatever reason, leaves this one
+Running out of memory after an hour is the most common end of a run on a small card. So the longest rows of
+the data are trained on for one optimizer step first, at full length (GRPO: every rollout written to the end,
+half of them rewarded, so that nothing is skipped). A process that dies, for whatever reason, leaves this one
 alive: the next smaller settings of `plan.smaller_settings` are tried, and what was changed is said and kept
 in `preflight.json`, so that the same command resumes with the same settings.
 
@@ -72,7 +72,7 @@ def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
             raise InputError(said.strip().removeprefix("Error: "))
         if status != NO_ROOM and status > 0:  # no smaller setting mends a fault
             raise InputError(
-                f"The preflight failed (--preflight off leaves it out). Its last words:\n{_last_words(said)}"
+                f"The preflight failed (--preflight off leaves it out). Its last output:\n{_last_words(said)}"
             )
         reason = "it ran out of memory" if status == NO_ROOM else f"it was killed (signal {-status})"
         rung = next(smaller_settings(config), None)
@@ -83,8 +83,8 @@ def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
         print(f"  {reason}; next: {change}")
     tried = ", ".join(changes) or "nothing that could be made smaller"
     raise InputError(
-        f"The longest items do not go through one {stage.upper()} step ({reason}), not even after: {tried}. "
-        f"Take a smaller model or shorter lengths. Its last words:\n{_last_words(said)}"
+        f"The longest items do not fit into one {stage.upper()} step ({reason}), even after: {tried}. "
+        f"Choose a smaller model or shorter lengths. Its last output:\n{_last_words(said)}"
     )
 
 
@@ -104,7 +104,7 @@ def _settled_before(stage: str, asked: Any) -> Any:
     if now != _fixed_settings(found["asked"]):
         return None
     if found["changes"]:
-        print(f"Preflight: as at the first start, {', '.join(found['changes'])}.")
+        print(f"Preflight: same changes as at the first start: {', '.join(found['changes'])}.")
     return CONFIGS[stage](**found["settled"])
 
 
@@ -128,7 +128,7 @@ def _keep_settled(asked: Any, config: Any, changes: list[str], trial: dict[str, 
     )
     print(f"  fits{memory}; the step took {trial['seconds']:.1f} s, so {its}.")
     if changes:
-        print(f"  The run takes smaller settings than asked for: {', '.join(changes)}.")
+        print(f"  The run uses smaller settings than requested: {', '.join(changes)}.")
     return config
 
 
@@ -141,7 +141,7 @@ def describe_seconds(seconds: float) -> str:
 
 
 def _run_trial(stage: str, config: Any) -> tuple[int, str]:
-    """(exit status, what it said) of one step in a process of its own; on success the step's figures as
+    """(exit status, what it said) of one step in a separate process; on success the step's figures as
     JSON."""
     with tempfile.TemporaryDirectory(prefix="rmr1_preflight_") as folder:
         path = Path(folder) / "trial.json"
