@@ -111,7 +111,9 @@ class PrefixStore:
     def reserve(self, columns: int) -> None:
         """Make buffers for `columns` columns, filled by calls of `forward` one column at a time."""
         self.columns = columns
-        for layer, (key, _) in self.prefix.items():
+        for layer, (key, value) in self.prefix.items():
+            # laid out for the products of every column, which would otherwise copy the prompt each time
+            self.prefix[layer] = (key.contiguous(), value.contiguous())
             shape = (self.last.shape[0], key.shape[1], columns, key.shape[3])
             self.own[layer] = (key.new_empty(shape), key.new_empty(shape))
 
