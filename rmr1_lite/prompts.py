@@ -124,7 +124,7 @@ def pair_as_shown(pair: Pair, order: Order) -> Pair:
 _LT, _GT, _BAR, _SQ, _QS = "[<＜]", "[>＞]", "[|｜]", r"[\[［]", r"[\]］]"
 _SP = r"[\s\u200b-\u200d\u2060\ufeff]"  # white space, and what looks like nothing
 _BODY = r"[^\[\]()<>＜＞［］]{0,100}"
-_ROUND = str.maketrans("<＜[［>＞]］", "(((())))")
+_ROUND = str.maketrans("<＜[［◁>＞]］▷", "((((()))))")
 # Case matters in tokens and section tags: `x[mask]` and `List<Type>` are ordinary code.
 _TOKENS = "|".join(
     (
@@ -134,14 +134,17 @@ _TOKENS = "|".join(
         rf"{_LT}{{2}}/?SYS{_GT}{{2}}",
         rf"{_SQ}/?(?:INST|CLS|SEP|PAD|UNK|MASK|BOS|EOS|IMG|THINK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w{{1,20}}|gMASK|sop)"
         rf"{_QS}",
-        rf"{_LT}{_SP}*/?{_SP}*(?i:think|thinking|thought){_SP}*{_GT}",
+        rf"{_LT}{_SP}*/?{_SP}*(?i:think|thinking|thoughts?|seed:think){_SP}*{_GT}",
+        rf"◁{_SP}*/?{_SP}*(?i:think){_SP}*▷",
+        rf"{_LT}(?:{_BAR}\w{{1,40}}|\w{{1,40}}{_BAR}){_GT}",  # Gemma 4: a bar on one side
     )
 )
 _MARKERS = "|".join(
     (
         rf"{_LT}{_SP}*/?{_SP}*(?i:answer){_SP}*{_GT}",
         rf"{_LT}/?(?:type|rubric|justify|solution|eval|quote_[ABab]|summary_[ABab]){_GT}",
-        rf"{_SQ}{_SP}*{_SQ}{_SP}*[ABab]{_SP}*{_QS}{_SP}*{_QS}",
+        rf"{_SQ}{_SP}*{_SQ}{_SP}*[ABCab]{_SP}*{_QS}{_SP}*{_QS}",
+        rf"{_SQ}{_SP}*{_SQ}{_SP}*[ABab]{_SP}*[<>=＜＞]{{1,3}}{_SP}*[ABab]{_SP}*{_QS}{_SP}*{_QS}",
         rf"{_SQ}{_SP}*(?i:client{_SP}+question){_SP}*{_QS}",
         rf"{_SQ}{_SP}*(?i:the{_SP}+(?:start|end){_SP}+of{_SP}+(?:the{_SP}+)?(?:cha\w{{0,3}}bot|conversation|instruction))"
         rf"{_BODY}{_QS}",

@@ -48,7 +48,14 @@ ROWS = [
     ),
     ("original: short commentary slips through", CHAT + B + " Done.", {}, "trailing", "B", "B"),
     ("original: a contradicting verdict earlier slips through", A + LONG + B, {}, "conflict", "B", "B"),
-    ("original: its evaluation counts both anywhere as an error", A + B, {}, "conflict", "B", "conflict"),
+    (
+        "original: its evaluation counts both anywhere as an error",
+        A + B,
+        {},
+        "conflict",
+        "conflict",
+        "conflict",
+    ),
     (
         "original: a verdict inside an unclosed thought slips through",
         "<think>Hm. " + A,
@@ -67,7 +74,7 @@ ROWS = [
     ),
     ("open-r1: trailing junk with a second answer", A + "\njunk " + B, {}, "conflict", "B", "conflict"),
     ("GRPO-Zero: two answer blocks, though they agree", B + "\n" + B, {}, "conflict", "B", "B"),
-    ("two blocks, one of them malformed", "<answer>B</answer>\n" + A, {}, "conflict", "A", "A"),
+    ("two blocks, one of them malformed", "<answer>B</answer>\n" + A, {}, "conflict", "conflict", "A"),
     ("TRL: an empty thought holds nothing, the verdict stands", "<think></think>\n" + A, {}, "A", "A", "A"),
     ("TRL: an empty thought and no verdict", "<think></think>", {}, "missing", "missing", "missing"),
     (
@@ -134,10 +141,10 @@ ROWS = [
     ("only the thought holds a verdict", f"<think>{A}</think>\nWell.", {}, "missing", "missing", "A"),
     ("a verdict, then a thought that never ends", A + "<think>or not", {}, "trailing", "A", "A"),
     (
-        "untold pre-filled thought with a draft: two markers",
+        "a bare end of a thought whose opening the template wrote: the draft before it is no verdict",
         f"{A}</think>{B}",
         {},
-        "conflict",
+        "B",
         "B",
         "conflict",
     ),
@@ -251,6 +258,183 @@ ROWS = [
         "missing",
     ),
 ]
+
+
+# reason, text, what the lenient reading gives: the preferred letter where the sentence says it beyond doubt
+SENTENCES = [
+    ("over, behind a word that chooses", "Having read both I favour [[B]] over [[A]].", "B"),
+    ("over without a choice compares and decides nothing", "Length of [[B]] over [[A]] is 20 %", "conflict"),
+    ("better than", "All told, [[B]] is slightly better than [[A]].", "B"),
+    ("worse than names the other one", "All told, [[B]] is worse than [[A]].", "A"),
+    ("rather than", "My vote goes out: I select [[A]] rather than [[B]]", "A"),
+    ("instead of", "I would recommend [[B]] instead of [[A]].", "B"),
+    ("a comma and not", "The winner is [[A]], not [[B]].", "A"),
+    ("not the one but the other", "The winner is not [[A]] but [[B]].", "B"),
+    ("a sign between the letters", "Ranking: [[B]] > [[A]]", "B"),
+    ("the sign the other way round", "Ranking: [[B]] < [[A]]", "A"),
+    ("beats", "[[A]] clearly beats [[B]]", "A"),
+    ("loses to", "[[A]] loses to [[B]]", "B"),
+    ("wins compared to", "[[B]] wins compared to [[A]].", "B"),
+    ("a turn in one sentence", "I leaned to [[A]], but it is [[B]].", "B"),
+    ("a turn that goes on decides nothing", "I take [[A]] but [[B]] is close.", "conflict"),
+    ("a negated comparison decides nothing", "I would not pick [[A]] over [[B]].", "conflict"),
+    ("a question decides nothing", "Is [[A]] better than [[B]]?", "conflict"),
+    ("a negated verdict", "It is certainly not [[B]].", "missing"),
+    ("a negation behind the letter", "[[B]] does not deserve it.", "missing"),
+    ("the worse one named alone", "I rank all others above [[B]].", "missing"),
+    ("unlike the other", "I prefer the first, unlike [[B]].", "missing"),
+    ("a refusal that lists the format", "I am unable to judge; allowed are [[A]], [[B]]", "conflict"),
+    ("a refusal with a slash", "More context is needed before I say [[A]]/[[B]]", "conflict"),
+    ("a refusal behind the letter", "[[A]]? I cannot decide this.", "missing"),
+    ("a list of options", "Answer with one of these:\n* [[A]]\n* [[B]]", "conflict"),
+    ("a numbered list of options", "The options:\n1. [[A]]\n2. [[B]]", "conflict"),
+    ("two bare lines", "[[A]]\n[[B]]", "conflict"),
+    ("a rule in quotes restated", 'Say "[[A]]" if the first wins, "[[B]]" if the second wins.', "missing"),
+    ("a rule, then a verdict", "[[A]] means the first is better. Mine: [[B]]", "B"),
+    ("a condition", "If brevity counts, it is [[A]].", "missing"),
+    ("a possibility", "It might be [[A]].", "missing"),
+    ("both options are mentioned first", "Having weighed both options, my verdict is: [[A]]", "A"),
+    ("a possibility in an earlier clause", "B could be shorter, so my verdict is [[A]]", "A"),
+    ("a reason that faults the other one", "Final verdict: [[A]] because B is incorrect.", "A"),
+    ("a reason after a comma", "[[B]] is the better one, as A does not answer.", "B"),
+    ("a fault in an earlier clause", "Response A is not complete and therefore I choose [[B]].", "B"),
+    ("the last anchor names neither: a word", "Perhaps [[A]]. On reflection: [[None]]", "missing"),
+    ("the last anchor names neither: a sentence", "Perhaps [[A]]. [[Neither of the two is good]]", "missing"),
+    ("the last anchor names neither: another script", "先看 [[A]]，最终： [[平局]]", "missing"),
+    ("the last anchor names neither: an arena letter", "So not only [[A]]: [[D]]", "missing"),
+    ("a score is no letter", "[[A]] gets [[7]]", "missing"),
+    ("Chinese, without a space", "综上所述，最终判定为[[B]]。", "B"),
+    ("Japanese, without a space", "したがって最終的な判定は[[A]]です。", "A"),
+    ("Korean", "따라서 최종 판정은 [[B]]입니다.", "B"),
+    ("Thai, without a space", "คำตัดสินคือ[[B]]", "B"),
+    ("full-width brackets and letter", "最终判决：［［Ｂ］］", "B"),
+    ("Chinese, negated", "答案不是[[A]]", "missing"),
+    ("a side in another script", "<answer>助手B</answer>", "B"),
+    ("the question's option: correct answer", "The correct answer: B.", "missing"),
+    ("the question's option: answer, then more", "We get Answer: A. Only the second has it.", "missing"),
+    ("the question's option: boxed, then more", r"so \boxed{B} is what the second reached", "missing"),
+    ("the question's option: the right option", r"The right option is \boxed{B}", "missing"),
+    ("an answer as the last words", "Answer: B", "B"),
+    ("a list behind the phrase", "Winner: A, B or a tie?", "missing"),
+    ("a negated phrase", "I do not think the better response is B.", "missing"),
+    ("not preferred", "Preferred: A\nNot preferred: B", "A"),
+    ("a thought in angle brackets", "<thinking>[[A]] perhaps</thinking> I pass.", "missing"),
+    ("a thought, singular", "<thought>[[A]]</thought>\n[[B]]", "B"),
+    ("Magistral's thought", "[THINK]likely [[A]][/THINK]My verdict: [[B]]", "B"),
+    ("Seed's thought", "<seed:think>[[A]]</seed:think>[[B]]", "B"),
+    ("Kimi's thought", "◁think▷[[A]]◁/think▷ [[B]]", "B"),
+    ("Cohere's thought", "<|START_THINKING|>[[A]]<|END_THINKING|>[[B]]", "B"),
+    ("Gemma's thought", "<|channel>thought\n[[A]]<channel|>[[B]]", "B"),
+    (
+        "harmony, both channels",
+        "<|channel|>analysis<|message|>[[A]]<|end|><|channel|>final<|message|>[[B]]",
+        "B",
+    ),
+    ("harmony, no final channel", "<|channel|>analysis<|message|>[[A]] seems right", "missing"),
+    ("a bare end in other marks", "[[A]] maybe[/THINK]No idea.", "missing"),
+]
+
+
+@pytest.mark.parametrize(("text", "want"), [r[1:] for r in SENTENCES], ids=[r[0] for r in SENTENCES])
+def test_a_foreign_sentence(text, want):
+    verdict = parse_verdict(text, "lenient")
+    assert (verdict.shown_label or verdict.status) == want
+
+
+SWAP = str.maketrans("AB", "BA")
+LEADS = (
+    "",
+    "So ",
+    "In my view ",
+    "Final verdict: ",
+    "I choose ",
+    "I prefer ",
+    "I would pick ",
+    "The winner is ",
+)
+# decided: X wins; open: nobody does
+DECIDED = (
+    "[[X]] is better than [[Y]]",
+    "[[X]] > [[Y]]",
+    "[[X]] beats [[Y]]",
+    "[[Y]] loses to [[X]]",
+    "[[X>Y]]",
+    "[[X]]",
+)
+CHOSEN = ("[[X]] over [[Y]]", "[[X]] rather than [[Y]]", "[[X]] instead of [[Y]]", "[[X]], not [[Y]]")
+OPEN = (
+    "[[X]], [[Y]]",
+    "[[X]] or [[Y]]",
+    "[[X]]/[[Y]]",
+    "[[X]] if [[Y]] fails",
+    "[[X]] = [[Y]]",
+    "[[X]] and [[Y]]",
+)
+TAILS = ("", ".", "!", "\n", " .", "**")
+
+
+def _sides(form: str, first: str) -> str:
+    return form.replace("X", first).replace("Y", first.translate(SWAP))
+
+
+@given(
+    st.sampled_from(LEADS),
+    st.sampled_from(DECIDED + CHOSEN + OPEN),
+    st.sampled_from(TAILS),
+    st.sampled_from("AB"),
+)
+@settings(max_examples=400, deadline=None)
+def test_swapping_the_letters_swaps_the_verdict(lead, form, tail, first):
+    there = parse_verdict(lead + _sides(form, first) + tail, "lenient")
+    back = parse_verdict(lead + _sides(form, first.translate(SWAP)) + tail, "lenient")
+    assert (back.shown_label or back.status) == (
+        there.shown_label and there.shown_label.translate(SWAP) or there.status
+    )
+    if form in DECIDED or form in CHOSEN and lead in LEADS[3:]:
+        assert there.shown_label == first
+    if form in OPEN:
+        assert there.shown_label is None
+
+
+# reason, what comes after the marker, whether it is text
+AFTER = [
+    ("a stop token of ChatML", "<|im_end|>", False),
+    ("of Llama", "<|eot_id|>", False),
+    ("of Mistral", "</s>", False),
+    ("of Gemma", "<end_of_turn>\n", False),
+    ("of DeepSeek", "<｜end▁of▁sentence｜>", False),
+    ("several", " </s><|endoftext|>", False),
+    ("a space without width", "\u200b", False),
+    ("a byte-order mark", "\ufeff\n", False),
+    ("NUL", "\x00", False),
+    ("the closing fence of a code block", "\n```", False),
+    ("a word", " ok", True),
+    ("a fence that opens more", "\n```python", True),
+    ("a tag that is no stop token", "</b>", True),
+    ("a full stop", ".", True),
+]
+
+
+@pytest.mark.parametrize(("after", "is_text"), [r[1:] for r in AFTER], ids=[r[0] for r in AFTER])
+def test_what_may_follow_the_marker(after, is_text):
+    assert (parse_verdict(SOLVED + A + after).status == "trailing") == is_text
+
+
+@pytest.mark.parametrize(
+    "second",
+    ["<answer>[[B]]", "<answer>B", "< answer >(B)", "<answer>[[A"],
+    ids=["brackets", "bare", "spaces", "cut"],
+)
+def test_a_second_answer_that_was_never_closed_is_a_conflict(second):
+    for text in (A + "\n" + second, second + "\n" + A):
+        assert parse_verdict(text).status == "conflict"
+
+
+@pytest.mark.parametrize(
+    "mention", ["I end with <answer> and the letter. ", "Then <answer> a letter follows. "]
+)
+def test_a_mention_of_the_tag_that_was_never_closed_is_no_second_answer(mention):
+    assert parse_verdict(mention + A).shown_label == "A"
 
 
 @pytest.mark.parametrize("reading", READINGS)
@@ -398,7 +582,10 @@ def test_any_text_has_a_letter_or_a_reason(text, reading, finished, thought_open
 def test_strict_reads_nothing_but_a_final_marker(text):
     verdict = parse_verdict(text)
     if verdict.shown_label is not None:
-        assert "".join(text.split()).endswith(f"<answer>[[{verdict.shown_label}]]</answer>")
+        written = (
+            "".join(text.split()).replace("</s>", "").replace("<|im_end|>", "")
+        )  # stop tokens are no text
+        assert written.endswith(f"<answer>[[{verdict.shown_label}]]</answer>")
         assert parse_verdict(text, "lenient").shown_label == verdict.shown_label
 
 
@@ -484,4 +671,4 @@ def test_a_hostile_repetition_does_not_hang_the_parser(unit):
 def test_a_megabyte_is_read():
     rng = random.Random(0)
     text = "".join(rng.choice(PIECES) for _ in range(200_000)) + "</think>" + B
-    assert parse_verdict(text).status in ("conflict", "missing")
+    assert parse_verdict(text).status in STATUSES and parse_verdict(text, "lenient").status in STATUSES

@@ -17,8 +17,14 @@ MAX_NEW_TOKENS_HELP = (
 JUDGE_HELP = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
 
 
+READING_HELP = "how verdicts are parsed; auto: strict for judges of this kit, lenient for all others"
+THOUGHT_OPEN_HELP = (
+    "texts of this endpoint or log begin inside a thought whose opening mark is not in the text"
+)
+
+
 class ReadingName(str, Enum):
-    strict, lenient, paper = "strict", "lenient", "paper"
+    auto, strict, lenient, paper = "auto", "strict", "lenient", "paper"
 
 
 class BenchmarkName(str, Enum):
@@ -34,7 +40,8 @@ def judge_command(
     judge: Annotated[str, typer.Option("--judge", "--model", help=JUDGE_HELP)] = "nano",
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
     thinking: Annotated[Thinking, typer.Option(help=THINKING_HELP)] = "auto",
-    reading: Annotated[ReadingName, typer.Option(help="how verdicts are parsed")] = ReadingName.strict,
+    reading: Annotated[ReadingName, typer.Option(help=READING_HELP)] = ReadingName.auto,
+    thought_open: Annotated[bool, typer.Option("--thought-open", help=THOUGHT_OPEN_HELP)] = False,
     votes: Annotated[int, typer.Option(help="judge calls per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
     max_new_tokens: Annotated[Optional[int], typer.Option(help=MAX_NEW_TOKENS_HELP)] = None,
@@ -50,14 +57,30 @@ def judge_command(
     loaded = make_judge(
         judge,
         style,
-        reading.value,
+        _settle_reading(reading, judge),
         batch_size=batch_size,
         four_bit=four_bit,
         thinking=thinking,
+        thought_open=thought_open,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
     )
     judge_file(loaded, pairs, out, votes=votes)
+
+
+def _settle_reading(asked: ReadingName, judge: str) -> str:
+    """The reading that was asked for, or the judge's default, which is said unless it is the strict one."""
+    from rmr1_lite.judging.factory import default_reading
+
+    if asked is not ReadingName.auto:
+        return asked.value
+    settled = default_reading(judge)
+    if settled != "strict":
+        print(
+            f"{judge} was not trained by this kit: its verdicts are parsed with --reading {settled}, which "
+            "accepts the common forms."
+        )
+    return settled
 
 
 def evaluate(
@@ -83,8 +106,9 @@ def evaluate(
     style: Annotated[StyleName, typer.Option(help="prompt style")] = "auto",
     thinking: Annotated[Thinking, typer.Option(help=THINKING_HELP)] = "auto",
     reading: Annotated[
-        ReadingName, typer.Option(help="how verdicts are parsed; can be changed after judging")
-    ] = ReadingName.strict,
+        ReadingName, typer.Option(help=f"{READING_HELP}; can be changed after judging")
+    ] = ReadingName.auto,
+    thought_open: Annotated[bool, typer.Option("--thought-open", help=THOUGHT_OPEN_HELP)] = False,
     votes: Annotated[int, typer.Option(help="judge calls per order; more than one needs a temperature")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy")] = 0.0,
     max_new_tokens: Annotated[Optional[int], typer.Option(help=MAX_NEW_TOKENS_HELP)] = None,
@@ -113,7 +137,7 @@ def evaluate(
         judge,
         name,
         asked_style,
-        reading.value,
+        _settle_reading(reading, judge),
         limit,
         votes,
         seed,
@@ -123,7 +147,15 @@ def evaluate(
     )
 
     def load_judge() -> Any:
-        return make_judge(judge, asked_style, batch_size=batch_size, four_bit=four_bit, thinking=thinking)
+        return make_judge(
+            judge,
+            asked_style,
+            request.reading,
+            batch_size=batch_size,
+            four_bit=four_bit,
+            thinking=thinking,
+            thought_open=thought_open,
+        )
 
     results = run(request, load_judge, out, this_command())
     stage = results.stages[request.shown_name]

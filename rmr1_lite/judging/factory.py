@@ -16,7 +16,7 @@ from rmr1_lite.judging.engines.endpoint import OpenAIEngine
 from rmr1_lite.judging.engines.local import LocalEngine
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import Judge
-from rmr1_lite.models.adapters import default_max_new_tokens
+from rmr1_lite.models.adapters import adapter_info, default_max_new_tokens, is_nano
 from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.thinking import AS_SAVED, settle_switch
@@ -26,23 +26,33 @@ from rmr1_lite.types import InputError
 def make_judge(
     spec: str,
     style: str | None = None,
-    reading: str = "strict",
+    reading: str = "auto",
     *,
     engine: Engine | None = None,
     batch_size: int = 8,
     four_bit: bool = True,
     thinking: str = "auto",
+    thought_open: bool = False,
     **sampling: Any,
 ) -> Judge:
     """The judge that a spec names (see `rmr1_lite.models.judge_specs`).
 
-    style: None or "auto" takes the one that the model came with. engine: a text generator that is already in
-    memory. sampling: fields of `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
+    style: None or "auto" takes the one that the model came with. reading: "auto" takes `default_reading`.
+    engine: a text generator that is already in memory. thought_open: see `make_engine`. sampling: fields of
+    `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
     """
     style, settings = None if style == "auto" else style, sampling_for(spec, **sampling)
     # what is wrong with the settings is told before a model is loaded
-    engine = engine or make_engine(spec, style, batch_size, four_bit=four_bit, thinking=thinking)
-    return Judge(engine, style, reading, settings)
+    engine = engine or make_engine(
+        spec, style, batch_size, four_bit=four_bit, thinking=thinking, thought_open=thought_open
+    )
+    return Judge(engine, style, default_reading(spec) if reading == "auto" else reading, settings)
+
+
+def default_reading(spec: str) -> str:
+    """How the verdicts of a judge are parsed when nobody says: "strict" for what this kit has trained, which
+    learned the exact marker, "lenient" for every other model, endpoint and log."""
+    return "strict" if is_nano(spec) or adapter_info(spec) is not None else "lenient"
 
 
 def judge_in_memory(
@@ -79,17 +89,32 @@ def make_engine(
     concurrency: int = 8,
     four_bit: bool = True,
     thinking: str = "auto",
+    thought_open: bool = False,
 ) -> Engine:
     """The engine a spec names.
 
     style: instead of the one that was saved with a model. four_bit: local weights in NF4. thinking: on, off
-    or auto, for chat templates with such a switch.
+    or auto, for chat templates with such a switch. thought_open: texts of this endpoint or log begin inside a
+    thought, whose opening mark the chat template wrote; of a local model that is known. Raises InputError.
     """
     parsed = parse_spec(spec)
+    if thought_open and parsed.runs_here:
+        raise InputError(
+            f"{spec} runs here, so the kit knows from its chat template whether a text begins inside a "
+            f"thought. "
+            "Leave --thought-open out; it is for endpoints and logs."
+        )
     if parsed.kind == "replay":
-        return ReplayEngine(parsed.log, style=style)
+        return ReplayEngine(parsed.log, style, thought_open)
     if parsed.kind == "openai":
-        return OpenAIEngine(parsed.model, parsed.url, concurrency=concurrency, style=style, thinking=thinking)
+        return OpenAIEngine(
+            parsed.model,
+            parsed.url,
+            concurrency=concurrency,
+            style=style,
+            thinking=thinking,
+            thought_open=thought_open,
+        )
     from rmr1_lite.models.loading import load
 
     loaded = load(spec, four_bit)

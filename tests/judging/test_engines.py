@@ -85,3 +85,26 @@ BAD_SAMPLING = {"temperature": -1.0, "top_p": 0.0, "max_new_tokens": 0}
 def test_sampling_out_of_range(name: str) -> None:
     with pytest.raises(InputError, match=name):
         Sampling(**{name: BAD_SAMPLING[name]})
+
+
+def test_a_log_needs_no_style_and_takes_the_one_of_its_settings(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps(ITEM) + "\n")
+    assert ReplayEngine(log).style == "rubrics", "no model sees the prompts"
+    (tmp_path / "run.json").write_text(json.dumps({"style": "compact"}))
+    assert ReplayEngine(log).style == "compact", "an evaluation's settings"
+    Path(f"{log}.run.json").write_text(json.dumps({"style": "reasoning"}))
+    assert ReplayEngine(log).style == "reasoning", "a judged file's settings"
+    assert ReplayEngine(log, "rubrics").style == "rubrics", "the user's word"
+
+
+def test_rows_of_a_log_that_do_not_say_it_begin_where_the_user_says(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    rows = [ITEM, {**ITEM, "order": "ba", "thought_open": False}]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    engine = ReplayEngine(log, thought_open=True)
+    opened = [
+        generation.thought_open
+        for _, generation in engine.generate([Request("p0", "ab", ()), Request("p0", "ba", ())], GREEDY)
+    ]
+    assert opened == [True, False]

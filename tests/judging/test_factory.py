@@ -10,7 +10,7 @@ from fixtures.scripted import Scripted, right
 
 from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS
 from rmr1_lite.judging.engines.base import Sampling
-from rmr1_lite.judging.factory import judge_in_memory, make_judge, sampling_for
+from rmr1_lite.judging.factory import default_reading, judge_in_memory, make_engine, make_judge, sampling_for
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.loaded import Loaded
@@ -64,3 +64,33 @@ def test_a_judge_in_memory_leaves_the_template_as_its_training_rendered_it():
         loaded = Loaded(None, tokenizer, "rubrics", "owner/base", thinking=thinking)
         assert judge_in_memory(loaded, "rubrics", "policy", 8).engine.thinking == told
         assert tokenizer.chat_template == template
+
+
+@pytest.mark.parametrize(
+    ("spec", "reading"),
+    [
+        ("nano", "strict"),
+        ("nano-base", "strict"),
+        ("owner/model", "lenient"),
+        ("openai:m@http://127.0.0.1:1/v1", "lenient"),
+    ],
+    ids=["trained by this kit", "its base", "somebody's model", "an endpoint"],
+)
+def test_the_exact_marker_is_asked_only_of_judges_of_this_kit(spec, reading):
+    assert default_reading(spec) == reading
+    assert make_judge(spec, "rubrics", engine=Scripted(right, style="rubrics")).reading == reading
+
+
+def test_an_adapter_of_this_kit_is_read_strictly(tmp_path):
+    import shutil
+
+    from rmr1_lite.models.judge_specs import NANO
+
+    shutil.copytree(NANO["nano"], tmp_path / "adapter")
+    assert default_reading(str(tmp_path / "adapter")) == "strict"
+
+
+def test_only_endpoints_and_logs_are_told_where_their_thoughts_begin():
+    assert make_engine("openai:m@http://127.0.0.1:1/v1", "rubrics", thought_open=True).thought_open
+    with pytest.raises(InputError, match="runs here.*Leave --thought-open out"):
+        make_engine("nano", thought_open=True)

@@ -1,13 +1,14 @@
 """An engine that reads its texts from a log: judge again without a model, after a change of reading or for a
 test.
 
-A row is {"id", "order", "text"} with optional "vote" (0), "finished" (true), "thought_open" (false) and the
-counts that `items.jsonl` holds, so the log of any run can be replayed. A request that the log does not hold
-becomes an error in its Generation, never a guess.
+A row is {"id", "order", "text"} with optional "vote" (0), "finished" (true), "thought_open" (as given) and
+the counts that `items.jsonl` holds, so the log of any run can be replayed. A request that the log does not
+hold becomes an error in its Generation, never a guess.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,20 @@ OPTIONAL: dict[str, tuple[type | tuple[type, ...], Any]] = {
 }
 
 
+ANY_STYLE = "rubrics"  # for the prompts of a log, which nobody reads
+
+
 class ReplayEngine:
     """Texts from a JSONL file. Raises InputError at load for a row that cannot be replayed or appears there
-    twice."""
+    twice.
 
-    def __init__(self, path: str | Path, style: str | None = None) -> None:
-        self.name, self.style = f"replay:{path}", style
+    style: by default the one that the log's settings name; a log without settings needs none, since no model
+    sees the prompts. thought_open: of rows that do not say it.
+    """
+
+    def __init__(self, path: str | Path, style: str | None = None, thought_open: bool = False) -> None:
+        self.name, self.style = f"replay:{path}", style or _logged_style(Path(path)) or ANY_STYLE
+        self._thought_open = thought_open
         self._generations: dict[tuple[str, str, int], Generation] = {}
         for number, line, ended in read_lines(path):
             try:
@@ -57,12 +66,23 @@ class ReplayEngine:
         if key in self._generations:
             text = f"{key[0]!r:.80} with order {key[1]} and vote {key[2]} appears twice"
             raise RowError("id", text, "keep one of the rows, or number them with vote")
-        self._generations[key] = generation_from_row(row)
+        self._generations[key] = generation_from_row({"thought_open": self._thought_open, **row})
 
     def _find(self, request: Request) -> Generation:
         found = self._generations.get((request.id, request.order, request.vote))
         missing = f"the log has no row for order {request.order}, vote {request.vote}"
         return found or Generation("", finished=False, error=missing)
+
+
+def _logged_style(path: Path) -> str | None:
+    """The prompt style in the settings next to a log of this kit, None without them."""
+    for settings in (Path(f"{path}.run.json"), path.with_name("run.json")):
+        if settings.is_file():
+            try:
+                return json.loads(settings.read_text(encoding="utf-8")).get("style")
+            except (ValueError, AttributeError):
+                return None
+    return None
 
 
 def generation_from_row(row: dict[str, Any]) -> Generation:
