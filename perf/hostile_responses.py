@@ -76,7 +76,7 @@ PIECES = (
 )
 QUOTED = "quote", "free text", "both"
 CHAINS = {  # style -> the judge's text around what it quotes
-    "rubrics": "<type>Chat</type>\n<rubric>tone<justify>asked</justify></rubric>\n<eval>{quote}{free}</eval>\n",
+    "rubrics": "<type>Chat</type><rubric>a<justify>b</justify></rubric>\n<eval>{quote}{free}</eval>\n",
     "compact": "<type>Chat</type>\n<rubric>clarity</rubric>\n<eval>{quote}{free}</eval>\n",
     "reasoning": "<think>I read both. {free}</think>\nThe evaluation: {free}\n",
 }

@@ -12,19 +12,25 @@ whole).
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import re
+import shutil
+import tempfile
+import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import MAX_CHARS
+from rmr1_lite.data.cells import finite
 from rmr1_lite.storage import RowError, parse_line, read_lines
 from rmr1_lite.types import InputError
 
 _SPLIT = re.compile(r"(train|test|validation|valid|val|dev|eval)(?=[-_.])")
 BATCH = 1024  # Parquet rows in memory at a time
+PACKED = (".zst", ".xz", ".bz2", ".zip", ".7z", ".tar", ".tgz")
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,18 @@ def read_rows(source: str | Path, split: str = "train") -> Iterator[Raw]:
         yield from _read_file(path, str(source))
     elif path.is_dir():
         yield from _read_folder(path, split)
-    elif path.suffix in READERS or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
+    elif _ending(path) in READERS or str(source).startswith((".", "/", "~")) or str(source).count("/") != 1:
         raise InputError(f"{source} does not exist. Give a file, a folder, or a hub id like owner/name.")
     else:
         yield from _read_hub(str(source), split)
 
 
 def _read_folder(folder: Path, split: str) -> Iterator[Raw]:
-    files = sorted(path for path in folder.rglob("*") if path.suffix in READERS and path.is_file())
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
     # the hub's own description of a data set
-    files = [path for path in files if not path.name.startswith("dataset_info")]
+    files = [path for path in found if _ending(path) in READERS and not path.name.startswith("dataset_info")]
+    if packed := [path.name for path in found if path.suffix.lower() in PACKED]:
+        print(f"{folder}: not read: {', '.join(packed)}. Unpack them first.")
     if not files:
         raise InputError(f"{folder} contains no data file. Give a folder with {', '.join(READERS)}.")
     for path in _of_split(files, folder, split):
@@ -77,10 +85,41 @@ def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
 
 
 def _read_file(path: Path, name: str) -> Iterator[Raw]:
-    if path.suffix not in READERS:
+    if path.suffix.lower() in PACKED:
+        raise InputError(f"{path} is compressed in a way that is not read here. Unpack it, or use .gz.")
+    if _ending(path) not in READERS:
         raise InputError(f"{path} has an unknown file extension. Give one of {', '.join(READERS)}.")
-    for number, value in READERS[path.suffix](path):
+    if path.suffix.lower() == ".gz":
+        yield from _read_gzip(path, name)
+        return
+    _check_encoding(path)
+    for number, value in READERS[_ending(path)](path):
         yield Raw(name, number, error=value) if isinstance(value, RowError) else Raw(name, number, value)
+
+
+def _ending(path: Path) -> str:
+    """The ending that says how to read a file, in small letters and without .gz."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def _read_gzip(path: Path, name: str) -> Iterator[Raw]:
+    """Unpacked into a temporary file first: every reader reads a file by its path."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / f"rows{_ending(path)}"
+        try:
+            with gzip.open(path) as packed, open(plain, "wb") as file:
+                shutil.copyfileobj(packed, file)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{path} is not gzip, or is truncated ({error}). Copy it again.") from None
+        yield from (replace(raw, file=name) for raw in _read_file(plain, name))
+
+
+def _check_encoding(path: Path) -> None:
+    """Excel's "Unicode text" is UTF-16: every row of it would be named, and none for the real reason."""
+    with open(path, "rb") as file:
+        begin = file.read(4)
+    if begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path} is UTF-16. Save it as UTF-8.")
 
 
 def _read_hub(hub_id: str, split: str) -> Iterator[Raw]:
@@ -125,66 +164,91 @@ def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _read_delimited(path: Path) -> Iterator[tuple[int, Any]]:
-    """Rows under a header line; row 1 is the first one below it. A cell that is a JSON list is read as one
-    (messages)."""
+    """Rows under a header line; row 1 is the first one below it."""
     limit = csv.field_size_limit(4 * MAX_CHARS)
     try:
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-            if not reader.fieldnames:
-                raise InputError(f"{path} is empty. Start it with a line of column names.")
-            if twins := sorted({name for name in reader.fieldnames if reader.fieldnames.count(name) > 1}):
-                raise InputError(
-                    f"{path} has the column {twins[0]!r} twice: one of them would be lost. Rename one."
-                )
-            number = 0
-            while True:
-                number += 1
-                try:
-                    yield number, _row_from_cells(next(reader), reader.fieldnames)
-                except StopIteration:
-                    return
-                except csv.Error as error:
-                    yield (
-                        number,
-                        RowError(
-                            "(row)", f"is not CSV ({error})", "quote cells that contain quotes or line breaks"
-                        ),
-                    )
+            tab = path.suffix.lower() == ".tsv"
+            lines = _Lines(file)
+            reader = csv.reader(lines, delimiter="\t" if tab else ",", strict=True)
+            names = next(reader, [])
+            _check_header(path, names)
+            yield from _rows_under(names, reader, lines)
     finally:
         csv.field_size_limit(limit)
 
 
-def _row_from_cells(row: dict[str, Any], names: Any) -> Any:
-    if None in row or None in row.values():
-        found = (
-            len(row) - 1 + len(row[None]) if None in row else sum(value is not None for value in row.values())
+def _check_header(path: Path, names: list[str]) -> None:
+    if not names:
+        raise InputError(f"{path} is empty. Start it with a line of column names.")
+    if twins := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path} has the column {twins[0]!r} twice: one of them would be lost. Rename one.")
+    if names[0].lower().startswith("sep="):
+        raise InputError(f"{path} begins with {names[0]!r}, which only Excel reads. Remove that line.")
+    if len(names) == 1 and (other := next((sign for sign in ";\t|" if sign in names[0]), "")):
+        raise InputError(
+            f"{path} has the one column {names[0]!r:.60}: its cells seem to be separated by {other!r}. "
+            f"Save it "
+            "with commas, or with tabs as .tsv."
         )
+
+
+class _Lines:
+    """The lines of a file, the last few of which can be given back: an open quote swallows what follows."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._again, self.taken = file, [], []
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop(0) if self._again else next(self._file)
+        self.taken.append(line)
+        return line
+
+    def give_back(self) -> int:
+        """All lines taken since the last row but the first one, whose row is lost; returns how many."""
+        self._again, given = self.taken[1:] + self._again, len(self.taken) - 1
+        return given
+
+
+def _rows_under(names: list[str], reader: Any, lines: _Lines) -> Iterator[tuple[int, Any]]:
+    """Rows by number. A row with an open quote costs itself alone: what it swallowed is read again."""
+    number = 0
+    while True:
+        number, lines.taken = number + 1, []
+        try:
+            cells = next(reader)
+            row = _row_from_cells(cells, names) if cells else None
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row = RowError("(row)", f"is not CSV ({error})", "quote cells that contain quotes or line breaks")
+        if isinstance(row, RowError) and len(lines.taken) > 1:
+            given = lines.give_back()
+            remedy = "close its quote, or double the quotes inside it"
+            row = RowError("(row)", f"opens a quote that swallows the next {given} lines", remedy)
+        if row is None:  # an empty line
+            number -= 1
+        else:
+            yield number, row
+
+
+def _row_from_cells(cells: list[str], names: list[str]) -> Any:
+    if len(cells) != len(names):
         return RowError(
             "(row)",
-            f"has {found} cells for {len(names)} columns",
+            f"has {len(cells)} cells for {len(names)} columns",
             "quote cells that contain commas or line breaks",
         )
+    row = dict(zip(names, cells, strict=True))
     for name, text in row.items():
         try:
             text.encode()
         except UnicodeEncodeError:
             return RowError(name, "is not UTF-8", "save the file as UTF-8")
-    return {name: _list_or_text(text) for name, text in row.items() if text != ""}
-
-
-def _list_or_text(text: str) -> Any:
-    """A cell as it is, or the messages that it holds; a list of other objects is an answer's own text."""
-    if not text.startswith("[{"):
-        return text
-    try:
-        held = json.loads(text)
-    except ValueError:
-        return text
-    keys = ({"role", "content"}, {"from", "value"})
-    return (
-        held if all(isinstance(turn, dict) and any(k <= turn.keys() for k in keys) for turn in held) else text
-    )
+    return {name: text for name, text in row.items() if text != ""}
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Any]]:
@@ -192,12 +256,41 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, Any]]:
     import pyarrow.parquet
 
     try:
-        batches = pyarrow.parquet.ParquetFile(path).iter_batches(BATCH)
-        # times, numbers and bytes that JSON does not know become texts: they end in `meta`
-        rows = (json.loads(json.dumps(row, default=str)) for batch in batches for row in batch.to_pylist())
-        yield from enumerate(rows, 1)
+        file = pyarrow.parquet.ParquetFile(path)
+        coded = {field.name for field in file.schema_arrow if "arrow.json" in str(field.type)}
+        number = 0
+        for batch in file.iter_batches(BATCH):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, _plain_row(row, coded)
     except pyarrow.ArrowInvalid as error:
         raise InputError(f"{path} is not Parquet ({error}). Write the file again.") from None
+
+
+def _plain_row(row: dict[str, Any], coded: set[str]) -> Any:
+    """The row in JSON's own values. coded: columns whose texts are JSON."""
+    try:
+        return {name: _plain(name, value, name in coded) for name, value in row.items()}
+    except RowError as error:
+        return error
+
+
+def _plain(name: str, value: Any, coded: bool = False) -> Any:
+    """Texts for bytes and for what JSON does not know (times, decimals), null for numbers that it lacks."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise RowError(name, "holds bytes that are not UTF-8", "store it as text") from None
+    if isinstance(value, str):
+        return json.loads(value) if coded else value
+    if isinstance(value, dict):
+        return {key: _plain(name, held, coded) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(name, held, coded) for held in value]
+    if value is None or isinstance(value, bool | int | float):
+        return finite(value)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
 READERS = {

@@ -18,6 +18,7 @@ import json
 from typing import Any
 
 from rmr1_lite.config import MAX_CHARS
+from rmr1_lite.data.cells import content_of, decode_cell, finite, with_whole_conversation
 from rmr1_lite.storage import RowError
 from rmr1_lite.types import Label, Message, Pair
 
@@ -32,6 +33,7 @@ def pair_from_row(row: Any, seed: int = 0, max_chars: int = MAX_CHARS) -> Pair:
     if not isinstance(row, dict):
         raise RowError("(row)", f"is {_kind(row)}, not an object", "write one JSON object per line")
     check_storable(row)
+    row = with_whole_conversation(row)
     prompt, response_a, response_b = _texts(row)
     _check_sizes(prompt, response_a, response_b, max_chars)
     pair_id = _id(row, prompt, response_a, response_b)
@@ -80,7 +82,8 @@ def _names(row: dict[str, Any]) -> tuple[str, str]:
 
 def _turns(row: dict[str, Any], name: str) -> list[Message]:
     """A response as messages: a string is one assistant turn."""
-    value = row[name]
+    value = decode_cell(name, row[name])
+    value = [value] if isinstance(value, dict) and {"role", "content"} <= value.keys() else value
     return [{"role": "assistant", "content": value}] if isinstance(value, str) else _messages(name, value)
 
 
@@ -90,12 +93,15 @@ def _messages(name: str, value: Any) -> list[Message]:
         raise RowError(name, f"is {_kind(value)}", remedy)
     if all(isinstance(turn, str) for turn in value):
         raise RowError(name, f"is a list of {len(value)} texts", "give one text, or messages; one pair a row")
+    turns: list[Message] = []
     for turn in value:
-        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
+        content = content_of(name, turn) if isinstance(turn, dict) else None
+        if not isinstance(content, str):
             raise RowError(name, "has a turn without text content", remedy)
         if turn.get("role") not in ROLES:
             raise RowError(name, f"has the role {turn.get('role')!r:.40}", f"roles are {', '.join(ROLES)}")
-    return [{"role": turn["role"], "content": turn["content"]} for turn in value]
+        turns.append({"role": turn["role"], "content": content})
+    return turns
 
 
 def _answer(name: str, turns: list[Message]) -> str:
@@ -128,6 +134,7 @@ def _prompt(row: dict[str, Any], names: tuple[str, str], turns: list[list[Messag
 
 
 def _prompt_messages(value: Any) -> list[Message]:
+    value = decode_cell("prompt", value)
     return [{"role": "user", "content": value}] if isinstance(value, str) else _messages("prompt", value)
 
 
@@ -157,6 +164,8 @@ def _id(row: dict[str, Any], *texts: Any) -> str:
     value = row.get("id")
     if value is None:
         return _hash(*texts)[:16]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas writes 7.0 for 7
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         raise RowError("id", f"is {value!r:.40}", "give a text or a whole number, or leave id out")
     return str(value)
@@ -192,7 +201,7 @@ def _meta(row: dict[str, Any]) -> dict[str, Any]:
     meta = row.get("meta") or {}
     if not isinstance(meta, dict):
         raise RowError("meta", f"is {_kind(meta)}", "give an object or leave it out")
-    return {name: value for name, value in row.items() if name not in KNOWN_FIELDS} | meta
+    return finite({name: value for name, value in row.items() if name not in KNOWN_FIELDS} | meta)
 
 
 def _hash(*parts: Any) -> str:

@@ -8,8 +8,10 @@ the second of response_0 and response_1, and nothing at all beside response_a an
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from rmr1_lite.data.cells import content_of, decode_cell, texts_of_lists, transcript
 from rmr1_lite.storage import RowError
 
 PROMPTS = (
@@ -40,10 +42,43 @@ SIDES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("answer_1", "answer_2", ("1", "answer_1"), ("2", "answer_2")),
 )
 FIRST, SECOND = ("A", "a", "A>B", "model_a"), ("B", "b", "B>A", "model_b")
-TIES = ("tie", "C", "A=B", "both", "equal", "0.5")
+# in small letters, without brackets, signs and spaces
+TIES = frozenset(
+    (
+        "tie",
+        "ties",
+        "tied",
+        "draw",
+        "c",
+        "a=b",
+        "b=a",
+        "both",
+        "bothbad",
+        "bothgood",
+        "tiebothbad",
+        "tiebothgood",
+    )
+    + (
+        "equal",
+        "equallygood",
+        "equallybad",
+        "same",
+        "neither",
+        "none",
+        "nopreference",
+        "0.5",
+        "even",
+        "similar",
+    )
+)
 LABELS = ("label", "winner", "preference", "preferred", "better_response_id")
 IDS = ("id", "pair_uid", "pair_id", "uid", "uuid")
-ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant", "system": "system"}
+ROLES = {
+    **dict.fromkeys(("human", "user", "prompter", "client"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "bot", "chatgpt", "model", "chatbot"), "assistant"),
+    "system": "system",
+}
+WHOLE = ("conversations", "messages")  # a conversation, where no column is called after the prompt
 
 
 def kit_row(values: Any) -> Any:
@@ -54,10 +89,12 @@ def kit_row(values: Any) -> Any:
     left, right, sides = _responses(values)
     if left is None:
         return values
+    assert right is not None
     used = {left, right}
-    made: dict[str, Any] = {"chosen": _text(values[left]), "rejected": _text(values[right])}
+    values = _decoded(values, left, right)
+    made: dict[str, Any] = {"chosen": _text(left, values[left]), "rejected": _text(right, values[right])}
     if sides is not None:
-        made = {"response_a": _text(values[left]), "response_b": _text(values[right])}
+        made = {"response_a": _text(left, values[left]), "response_b": _text(right, values[right])}
         name = _one(values, LABELS)
         if name is not None:
             made["label"], used = _label(name, values[name], *sides), used | {name}
@@ -111,14 +148,35 @@ def _add_prompt(values: dict[str, Any], made: dict[str, Any]) -> set[str]:
             found[1], f"appears beside {found[0]}", f"keep the column that is the prompt ({', '.join(found)})"
         )
     elif found:
-        made["prompt"] = _text(values[found[0]])
+        made["prompt"] = _text(found[0], values[found[0]])
+    elif name := next((name for name in WHOLE if isinstance(values.get(name), list)), None):
+        made["prompt"], found = _text(name, values[name]), [name]
     return set(found)
 
 
-def _text(value: Any) -> Any:
+def _decoded(values: dict[str, Any], left: str, right: str) -> dict[str, Any]:
+    """The row with the texts that stand for messages decoded: JSON, Python's text of a list, HH-RLHF's
+    transcripts, Chatbot Arena's lists."""
+    asked = [name for name in PROMPTS if values.get(name) not in (None, "")]
+    values = values | {
+        name: decode_cell(name, values[name]) for name in (left, right, *asked, *WHOLE) if name in values
+    }
+    if len(asked) == 1:
+        values = texts_of_lists(values, [asked[0], left, right])
+    both = transcript(values[left]), transcript(values[right])
+    if all(both):
+        values = values | {left: both[0], right: both[1]}
+    if len(asked) == 1 and (turns := transcript(values[asked[0]])):
+        values = values | {asked[0]: turns}
+    return values
+
+
+def _text(column: str, value: Any) -> Any:
     """A response or prompt as text or messages: {"answer": text} is unwrapped, ShareGPT's turns are
     renamed."""
     if isinstance(value, dict):
+        if value.get("role") is not None or value.get("from") is not None:
+            return _text(column, [value])
         name = _one(value, ("answer", "content", "text", "response"))
         return value[name] if name else value
     if (
@@ -126,21 +184,26 @@ def _text(value: Any) -> Any:
         and value
         and all(isinstance(t, dict) and {"from", "value"} <= t.keys() for t in value)
     ):
-        return [
-            {"role": ROLES.get(str(turn["from"]), turn["from"]), "content": turn["value"]} for turn in value
-        ]
+        return [{"role": _role(turn["from"]), "content": turn["value"]} for turn in value]
     if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
-        return [{"role": turn.get("role"), "content": turn.get("content")} for turn in value]
+        return [{"role": _role(turn.get("role")), "content": content_of(column, turn)} for turn in value]
     return value
 
 
+def _role(said: Any) -> Any:
+    """The role by our name; one that is not known stays, for its error."""
+    return ROLES.get(said.strip().lower(), said) if isinstance(said, str) else said
+
+
 def _label(name: str, value: Any, first: tuple[str, ...], second: tuple[str, ...]) -> str:
-    said = str(value).strip() if not isinstance(value, bool) else ""
+    whole = isinstance(value, float) and value.is_integer()
+    said = "" if isinstance(value, bool) else str(int(value) if whole else value).strip()
+    said = re.sub(r"(?<=\d)\.0+$", "", said)  # pandas writes 1.0 for 1
     if said in (*FIRST, *first):
         return "A"
     if said in (*SECOND, *second):
         return "B"
-    if said in TIES:
+    if re.sub(r"[\s_\-\[\](),/]+", "", said.lower()) in TIES:
         raise RowError(name, f"is a tie ({said})", "leave ties out: there is nothing to learn from them yet")
     choices = ", ".join(dict.fromkeys(("A", "B", *first, *second)))
     raise RowError(name, f"is {value!r:.40}", f"give one of {choices}")

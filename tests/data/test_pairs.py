@@ -60,9 +60,9 @@ BAD_ROWS = {
     "prompt that ends with the assistant": (line(prompt=CHAT), "prompt", "end it with the user"),
     "unknown role": (line(prompt=[{"role": "bot", "content": "Hi"}]), "prompt", "'bot'"),
     "content in parts": (
-        line(prompt=[{"role": "user", "content": [{"text": "Hi"}]}]),
+        line(prompt=[{"role": "user", "content": [{"type": "image", "image": "x.png"}]}]),
         "prompt",
-        "text content",
+        "'image'",
     ),
     "duplicate id": (GOOD, "id", "row 1"),
     "id as a list": (line(id=[1]), "id", "[1]"),

@@ -102,7 +102,8 @@ def test_messages_in_a_csv_cell_are_messages(tmp_path):
     turns = [{"role": "user", "content": "hi, you"}]
     path = write(tmp_path / "x.csv", [{"prompt": json.dumps(turns), "chosen": "a", "rejected": "[{not json"}])
     (raw,) = read_rows(path)
-    assert raw.values == {"prompt": turns, "chosen": "a", "rejected": "[{not json"}
+    row = kit_row(raw.values)
+    assert row == {"prompt": turns, "chosen": "a", "rejected": "[{not json"}
 
 
 BAD_ROWS = [
