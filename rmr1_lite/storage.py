@@ -13,6 +13,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,13 +41,10 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
 
 
 class AtomicLines:
-    """JSONL files that grow beside their place and take it together when the block ends well; else nothing
-    has changed."""
+    """JSONL files that take their places together when the block ends well; else nothing has changed."""
 
     def __init__(self, *paths: str | Path) -> None:
-        self._places = {
-            Path(path): Path(path).with_name(f".{Path(path).name}.{os.getpid()}.tmp") for path in paths
-        }
+        self._places = {Path(p): Path(p).with_name(f".{Path(p).name}.{os.getpid()}.tmp") for p in paths}
         self._files: dict[Path, IO[bytes]] = {}
 
     def __enter__(self) -> AtomicLines:
@@ -60,15 +58,20 @@ class AtomicLines:
         self._files[Path(path)].write(json_line(row).encode())
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        for file in self._files.values():
-            if kind is None:
+        whole = False
+        try:
+            for file in self._files.values() if kind is None else ():
                 _flush_to_disk(file)
-            file.close()
-        for path, temporary in self._places.items():
-            if kind is None:
-                os.replace(temporary, path)
-            else:
-                temporary.unlink(missing_ok=True)
+            whole = kind is None
+        finally:  # a full disk shows itself in the flush
+            for file in self._files.values():
+                with suppress(OSError):
+                    file.close()
+            for path, temporary in self._places.items():
+                if whole:
+                    os.replace(temporary, path)
+                else:
+                    temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rmr1_lite.storage import JsonlLog, atomic_write_text, same_settings, write_json
+from rmr1_lite.storage import AtomicLines, JsonlLog, atomic_write_text, same_settings, write_json
 from rmr1_lite.types import InputError
 
 
@@ -157,3 +157,39 @@ def test_killed_writer_loses_no_row(tmp_path: Path) -> None:
         writer.wait()
         with JsonlLog(path) as log:
             assert [row["id"] for row in log] == list(range(len(log))) and len(log) >= 20
+
+
+def test_a_disk_that_fills_up_at_the_end_leaves_no_draft(tmp_path, monkeypatch):
+    import errno
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.jsonl").write_text("before\n")
+    monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(OSError, match="No space"),
+        AtomicLines(tmp_path / "a.jsonl", tmp_path / "b.jsonl") as files,
+    ):
+        files.write(tmp_path / "a.jsonl", {"x": 1})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+    assert (tmp_path / "a.jsonl").read_text() == "before\n"
+
+
+def test_a_full_disk_is_one_line_and_a_status(monkeypatch, capsys):
+    import errno
+
+    from rmr1_lite.cli import main
+
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x.jsonl")
+
+    monkeypatch.setattr(main, "app", full)
+    with pytest.raises(SystemExit) as stopped:
+        main.main()
+    said = capsys.readouterr().err
+    assert (
+        stopped.value.code == 2
+        and said.startswith("Error: the disk of runs/x.jsonl is full")
+        and said.count("\n") == 1
+    )

@@ -155,14 +155,17 @@ def parse_partial(text: str, thought_open: bool = False) -> Verdict:
 
 
 def checked_responses(question: str, responses: Sequence[str]) -> list[str]:
-    """Two to eight texts; empty ones at the end are left out."""
-    kept = [text for text in responses if isinstance(text, str) and text.strip()]
-    if not 2 <= len(kept) <= MAX_RESPONSES:
-        raise InputError(f"{len(kept)} responses cannot be ranked. Give two to {MAX_RESPONSES}.")
-    for number, text in enumerate(kept, 1):
-        _check_text(f"Response {number}", text)
+    """Two to eight texts under the caller's numbers: empty ones at the end are left out, others stay."""
+    given = [text if isinstance(text, str) and text.strip() else "" for text in responses]
+    while given and not given[-1]:
+        given.pop()
+    filled = [number for number, text in enumerate(given, 1) if text]
+    if not 2 <= len(filled) <= MAX_RESPONSES:
+        raise InputError(f"{len(filled)} responses cannot be ranked. Give two to {MAX_RESPONSES}.")
+    for number in filled:
+        _check_text(f"Response {number}", given[number - 1])
     _check_text("Question", question)
-    return kept
+    return given
 
 
 def rank_steps(

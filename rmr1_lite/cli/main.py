@@ -3,6 +3,7 @@ the work."""
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -35,12 +36,22 @@ app.add_typer(data.app, name="data")
 
 
 def main() -> None:
-    """Entry point: our own errors are one line and a status of 2, everything else is a bug and shows
-    itself."""
+    """Entry point: our own errors and a full disk are one line and a status of 2, everything else is a bug
+    and shows itself."""
     try:
         app()
     except (InputError, TrainingStopped) as error:
         print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" of {error.filename}" if error.filename else ""
+        print(
+            f"Error: the disk{where} is full. What was stored is kept: free some space and run the same "
+            "command again.",
+            file=sys.stderr,
+        )
         sys.exit(2)
 
 

@@ -2,7 +2,7 @@
 
 Each parsed look is one game. Bradley-Terry scores are fitted to the games by logistic regression with
 scikit-learn; its ridge keeps the score of an unbeaten response finite. Tied responses share a place.
-Responses that no chain of readable games connects cannot be compared, so then there is no best one.
+Responses that no chain of parsed games connects cannot be compared, so then there is no best one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Ranking:
 
     scores: Bradley-Terry log-strengths, centred on 0; None for a response without a parsed game.
     places: groups of response numbers, best first, tied ones together; unread responses are in none.
-    connected: every response is linked to every other one by readable games.
+    connected: every response that was judged is linked to every other one by parsed games.
     """
 
     wins: tuple[tuple[int, ...], ...]
@@ -40,20 +40,22 @@ class Ranking:
 
 
 def round_robin(prompt: str | Sequence[Message], responses: Sequence[str]) -> list[Pair]:
-    """Every pair of responses once, with the id "i-j" of their numbers."""
-    if len(responses) < 2:
-        raise InputError(f"{len(responses)} responses cannot be ranked. Give at least two.")
+    """Every pair of responses once, with the id "i-j" of their places in `responses`. Empty ones play no game
+    and keep their place."""
+    present = [place for place, text in enumerate(responses) if text.strip()]
+    if len(present) < 2:
+        raise InputError(f"{len(present)} responses cannot be ranked. Give at least two.")
     turns = ({"role": "user", "content": prompt},) if isinstance(prompt, str) else tuple(prompt)
-    return [
-        Pair(f"{i}-{j}", turns, responses[i], responses[j]) for i, j in combinations(range(len(responses)), 2)
-    ]
+    return [Pair(f"{i}-{j}", turns, responses[i], responses[j]) for i, j in combinations(present, 2)]
 
 
 def compute_ranking(n: int, judgments: Sequence[Judgment]) -> Ranking:
     """The Ranking of n responses from the judgments of their `round_robin`."""
     wins = [[0] * n for _ in range(n)]
+    present: set[int] = set()
     for judgment in judgments:
         i, j = map(int, judgment.pair_id.split("-"))
+        present |= {i, j}
         wins[i][j] += judgment.votes["A"]
         wins[j][i] += judgment.votes["B"]
     scores = bradley_terry(wins)
@@ -63,7 +65,7 @@ def compute_ranking(n: int, judgments: Sequence[Judgment]) -> Ranking:
         unread,
         tuple(scores),
         _group_places(scores),
-        _linked_groups(wins) == 1,
+        _linked_groups(wins, sorted(present)) == 1,
         tuple(judgments),
     )
 
@@ -100,9 +102,11 @@ def _group_places(scores: Sequence[float | None]) -> tuple[tuple[int, ...], ...]
     return tuple(map(tuple, places))
 
 
-def _linked_groups(wins: Sequence[Sequence[int]]) -> int:
-    """Groups of responses that readable games link."""
+def _linked_groups(wins: Sequence[Sequence[int]], present: Sequence[int]) -> int:
+    """Groups of the responses that were judged, linked by parsed games; 0 before the first judgment."""
     import numpy as np
     from scipy.sparse.csgraph import connected_components
 
-    return int(connected_components(np.array(wins), directed=False)[0])
+    if not present:
+        return 0
+    return int(connected_components(np.array(wins)[np.ix_(present, present)], directed=False)[0])

@@ -83,3 +83,13 @@ def test_scores_do_not_depend_on_the_numbering(wins: list[list[int]], order: lis
     expected = [scores[i] for i in order]
     assert [s is None for s in moved] == [s is None for s in expected]
     assert all(abs(a - b) < 1e-3 for a, b in zip(moved, expected, strict=True) if a is not None)
+
+
+def test_empty_responses_keep_their_place_and_play_no_game():
+    pairs = round_robin("q", ["", "apple", " ", "brick"])
+    assert [pair.id for pair in pairs] == ["1-3"]
+    look = Look("ab", Generation(""), Verdict("B", "ok"))
+    found = compute_ranking(4, [Judgment("1-3", (look,))])
+    assert found.best == 3 and found.connected and found.scores[0] is None and found.places == ((3,), (1,))
+    with pytest.raises(InputError, match="1 responses"):
+        round_robin("q", ["", "apple"])
