@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rmr1_lite.prompts import make_inert
 from rmr1_lite.types import STATUSES, InputError
 from rmr1_lite.verdict import READINGS, SECTIONS, parse_verdict
+from rmr1_lite.verdict.hidden import without_thought
 
 A, B = "<answer>[[A]]</answer>", "<answer>[[B]]</answer>"
 CHAT = (
@@ -672,3 +673,27 @@ def test_a_megabyte_is_read():
     rng = random.Random(0)
     text = "".join(rng.choice(PIECES) for _ in range(200_000)) + "</think>" + B
     assert parse_verdict(text).status in STATUSES and parse_verdict(text, "lenient").status in STATUSES
+
+
+# reason, a teacher's reply, what of it is the chain
+THOUGHTS = [
+    ("a closed thought", "<think>B?</think>\n" + CHAT + B, CHAT + B),
+    ("a thought that names the marker", f"<think>I end with {A} or {B}.</think>" + CHAT + B, CHAT + B),
+    ("only its end came back", f"I end with {A}.</think>\n" + CHAT + B, CHAT + B),
+    ("in other marks", f"[THINK]{A}[/THINK]" + CHAT + B, CHAT + B),
+    ("harmony", f"<|channel|>analysis<|message|>{A}<|end|><|channel|>final<|message|>" + CHAT + B, CHAT + B),
+    ("no thought", CHAT + B, CHAT + B),
+    ("a thought and nothing else", "<think>" + CHAT + B, "<think>" + CHAT + B),
+    ("a stray end at the end", CHAT + B + "</think>", CHAT + B + "</think>"),
+]
+
+
+@pytest.mark.parametrize(("reply", "chain"), [row[1:] for row in THOUGHTS], ids=[row[0] for row in THOUGHTS])
+def test_a_teachers_thought_is_not_the_students(reply, chain):
+    assert without_thought(reply) == chain.strip()
+    assert without_thought(chain) == chain.strip()
+
+
+def test_a_stray_closing_mark_at_the_very_end_hides_nothing():
+    assert parse_verdict(CHAT + B + "</think>").status == "trailing"
+    assert parse_verdict(CHAT + B + "\n</think>\n", "lenient").shown_label == "B"

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 
 from rmr1_lite.verdict import parse_verdict
+from rmr1_lite.verdict.hidden import without_thought
 
 CONTRADICTS, UNREADABLE = "verdict contradicts the label", "verdict cannot be parsed"
 TOLD, EMPTY, UNCLOSED = "reveals that it was given the verdict", "empty section", "section never closed"
-BARE = "nothing before the verdict"
+BARE, THOUGHT = "nothing before the verdict", "begins with the teacher's thought"
 REASONING = 20  # characters that a chain must hold beside its tags and verdict
 
 _VERDICT = r"(?:verdict|judge?ment|preference|preferred (?:response|reply|answer))"
@@ -68,6 +69,9 @@ def find_faults(chain: str, label: str | None) -> list[tuple[str, str]]:
         found.append((CONTRADICTS, f"says {verdict.shown_label}, the label is {label}"))
     if len(_NO_TEXT.sub("", chain)) < REASONING:
         found.append((BARE, chain.strip()[:60]))
+    rest = without_thought(chain)
+    if rest != chain.strip() and "<type>" in rest:
+        found.append((THOUGHT, chain.strip()[:60]))
     if said := find_verdict_mention(chain):
         found.append((TOLD, f"“{said}”"))
     for section in verdict.sections:

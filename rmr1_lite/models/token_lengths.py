@@ -8,7 +8,7 @@ from typing import Any
 
 from rmr1_lite.data.chains import Chain
 from rmr1_lite.models.adapters import style_of, thinking_of
-from rmr1_lite.models.render import render_ids, render_text
+from rmr1_lite.models.render import behind_template, opens_thought, render_ids, render_text
 from rmr1_lite.models.thinking import settle_switch
 from rmr1_lite.prompts import choose_style, judge_messages, pair_as_shown
 from rmr1_lite.types import Pair
@@ -45,6 +45,7 @@ def chain_lengths(
 
     def count(chain: Chain) -> int:
         prompt = render_ids(tokenizer, judge_messages(pair_as_shown(chain.pair, chain.order), style))
-        return len(prompt) + len(tokenizer(chain.text, add_special_tokens=False)["input_ids"]) + 1
+        text = behind_template(chain.text, opens_thought(tokenizer, prompt))
+        return len(prompt) + len(tokenizer(text, add_special_tokens=False)["input_ids"]) + 1
 
     return lambda chains: [count(chain) for chain in chains]

@@ -17,8 +17,8 @@ from typing import Any
 from rmr1_lite.config import GRPOConfig
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.loaded import Loaded
-from rmr1_lite.models.render import control_texts, opens_thought, render_ids
-from rmr1_lite.prompts import judge_messages, pair_as_shown, without_control_tokens
+from rmr1_lite.models.render import FORMS, inert_turns, opens_thought, render_ids, template_form
+from rmr1_lite.prompts import judge_messages, pair_as_shown
 from rmr1_lite.storage import JsonlLog
 from rmr1_lite.training.run_folder import Run
 from rmr1_lite.types import ORDERS, InputError, Order, Pair
@@ -48,12 +48,17 @@ def build_fitting_rows(
 def build_row(pair: Pair, order: Order, tokenizer: Any, style: str) -> dict[str, Any]:
     """A dataset row. The messages are made inert here, so TRL's chat template gives the ids that `render_ids`
     gives."""
-    seen, extra = pair_as_shown(pair, order), control_texts(tokenizer)
+    seen = pair_as_shown(pair, order)
     turns = judge_messages(seen, style)
-    ids = render_ids(tokenizer, turns)
-    inert = [{"role": m["role"], "content": without_control_tokens(m["content"], extra)} for m in turns]
+    ids, inert = render_ids(tokenizer, turns), inert_turns(tokenizer, turns)
+    form = template_form(tokenizer, inert)
+    if form.endswith("in parts"):
+        raise InputError(
+            f"{tokenizer.name_or_path}: its chat template takes lists of parts, which GRPO's trainer "
+            "does not pass on. Choose a model for text alone."
+        )
     return {
-        "prompt": inert,
+        "prompt": FORMS[form](inert),
         "shown_label": seen.label,
         "pair_id": pair.id,
         "order": order,

@@ -19,7 +19,7 @@ from rmr1_lite.models.backend import start_backend
 from rmr1_lite.models.loaded import Loaded, Training
 from rmr1_lite.models.loading import load, within_context
 from rmr1_lite.models.lora import save_adapter, with_new_lora
-from rmr1_lite.models.render import render_ids
+from rmr1_lite.models.render import behind_template, opens_thought, render_ids
 from rmr1_lite.models.thinking import settle_switch_for_run
 from rmr1_lite.prompts import choose_style, judge_messages, pair_as_shown
 from rmr1_lite.training.run_folder import Run, open_run, write_left_out
@@ -79,7 +79,8 @@ def build_rows(chains: Sequence[Chain], tokenizer: Any, style: str) -> list[dict
     rows = []
     for chain in chains:
         prompt = render_ids(tokenizer, judge_messages(pair_as_shown(chain.pair, chain.order), style))
-        said = [*tokenizer(chain.text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        text = behind_template(chain.text, opens_thought(tokenizer, prompt))
+        said = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
         mask = [0] * len(prompt) + [1] * len(said)
         rows.append(
             {"id": f"{chain.pair.id} ({chain.order})", "input_ids": prompt + said, "completion_mask": mask}

@@ -33,6 +33,15 @@ _MARKS = re.compile(
 _CASED = re.compile(rf"</?(?:{'|'.join(QUOTES)}|think)>")
 
 
+def without_thought(text: str) -> str:
+    """The text behind the thought that it begins with, in whatever marks; a closing mark that nothing opened
+    ends one too. A text that is nothing but a thought, or has none at its head, stays as it is."""
+    hidden = Hidden(text, False)
+    end = hidden.end_of_head(text)
+    rest = re.sub(r"\A\s*(?:<\|message\|>)?", "", text[end:]).strip()
+    return rest if end and rest else text.strip()
+
+
 class Hidden:
     """Where no verdict counts: thoughts, also one that was never closed, and closed quotes.
 
@@ -56,7 +65,8 @@ class Hidden:
             if closes and name in quote_start:
                 spans.append((quote_start[name], end))
             # 2. the end of a thought, also of one that nothing opened, which began the text
-            elif closes and not quote and inside in (name, None, _TEMPLATE):
+            # (not one that ends the text: then it is a stray mark, and what came before it is the answer)
+            elif closes and not quote and (inside in (name, _TEMPLATE) or not inside and text[end:].strip()):
                 spans.append((begun if inside else 0, end))
             # 3. an opening, unless something is open already: what is inside hides nothing by itself
             elif not closes and inside is None and opens:
@@ -68,6 +78,11 @@ class Hidden:
         if inside is not None:
             spans.append((begun, len(text)))
         self._starts, self._ends = _merge_spans(spans)
+
+    def end_of_head(self, text: str) -> int:
+        """Where the thought ends that the text begins with, 0 without one. A quote is no thought."""
+        head = bool(self._starts) and not text[: self._starts[0]].strip()
+        return self._ends[0] if head and not text.lstrip().startswith(tuple(f"<{q}>" for q in QUOTES)) else 0
 
     def visible(self, text: str) -> str:
         """The text with line ends for what is hidden: places stay the same, and no sentence goes across."""

@@ -19,6 +19,7 @@ from rmr1_lite.storage import JsonlLog
 from rmr1_lite.training.distill.budget import Prices, tokens_of
 from rmr1_lite.types import Generation, Order, Pair, Verdict
 from rmr1_lite.verdict import parse_verdict
+from rmr1_lite.verdict.hidden import without_thought
 
 CHAINS = "chains.jsonl"
 FIRST, SECOND, REWRITE = 1, 2, 3
@@ -42,7 +43,7 @@ def make_attempt(
 ) -> dict[str, Any]:
     """One reply, what it is worth and what it cost: the row that is stored. A server that counts no tokens is
     estimated."""
-    chain = generation.text.strip() if style == "reasoning" else _without_thought(generation.text)
+    chain = generation.text.strip() if style == "reasoning" else without_thought(generation.text)
     sent = generation.prompt_tokens or tokens_of(asked.messages)
     got = generation.completion_tokens or tokens_of([{"role": "assistant", "content": generation.text}])
     verdict = parse_verdict(chain, finished=generation.finished)
@@ -81,13 +82,6 @@ def _reasons_enough(chain: str, verdict: Verdict, style: str) -> bool:
         return False
     names = {section.name for section in verdict.sections}
     return style == "reasoning" or {"type", "eval"} <= names and bool(names & {"rubric", "solution"})
-
-
-def _without_thought(text: str) -> str:
-    """The chain of a teacher that thinks first: a closed thought is its own, not the student's. Templates
-    that write `<think>` themselves leave its end alone in the text."""
-    head, closed, rest = text.partition("</think>")
-    return rest.strip() if closed and "<answer>" not in head else text.strip()
 
 
 def kept_chains(task: Task, log: JsonlLog) -> dict[str, Any] | None:
