@@ -37,6 +37,8 @@ PIECES = (
     *("［［A］］", "[ [B] ]", "[[", "]]", "<answer", "</", "<", ">", "|", "\\boxed{B}", "\\boxed{A}"),
     *(
         "<thinking>",
+        "<reasoning>",
+        "<reason>",
         "</thinking>",
         "<thought>",
         "</thoughts>",

@@ -134,7 +134,7 @@ _TOKENS = "|".join(
         rf"{_LT}{{2}}/?SYS{_GT}{{2}}",
         rf"{_SQ}/?(?:INST|CLS|SEP|PAD|UNK|MASK|BOS|EOS|IMG|THINK|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w{{1,20}}|gMASK|sop)"
         rf"{_QS}",
-        rf"{_LT}{_SP}*/?{_SP}*(?i:think|thinking|thoughts?|seed:think){_SP}*{_GT}",
+        rf"{_LT}{_SP}*/?{_SP}*(?i:think|thinking|thoughts?|reason|reasoning|seed:think){_SP}*{_GT}",
         rf"◁{_SP}*/?{_SP}*(?i:think){_SP}*▷",
         rf"{_LT}(?:{_BAR}\w{{1,40}}|\w{{1,40}}{_BAR}){_GT}",  # Gemma 4: a bar on one side
     )

@@ -13,7 +13,10 @@ Span = tuple[int, int]
 # Marks around thoughts, as families: what one opens only the same family closes.
 _THOUGHTS = (
     (r"<think>", r"</think>"),  # DeepSeek-R1, Qwen3, this kit
-    (r"<(?:thinking|thoughts?)>", r"</(?:thinking|thoughts?)>"),  # prompted models
+    (
+        r"<(?:thinking|thoughts?|reason(?:ing)?)>",
+        r"</(?:thinking|thoughts?|reason(?:ing)?)>",
+    ),  # prompted models
     (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
     (r"◁think▷", r"◁/think▷"),  # Kimi

@@ -57,7 +57,8 @@ def read_lenient(text: str, thought_open: bool) -> Found:
     text = Hidden(text, thought_open).visible(text).translate(_NARROW)
     anchors = _find_anchors(text)
     if not anchors:
-        return _read_phrase(text)
+        alone = _NAMED.fullmatch(text.strip()) if len(text.strip()) < ALONE else None
+        return (alone[1], "ok") if alone else _read_phrase(text)  # type: ignore[return-value]
     last = anchors[-1]
     if last.letter not in ("A", "B"):
         return None, "missing"
@@ -83,6 +84,8 @@ def _named(content: str) -> str:
         return "tie" if "=" in sign or left == right else (left if ">" in sign else right)
     return "tie" if _TIE.fullmatch(content) else ""
 
+
+ALONE = 40  # characters: a text that is nothing but "(A)" or "Response B"
 
 # ---- the sentence around an anchor
 
