@@ -197,6 +197,10 @@ class PrepareConfig:
     )
     validation: float = _doc(0.02, "share of the conversations that go to validation.jsonl")
     near: float = _doc(0.8, "similarity from which a pair counts as a near-duplicate; 0: do not check")
+    ratings: Literal["none", "best", "all"] = _doc(
+        "none", "pairs from rated responses: the best one against the rest, or all pairs"
+    )
+    margin: float = _doc(0.0, "ratings that differ by no more than this are ties")
     max_prompt_tokens: int = _doc(0, "longest judge prompt in tokens of --model; 0: no limit")
     max_chars: int = _doc(MAX_CHARS, "longest response or conversation in characters")
     on_bad_row: Literal["skip", "fail"] = _doc("skip", "for a row that is not a labelled pair: skip or fail")

@@ -38,6 +38,9 @@ app.add_typer(data.app, name="data")
 def main() -> None:
     """Entry point: our own errors and a full disk are one line and a status of 2, everything else is a bug
     and shows itself."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # output that is redirected on Windows has few letters
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (InputError, TrainingStopped) as error:

@@ -26,6 +26,7 @@ from typing import Any
 from rmr1_lite.config import PrepareConfig
 from rmr1_lite.data.dedup import Benchmarks, NearDuplicates, better_response_key, content_key, prompt_key
 from rmr1_lite.data.pairs import SHOWN, BadRows, Problem
+from rmr1_lite.data.ratings import pairs_of_ratings
 from rmr1_lite.data.readers import Raw, read_rows
 from rmr1_lite.data.rows import pair_from_row, row_from_pair, side_of_chosen
 from rmr1_lite.data.schemas import IDS, kit_row
@@ -46,6 +47,7 @@ class Prepared:
     out: Path
     rows: int = 0
     bad: int = 0
+    ties: int = 0
     kept: dict[str, int] = field(default_factory=lambda: {"train": 0, "validation": 0})
     dropped: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -63,6 +65,7 @@ class Prepared:
             "rows"
         ]
         lines += [f"  left out, {why}: {n}" for why, n in self.dropped.most_common()]
+        lines += [f"  ties, which teach nothing: {self.ties}"] if self.ties else []
         if labelled:
             uneven = labelled - self.equal_length
             lines.append(
@@ -175,10 +178,23 @@ def _labelled_pairs(
     for raw in rows:
         done.rows += 1
         try:
-            yield _From(_named(_pair_of_raw(raw, config, shape), raw, seen), raw.file, raw.number)
+            for one in _rows_of_ratings(raw, config, done):
+                yield _From(_named(_pair_of_raw(one, config, shape), one, seen), raw.file, raw.number)
         except RowError as error:
             bad.add(raw.file, raw.number, error)
             done.bad, done.problems = bad.count, bad.first
+            done.ties += error.text.startswith("is a tie")
+
+
+def _rows_of_ratings(raw: Raw, config: PrepareConfig, done: Prepared) -> Iterator[Raw]:
+    """The row itself, or the pairs that its ratings become."""
+    found = None if raw.error else pairs_of_ratings(raw.values, config.ratings, config.margin)
+    if found is None:
+        yield raw
+        return
+    rows, ties = found
+    done.ties += ties
+    yield from (replace(raw, values=values) for values in rows)
 
 
 def _pair_of_raw(raw: Raw, config: PrepareConfig, shape: Shape) -> Pair:
