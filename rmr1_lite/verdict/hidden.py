@@ -13,10 +13,7 @@ Span = tuple[int, int]
 # Marks around thoughts, as families: what one opens only the same family closes.
 _THOUGHTS = (
     (r"<think>", r"</think>"),  # DeepSeek-R1, Qwen3, this kit
-    (
-        r"<(?:thinking|thoughts?|reason(?:ing)?)>",
-        r"</(?:thinking|thoughts?|reason(?:ing)?)>",
-    ),  # prompted models
+    (r"<(?:thinking|thoughts?|reasoning|reason)>", r"</(?:thinking|thoughts?|reasoning|reason)>"),  # prompted
     (r"\[THINK\]", r"\[/THINK\]"),  # Magistral
     (r"<seed:think>", r"</seed:think>"),  # Seed-OSS
     (r"◁think▷", r"◁/think▷"),  # Kimi
@@ -60,6 +57,7 @@ class Hidden:
         # the template may have opened the thought before the text begins; any family's mark may close it
         inside, begun = (_TEMPLATE, 0) if thought_open else (None, 0)
         spans: list[Span] = []
+        written = len(text.rstrip())
         quote_start: dict[str, int] = {}
         for name, closes, start, end in marks:
             quote = name in QUOTES
@@ -69,7 +67,7 @@ class Hidden:
                 spans.append((quote_start[name], end))
             # 2. the end of a thought, also of one that nothing opened, which began the text
             # (not one that ends the text: then it is a stray mark, and what came before it is the answer)
-            elif closes and not quote and (inside in (name, _TEMPLATE) or not inside and text[end:].strip()):
+            elif closes and not quote and (inside in (name, _TEMPLATE) or not inside and end < written):
                 spans.append((begun if inside else 0, end))
             # 3. an opening, unless something is open already: what is inside hides nothing by itself
             elif not closes and inside is None and opens:
