@@ -25,7 +25,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rmr1_lite.config import DemoConfig, GRPOConfig, ReproduceConfig, SFTConfig, with_changes
+from rmr1_lite.config import DemoConfig, ReproduceConfig, SFTConfig, with_changes
 from rmr1_lite.data.nano.dataset import NanoData
 from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.demo import run_demo, sft_config
@@ -120,9 +120,7 @@ def _run_seed(config: ReproduceConfig, seed: int, out: Path) -> Results:
         seed=seed,
         model=config.model,
         epochs=config.epochs,
-        batch_size=SFTConfig.batch_size,
         steps=config.steps,
-        groups=GRPOConfig.groups,
         test_pairs=config.test_pairs,
         train_pairs=config.train_pairs,
     )
