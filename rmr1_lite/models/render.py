@@ -34,8 +34,7 @@ def render_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 
 def render_text(tokenizer: Any, messages: Sequence[Message]) -> str:
     """The text that `render_ids` turns into ids: the template's control tokens and no others."""
-    turns = inert_turns(tokenizer, messages)
-    return _apply_template(tokenizer, FORMS[template_form(tokenizer, turns)](turns))
+    return fit_template(tokenizer, inert_turns(tokenizer, messages))[1]
 
 
 def inert_turns(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -87,8 +86,8 @@ FORMS: dict[str, Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]] = {
 _SAID: set[tuple[str, str]] = set()  # tokenizers of which the form has been told
 
 
-def template_form(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> str:
-    """The first of FORMS in which the template writes every turn of the user and the system.
+def fit_template(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """(form, rendered text): the first of FORMS in which the template writes every turn of user and system.
 
     Templates drop what they do not know without an error: a judge would answer without its instruction, or
     without the responses. Raises InputError where no form gets everything through.
@@ -102,13 +101,13 @@ def template_form(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> str:
     refusal = ""
     for form, change in FORMS.items():
         try:
-            text = _apply_template(tokenizer, change(turns))
+            text = tokenizer.apply_chat_template(change(turns), add_generation_prompt=True, tokenize=False)
         except (TemplateError, TypeError, AttributeError, KeyError) as error:
             refusal = refusal or str(error)
             continue
         if all(part in text for part in wanted):
             _say_form(name, form)
-            return form
+            return form, text
     why = f"the chat template refuses the prompt: {refusal}" if refusal else "the chat template drops a turn"
     remedy = (
         "Choose another model, or a prompt style that fits it (the style `reasoning` has no system turn)."
@@ -120,10 +119,6 @@ def _say_form(name: str, form: str) -> None:
     if form.startswith("system") and (name, form) not in _SAID:
         _SAID.add((name, form))
         print(f"{name}: its chat template has no system turn; the system text is put before the user's.")
-
-
-def _apply_template(tokenizer: Any, turns: list[dict[str, Any]]) -> str:
-    return tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
 
 
 def opens_thought(tokenizer: Any, ids: Sequence[int]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from rmr1_lite.config import GRPOConfig
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.loaded import Loaded
-from rmr1_lite.models.render import FORMS, inert_turns, opens_thought, render_ids, template_form
+from rmr1_lite.models.render import FORMS, fit_template, inert_turns, opens_thought
 from rmr1_lite.prompts import judge_messages, pair_as_shown
 from rmr1_lite.storage import JsonlLog
 from rmr1_lite.training.run_folder import Run
@@ -50,8 +50,9 @@ def build_row(pair: Pair, order: Order, tokenizer: Any, style: str) -> dict[str,
     gives."""
     seen = pair_as_shown(pair, order)
     turns = judge_messages(seen, style)
-    ids, inert = render_ids(tokenizer, turns), inert_turns(tokenizer, turns)
-    form = template_form(tokenizer, inert)
+    inert = inert_turns(tokenizer, turns)
+    form, text = fit_template(tokenizer, inert)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if form.endswith("in parts"):
         raise InputError(
             f"{tokenizer.name_or_path}: its chat template takes lists of parts, which GRPO's trainer "

@@ -8,10 +8,10 @@ from fixtures import tiny
 from rmr1_lite.models.render import (
     behind_template,
     control_texts,
+    fit_template,
     opens_thought,
     render_ids,
     render_text,
-    template_form,
 )
 from rmr1_lite.prompts import judge_messages
 from rmr1_lite.training.grpo_data import build_row
@@ -46,7 +46,7 @@ TALK = [
 )
 def test_every_turn_reaches_the_model(template, form):
     tokenizer = tiny.tokenizer(template)
-    assert template_form(tokenizer, TURNS) == form
+    assert fit_template(tokenizer, TURNS)[0] == form
     text = render_text(tokenizer, TURNS)
     assert text.index("The rule.") < text.index("The question.")
 
