@@ -12,6 +12,7 @@ from rmr1_lite.data.audit import LONG, audit, write_audit
 from rmr1_lite.data.chain_checks import (
     CONTRADICTS,
     EMPTY,
+    THOUGHT,
     TOLD,
     UNCLOSED,
     UNREADABLE,
@@ -272,3 +273,28 @@ TALK = [
 @pytest.mark.parametrize(("text", "knows", "reason"), TALK, ids=[row[-1] for row in TALK])
 def test_chains_that_know_too_much(text, knows, reason):
     assert bool(find_verdict_mention(text)) == knows, find_verdict_mention(text)
+
+
+CHAIN = (
+    "<type>Chat</type>\n<rubric>clarity<justify>it was asked</justify></rubric>\n<eval><summary_A>clear</summary_A> "
+    "<summary_B>vague</summary_B> A is clearer.</eval>\n<answer>[[A]]</answer>"
+)
+
+
+@pytest.mark.parametrize(
+    ("chain", "found"),
+    [
+        (CHAIN, False),
+        (f"<think>The client asks for clarity.</think>\n{CHAIN}", True),
+        (f"[THINK]I end with <answer>[[A]]</answer>.[/THINK]{CHAIN}", True),
+        ("<think>I compare both, and A is the clearer one.</think>\n<answer>[[A]]</answer>", False),
+    ],
+    ids=[
+        "no thought",
+        "a teacher's thought",
+        "in other marks",
+        "a chain of the reasoning style is a thought",
+    ],
+)
+def test_a_teachers_thought_in_a_chain_is_found(chain, found):
+    assert (THOUGHT in [kind for kind, _ in find_faults(chain, "A")]) == found
