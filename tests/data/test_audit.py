@@ -276,7 +276,8 @@ def test_chains_that_know_too_much(text, knows, reason):
 
 
 CHAIN = (
-    "<type>Chat</type>\n<rubric>clarity<justify>it was asked</justify></rubric>\n<eval><summary_A>clear</summary_A> "
+    "<type>Chat</type>\n<rubric>clarity<justify>it was asked</justify></rubric>\n<eval>"
+    "<summary_A>clear</summary_A> "
     "<summary_B>vague</summary_B> A is clearer.</eval>\n<answer>[[A]]</answer>"
 )
 

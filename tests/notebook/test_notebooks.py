@@ -208,7 +208,7 @@ def test_a_notebook_runs_from_top_to_bottom_by_itself(name, tmp_path):
     assert not NOISE.search(page), NOISE.search(page)
     assert "embedded nano model" in page
     if name[:2] in ("04", "05"):
-        assert "the nano adapter that ships" in page, (
+        assert "the shipped nano adapter" in page, (
             "without a run of one's own the shipped adapters are used, and said"
         )
 
