@@ -145,14 +145,15 @@ def with_whole_conversation(row: dict[str, Any]) -> dict[str, Any]:
     systems = [name for name in SYSTEM if name in used]
     if len(systems) > 1:
         raise RowError(systems[1], f"appears beside {systems[0]}", "keep one of them")
-    first = [turn for turn in turns if isinstance(turn, dict) and turn.get("role") == "system"]
+    # a system turn further down stays where it is
+    first = [turn for turn in turns[:1] if isinstance(turn, dict) and turn.get("role") == "system"]
     if systems and first and first[0].get("content") != row[systems[0]]:
         raise RowError(systems[0], "is not the system turn of the prompt", "keep one of them")
     before = [turn for name in HISTORY if name in used for turn in _history(name, row[name])]
     if systems and not first:
         before.insert(0, {"role": "system", "content": row[systems[0]]})
     rest = {name: value for name, value in row.items() if name not in (*SYSTEM, *HISTORY, *UNSEEN)}
-    return {**rest, "prompt": [*first, *before, *(turn for turn in turns if turn not in first)]}
+    return {**rest, "prompt": [*first, *before, *turns[len(first) :]]}
 
 
 def _history(name: str, value: Any) -> list[dict[str, Any]]:

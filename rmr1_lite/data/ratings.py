@@ -12,6 +12,7 @@ where the first one is better).
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import Any, Literal
 
@@ -101,8 +102,9 @@ def _of_objects(name: str, held: list[dict[str, Any]]) -> tuple[list[str], list[
 
 def _number(column: str, value: Any) -> float:
     try:
-        if isinstance(value, bool):
-            raise ValueError
-        return float(value)
+        number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
-        raise RowError(column, f"is {value!r:.40}", "give a number") from None
+        number = math.nan
+    if not math.isfinite(number):  # nothing is above or below NaN: the pair's direction would be chance
+        raise RowError(column, f"is {value!r:.40}", "give a number")
+    return number

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmr1_lite.data.cells import decode_cell, finite, transcript
+from rmr1_lite.data.cells import decode_cell, finite, transcript, with_whole_conversation
 from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.data.readers import read_rows
 from rmr1_lite.data.rows import pair_from_row
@@ -101,6 +101,13 @@ COLUMNS = [
 @pytest.mark.parametrize(("row", "want"), [row[1:] for row in COLUMNS], ids=[row[0] for row in COLUMNS])
 def test_columns_that_belong_to_the_conversation_are_seen(row, want):
     assert list(pair(**row).prompt) == want
+
+
+def test_a_later_system_turn_stays_where_it_is():
+    early, late = {"role": "assistant", "content": "Bright."}, {"role": "system", "content": "Be brief."}
+    row = {"prompt": [SYSTEM, early, late, ASKED], "history": [["By day?", "Bright."]]}
+    told = [{"role": "user", "content": "By day?"}, {"role": "assistant", "content": "Bright."}]
+    assert with_whole_conversation(row)["prompt"] == [SYSTEM, *told, early, late, ASKED]
 
 
 CALL = [{"function": {"name": "weather"}}]

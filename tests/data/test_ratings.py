@@ -75,9 +75,18 @@ def test_a_row_without_ratings_is_left_as_it_is(row):
         (LISTS, "none", "scores", "--ratings best or all"),
         ({**LISTS, "scores": [1, 2]}, "all", "scores", "2 numbers for 3 responses"),
         ({**LISTS, "scores": [1, 2, "good"]}, "all", "scores", "'good'"),
+        ({**LISTS, "scores": [1, 2, "nan"]}, "best", "scores", "'nan'"),
+        ({**LISTS, "scores": [1, 2, float("inf")]}, "all", "scores", "give a number"),
         ({**STRENGTH, "preference_strength": True}, "all", "preference_strength", "give a number"),
     ],
-    ids=["no rule", "a number is missing", "no number", "true is no number"],
+    ids=[
+        "no rule",
+        "a number is missing",
+        "no number",
+        "nothing is above NaN",
+        "no infinity",
+        "true is no number",
+    ],
 )
 def test_ratings_that_do_not_fit_are_named(row, rule, field, said):
     with pytest.raises(RowError) as error:
