@@ -11,7 +11,7 @@ translated back to the pair.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 Label = Literal["A", "B"]
 Order = Literal["ab", "ba"]
@@ -21,6 +21,10 @@ OTHER: dict[str, Label] = {"A": "B", "B": "A"}
 
 class InputError(ValueError):
     """The caller's input is wrong: the message names file, row, field and what to do about it."""
+
+
+class EngineStopped(InputError):
+    """An engine met a failure that every further request would meet too: what it said, and the remedy."""
 
 
 class TrainingStopped(RuntimeError):
@@ -53,11 +57,27 @@ class Pair:
     meta: dict[str, Any] = field(default_factory=dict)
 
 
-# "ok" alone carries a letter. The first five come from the parser; "too_long" (the prompt did not fit,
-# nothing was
-# generated) and "error" (the engine failed) come from the judge.
-Status = Literal["ok", "missing", "conflict", "trailing", "truncated", "too_long", "error"]
-STATUSES: tuple[Status, ...] = ("ok", "missing", "conflict", "trailing", "truncated", "too_long", "error")
+# "ok" alone carries a letter. The first six come from the parser, the others from the engine:
+#   end_unknown  the server did not say whether the text had ended
+#   too_long     the prompt did not fit into the context, nothing was generated
+#   clipped      the server cut the prompt, so the judge did not see all of it
+#   filtered     a content filter withheld the text
+#   error        the request failed
+Status = Literal[
+    "ok",
+    "missing",
+    "conflict",
+    "trailing",
+    "truncated",
+    "end_unknown",
+    "too_long",
+    "clipped",
+    "filtered",
+    "error",
+]
+STATUSES: tuple[Status, ...] = get_args(Status)
+# judge calls that gave no text to read; those that carry a message are made again at a resume
+NOT_JUDGED: tuple[Status, ...] = ("too_long", "clipped", "filtered", "error")
 
 
 @dataclass(frozen=True)
@@ -86,20 +106,22 @@ class Verdict:
 class Generation:
     """What an engine wrote for one prompt.
 
-    finished: the model ended by itself (finish reason "stop"), not at the length limit.
-    thought_open: the chat template had already written `<think>`, so the text starts inside a thought.
-    error: a message when nothing could be generated; `too_long` when the prompt did not fit the context.
-    seconds: wall time attributed to this row (batch time / rows of the batch).
+    finished: the model ended by itself (finish reason "stop"), not at the length limit; None when a server
+    did not say. thought_open: the chat template had already written `<think>`, so the text starts inside a
+    thought. error: a message when there is no text to read; problem says which kind of failure it was.
+    too_long: the prompt did not fit the context. seconds: wall time attributed to this row (batch time / rows
+    of the batch).
     """
 
     text: str
-    finished: bool = True
+    finished: bool | None = True
     thought_open: bool = False
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
     too_long: bool = False
     error: str | None = None
+    problem: Literal["error", "filtered", "clipped"] = "error"
 
 
 @dataclass(frozen=True)

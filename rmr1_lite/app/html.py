@@ -30,6 +30,9 @@ REASONS = {
     "truncated": "No verdict: the text was truncated at the length limit.",
     "too_long": "Not judged: the question and the responses do not fit into the judge's context. Shorten "
     "them.",
+    "end_unknown": "No verdict: the server did not say whether the text is complete.",
+    "clipped": "Not judged: the server cut the prompt, so the judge did not see all of it.",
+    "filtered": "Not judged: the server's content filter stopped the text.",
     "error": "Not judged: the judge could not be reached or failed.",
 }
 EXCHANGED = "Here the judge saw Response B first: its “A” is your Response B, and its “B” your Response A."
@@ -145,7 +148,9 @@ def _summary_view(progress: Progress) -> dict[str, str] | None:
         if progress.stopped:
             return {"kind": "none", "title": "Stopped.", "detail": "What was written so far stays below."}
         return None
-    detail = f"{progress.seconds:.1f} s, {progress.tokens} tokens"
+    # a server that counts none is not shown as one that wrote none
+    counted = f", {progress.tokens} tokens" if progress.tokens else ""
+    detail = f"{progress.seconds:.1f} s{counted}"
     if progress.probability is not None:
         sure = max(progress.probability, 1 - progress.probability)
         detail = f"confidence {sure:.0%} (by {progress.source}), {detail}"

@@ -16,7 +16,18 @@ from rmr1_lite.judging.judge import Judge
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.judging.ranking import round_robin
 from rmr1_lite.judging.verdict_logprobs import before_verdict, letter_shares
-from rmr1_lite.types import ORDERS, OTHER, Generation, InputError, Judgment, Look, Order, Pair, Verdict
+from rmr1_lite.types import (
+    NOT_JUDGED,
+    ORDERS,
+    OTHER,
+    Generation,
+    InputError,
+    Judgment,
+    Look,
+    Order,
+    Pair,
+    Verdict,
+)
 from rmr1_lite.verdict import parse_verdict
 
 MAX_CHARS = 20_000
@@ -193,7 +204,7 @@ def as_row(pair: Pair, progress: Progress) -> dict[str, Any]:
         "probability_a": progress.probability,
         "probability_source": progress.source,
         "seconds": round(progress.seconds, 2),
-        "tokens": progress.tokens,
+        "tokens": progress.tokens or None,  # None: the server counted none
         "looks": [
             {"order": order, "status": look.status, "label": look.label, "text": look.generation.text}
             for order, look in progress.looks.items()
@@ -213,8 +224,9 @@ def from_row(row: dict[str, Any]) -> Progress:
     for look in row["looks"]:
         order, label = look["order"], look["label"]
         letter = label if label is None or order == "ab" else OTHER[label]
-        sections = parse_verdict(look["text"], finished=look["status"] != "truncated").sections
-        tokens = row["tokens"] if not made.looks else 0  # the row holds their sum
+        whole = look["status"] not in ("truncated", "end_unknown", *NOT_JUDGED)
+        sections = parse_verdict(look["text"], finished=whole).sections
+        tokens = (row["tokens"] or 0) if not made.looks else 0  # the row holds their sum
         made.texts[order] = look["text"]
         generation = Generation(look["text"], completion_tokens=tokens)
         made.looks[order] = Look(order, generation, Verdict(letter, look["status"], sections))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rmr1_lite.cli.outputs import print_report, this_command
+from rmr1_lite.cli.outputs import end_partly_done, print_report, this_command
 from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS, THINKING_HELP, StyleName, Thinking
 
 MAX_NEW_TOKENS_HELP = (
@@ -50,7 +50,7 @@ def judge_command(
         bool, typer.Option(help="load a local model in 4 bits (NF4); otherwise as stored")
     ] = True,
 ) -> None:
-    """Judge every pair of a file in both orders."""
+    """Judge every pair of a file in both orders. Exit status 3: a part of it could not be judged."""
     from rmr1_lite.judging.batch import judge_file
     from rmr1_lite.judging.factory import make_judge
 
@@ -62,10 +62,12 @@ def judge_command(
         four_bit=four_bit,
         thinking=thinking,
         thought_open=thought_open,
+        check_repeat=True,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
     )
-    judge_file(loaded, pairs, out, votes=votes)
+    if not judge_file(loaded, pairs, out, votes=votes).complete:
+        end_partly_done("rows that are no pairs, or judge calls that failed; the summary lists them")
 
 
 def _settle_reading(asked: ReadingName, judge: str) -> str:
@@ -121,7 +123,7 @@ def evaluate(
     ] = True,
 ) -> None:
     """Evaluate a judge on a benchmark or on labelled pairs, in both orders, with intervals. The same
-    command resumes."""
+    command resumes. Exit status 3: some judge calls failed."""
     from rich import print as show
 
     from rmr1_lite.cli import tables
@@ -155,6 +157,7 @@ def evaluate(
             four_bit=four_bit,
             thinking=thinking,
             thought_open=thought_open,
+            check_repeat=True,
         )
 
     results = run(request, load_judge, out, this_command())
@@ -163,6 +166,8 @@ def evaluate(
     show(tables.own_scores_table(results, request.shown_name))
     print("\n".join([tables.items_needed_line(stage), *tables.calibration_lines(stage)]))
     print_report(out)
+    if failed := results.data["failed_looks"]:
+        end_partly_done(f"{failed} judge calls failed")
 
 
 def compare(

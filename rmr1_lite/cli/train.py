@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rmr1_lite.cli.options_from_config import from_config
-from rmr1_lite.cli.outputs import print_curves, print_report, this_command
+from rmr1_lite.cli.outputs import end_partly_done, print_curves, print_report, this_command
 from rmr1_lite.config import DemoConfig, DistillConfig, GRPOConfig, ReproduceConfig, SFTConfig, preset_values
 
 
@@ -75,20 +75,19 @@ def push(
     public: Annotated[bool, typer.Option(help="make a newly created repository public")] = False,
 ) -> None:
     """Upload an adapter and its model card to the hub; the token is read from HF_TOKEN."""
-    import os
+    from rmr1_lite.models.hub import find_token, push_adapter
 
-    from rmr1_lite.models.hub import push_adapter
-
-    print(push_adapter(adapter, repo, os.environ.get("HF_TOKEN", ""), private=not public))
+    print(push_adapter(adapter, repo, find_token(), private=not public))
 
 
 @from_config(DistillConfig)
 def distill(config: DistillConfig) -> None:
     """Make chains with any teacher behind an OpenAI-compatible server, in two passes. The same command
-    resumes."""
+    resumes. Exit status 3: some requests failed."""
     from rmr1_lite.training.distill.distill import distill as run
 
-    run(config)
+    if failed := sum(run(config)["failed"].values()):
+        end_partly_done(f"{failed} requests to the teacher failed")
 
 
 @from_config(DemoConfig)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -34,13 +35,13 @@ from rmr1_lite.evaluation.metrics import length_bias, score
 from rmr1_lite.evaluation.request import EvaluationRequest, check_confidence, read_pairs_of
 from rmr1_lite.evaluation.results import Results, new_results
 from rmr1_lite.evaluation.results_file import save_results
-from rmr1_lite.judging.batch import judge_settings
+from rmr1_lite.judging.batch import count_reasons, describe_reasons, judge_settings
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import LOG_KEY, Judge, sort_log
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.thinking import settle_switch
 from rmr1_lite.storage import JsonlLog, same_settings, write_json
-from rmr1_lite.types import ORDERS, EvalResult, InputError, Judgment, Pair
+from rmr1_lite.types import NOT_JUDGED, ORDERS, EvalResult, InputError, Judgment, Pair
 
 ITEMS, SETTINGS, RESULTS = "items.jsonl", "run.json", "results.json"
 # may differ between two starts in one folder
@@ -187,7 +188,7 @@ def _score_results(
 ) -> Results:
     """The judge under both conventions, and the paper's rows as quoted ones."""
     looks = [look for judgment in judgments for look in judgment.looks]
-    failed = sum(look.status == "error" for look in looks)
+    failed = sum(look.status in NOT_JUDGED for look in looks)
     data = {
         "benchmark": benchmark.name,
         "title": benchmark.title,
@@ -205,10 +206,11 @@ def _score_results(
     results.add_stage(result, length_bias=length_bias(pairs, judgments), own=own)
     results.quoted = {judge: {"source": SOURCE, **row} for judge, row in benchmark.quoted.items()}
     if failed:
-        print(
-            f"{failed} of {len(looks)} judge calls failed and count as wrong: run the same command again to "
-            "retry them."
-        )
+        counts = Counter(look.status for look in looks if look.status in NOT_JUDGED)
+        kinds = ", ".join(f"{status} {count}" for status, count in counts.most_common())
+        again = ": run the same command again to retry them" if set(counts) - {"too_long"} else ""
+        print(f"{failed} of {len(looks)} judge calls failed and count as wrong ({kinds}){again}.")
+        print("".join(f"{line}\n" for line in describe_reasons(count_reasons(judgments))), end="")
     return results
 
 

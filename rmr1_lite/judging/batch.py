@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from rmr1_lite.config import MAX_CHARS
 from rmr1_lite.data.pairs import PairsRead, read_pairs
 from rmr1_lite.judging.judge import LOG_KEY, Judge, sort_log
 from rmr1_lite.storage import JsonlLog, same_settings, write_json
-from rmr1_lite.types import ORDERS, InputError, Judgment, Order
+from rmr1_lite.types import NOT_JUDGED, ORDERS, InputError, Judgment, Order
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class FileSummary:
     """What a judged file holds. statuses: looks by status. agree: pairs whose orders were read and name one
     response.
 
-    read: pairs with every look parsed. too_long, errors: ids of the pairs concerned.
+    read: pairs with every look parsed. too_long, clipped, filtered, errors: ids of the pairs concerned.
+    reasons: what the failed looks said, the most frequent first. bad_rows: rows that are no pairs.
     """
 
     pairs: int
@@ -37,7 +38,16 @@ class FileSummary:
     read: int
     agree: int
     too_long: list[str]
+    clipped: list[str]
+    filtered: list[str]
     errors: list[str]
+    reasons: dict[str, int]
+    bad_rows: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Every row of the file was judged, whatever the verdicts."""
+        return not self.bad_rows and not set(self.statuses) & set(NOT_JUDGED)
 
     def text(self, limit: int = 20) -> str:
         """For people: counts first, then what needs attention."""
@@ -46,8 +56,26 @@ class FileSummary:
             f"{self.pairs} pairs, {self.looks} judge calls: {statuses}",
             f"{self.agree} of {self.read} fully parsed pairs name the same response in every judge call",
         ]
-        lists = {"too long for the context": self.too_long, "failed (run again to retry)": self.errors}
-        return "\n".join(lines + [_listed(name, ids, limit) for name, ids in lists.items() if ids])
+        lists = {
+            "too long for the context": self.too_long,
+            "clipped by the server": self.clipped,
+            "stopped by a content filter (run again to retry)": self.filtered,
+            "failed (run again to retry)": self.errors,
+        }
+        lines += [_listed(name, ids, limit) for name, ids in lists.items() if ids]
+        return "\n".join([*lines, *describe_reasons(self.reasons)])
+
+
+def describe_reasons(reasons: dict[str, int], limit: int = 3) -> list[str]:
+    """Lines that say why looks failed, in the words that they were given."""
+    lines = [f"  {count} x {reason}" for reason, count in list(reasons.items())[:limit]]
+    return lines + ([f"  and {len(reasons) - limit} other reasons"] if len(reasons) > limit else [])
+
+
+def count_reasons(judgments: Sequence[Judgment]) -> dict[str, int]:
+    """The messages of failed looks, the most frequent first."""
+    errors = (look.generation.error for judgment in judgments for look in judgment.looks)
+    return dict(Counter(error for error in errors if error is not None).most_common())
 
 
 def judge_file(
@@ -71,7 +99,7 @@ def judge_file(
         _keep_problems(read, out_path)
         judgments = judge.compare_many(read.pairs, orders, votes, log, progress)
         sort_log(log, read.pairs)
-    summary = summarise(judgments)
+    summary = replace(summarise(judgments), bad_rows=len(read.problems))
     print(summary.text())
     return summary
 
@@ -86,7 +114,10 @@ def summarise(judgments: Sequence[Judgment]) -> FileSummary:
         read=sum(not judgment.votes["none"] for judgment in judgments),
         agree=sum(judgment.consistent for judgment in judgments),
         too_long=_ids(judgments, "too_long"),
+        clipped=_ids(judgments, "clipped"),
+        filtered=_ids(judgments, "filtered"),
         errors=_ids(judgments, "error"),
+        reasons=count_reasons(judgments),
     )
 
 

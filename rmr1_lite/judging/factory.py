@@ -33,18 +33,25 @@ def make_judge(
     four_bit: bool = True,
     thinking: str = "auto",
     thought_open: bool = False,
+    check_repeat: bool = False,
     **sampling: Any,
 ) -> Judge:
     """The judge that a spec names (see `rmr1_lite.models.judge_specs`).
 
     style: None or "auto" takes the one that the model came with. reading: "auto" takes `default_reading`.
-    engine: a text generator that is already in memory. thought_open: see `make_engine`. sampling: fields of
-    `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
+    engine: a text generator that is already in memory. thought_open, check_repeat: see `make_engine`.
+    sampling: fields of `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
     """
     style, settings = None if style == "auto" else style, sampling_for(spec, **sampling)
     # what is wrong with the settings is told before a model is loaded
     engine = engine or make_engine(
-        spec, style, batch_size, four_bit=four_bit, thinking=thinking, thought_open=thought_open
+        spec,
+        style,
+        batch_size,
+        four_bit=four_bit,
+        thinking=thinking,
+        thought_open=thought_open,
+        check_repeat=check_repeat,
     )
     return Judge(engine, style, default_reading(spec) if reading == "auto" else reading, settings)
 
@@ -90,12 +97,14 @@ def make_engine(
     four_bit: bool = True,
     thinking: str = "auto",
     thought_open: bool = False,
+    check_repeat: bool = False,
 ) -> Engine:
     """The engine a spec names.
 
     style: instead of the one that was saved with a model. four_bit: local weights in NF4. thinking: on, off
     or auto, for chat templates with such a switch. thought_open: texts of this endpoint or log begin inside a
-    thought, whose opening mark the chat template wrote; of a local model that is known. Raises InputError.
+    thought, whose opening mark the chat template wrote; of a local model that is known. check_repeat: ask an
+    endpoint the first greedy prompt twice, and say so if the texts differ. Raises InputError.
     """
     parsed = parse_spec(spec)
     if thought_open and parsed.runs_here:
@@ -114,6 +123,7 @@ def make_engine(
             style=style,
             thinking=thinking,
             thought_open=thought_open,
+            check_repeat=check_repeat,
         )
     from rmr1_lite.models.loading import load
 

@@ -21,7 +21,17 @@ from rmr1_lite.judging.engines.base import Engine, Request, Sampling
 from rmr1_lite.judging.engines.replay import generation_from_row
 from rmr1_lite.prompts import choose_style, judge_messages, pair_as_shown
 from rmr1_lite.storage import JsonlLog
-from rmr1_lite.types import ORDERS, Generation, InputError, Judgment, Look, Order, Pair, Verdict
+from rmr1_lite.types import (
+    ORDERS,
+    EngineStopped,
+    Generation,
+    InputError,
+    Judgment,
+    Look,
+    Order,
+    Pair,
+    Verdict,
+)
 from rmr1_lite.verdict import parse_verdict
 
 if TYPE_CHECKING:
@@ -85,15 +95,23 @@ class Judge:
         """Judge all pairs, in the engine's batches; Judgments come in the order of `pairs`.
 
         log: opened with `LOG_KEY`. Looks it holds are read, not judged again; errors in it are tried again.
+        Raises EngineStopped when the engine can make no further look; those made until then are in the log.
         """
         self._check(pairs, orders, votes)
         plan = {(p.id, o, v): p for p in pairs for o in orders for v in range(votes)}
         looks = self._resume(log, plan) if log is not None else {}
         todo = [key for key in plan if key not in looks]
-        for key, generation in self._generate(todo, plan, len(plan), progress):
-            looks[key] = self.look(key[1], generation)
-            if log is not None:
-                log.append(log_row(plan[key], key[2], looks[key], self.sampling.seed))
+        try:
+            for key, generation in self._generate(todo, plan, len(plan), progress):
+                looks[key] = self.look(key[1], generation)
+                if log is not None:
+                    log.append(log_row(plan[key], key[2], looks[key], self.sampling.seed))
+        except EngineStopped as error:
+            if log is None:
+                raise
+            made = sum(look.generation.error is None for look in looks.values())
+            kept = f"{made} of {len(plan)} judge calls are stored in {log.path}; the same command continues."
+            raise EngineStopped(f"{error} {kept}") from None
         found = defaultdict(list)
         for key in plan:
             found[key[0]].append(looks[key])
@@ -111,7 +129,7 @@ class Judge:
     def look(self, order: Order, generation: Generation) -> Look:
         """Read one Generation; what the engine could not write has no verdict, only a status."""
         if generation.error is not None:
-            verdict = Verdict(None, "error")
+            verdict = Verdict(None, generation.problem)
         elif generation.too_long:
             verdict = Verdict(None, "too_long")
         else:

@@ -26,6 +26,7 @@ from rmr1_lite.models.adapters import AdapterInfo, adapter_info, fingerprint_of
 from rmr1_lite.models.judge_specs import find_folder, parse_spec
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.loading import load
+from rmr1_lite.models.lora import peft_errors
 from rmr1_lite.models.thinking import AS_SAVED, settle_switch
 from rmr1_lite.types import Generation
 
@@ -163,6 +164,7 @@ def _add_adapter(base: _Base, spec: str, folder: Path, info: AdapterInfo) -> Non
     if base.adapters:
         base.loaded.model.load_adapter(str(folder), name)
     else:
-        base.loaded.model = PeftModel.from_pretrained(base.loaded.model, str(folder), adapter_name=name)
+        with peft_errors():
+            base.loaded.model = PeftModel.from_pretrained(base.loaded.model, str(folder), adapter_name=name)
         base.engine.model, base.engine.copy = base.loaded.model, None
     base.adapters[spec] = name

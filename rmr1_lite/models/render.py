@@ -69,7 +69,7 @@ def _in_parts(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
 
 
-def _system_in_user(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def system_in_user(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The system text at the head of the first user turn, for templates without a system turn."""
     if len(turns) < 2 or turns[0]["role"] != "system" or turns[1]["role"] != "user":
         return list(turns)
@@ -79,9 +79,9 @@ def _system_in_user(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 FORMS: dict[str, Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]] = {
     "as given": _as_given,
-    "system in user": _system_in_user,
+    "system in user": system_in_user,
     "in parts": _in_parts,
-    "system in user, in parts": lambda turns: _in_parts(_system_in_user(turns)),
+    "system in user, in parts": lambda turns: _in_parts(system_in_user(turns)),
 }
 _SAID: set[tuple[str, str]] = set()  # tokenizers of which the form has been told
 

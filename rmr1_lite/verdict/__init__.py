@@ -29,21 +29,22 @@ PAPER_TAIL = 80  # characters
 
 
 def parse_verdict(
-    text: str, reading: str = "strict", finished: bool = True, thought_open: bool = False
+    text: str, reading: str = "strict", finished: bool | None = True, thought_open: bool = False
 ) -> Verdict:
     """Read one output of a judge.
 
-    finished: the model ended by itself; without that, `strict` and `lenient` give no letter.
+    finished: the model ended by itself; without that (False: at the length limit, None: nobody said),
+    `strict` and `lenient` give no letter.
     thought_open: the chat template had already written `<think>`, so `text` begins inside a thought.
     Errors: InputError for an unknown reading.
     """
     if reading not in READINGS:
         raise InputError(f"reading is {reading!r}. Choose one of {', '.join(READINGS)}.")
-    sections = tuple(read_sections(text, finished, thought_open))
+    sections = tuple(read_sections(text, bool(finished), thought_open))
     if reading == "paper":
         label, status = _read_paper(text)
     elif not finished:
-        label, status = None, "truncated"
+        label, status = None, "end_unknown" if finished is None else "truncated"
     else:
         label, status = (read_strict if reading == "strict" else read_lenient)(text, thought_open)
     return Verdict(label, status, sections)

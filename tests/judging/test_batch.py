@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fixtures import tiny
+from fixtures.endpoint import completion, serving
 from fixtures.scripted import Scripted, right
 
 from rmr1_lite.data.pairs import write_pairs
@@ -167,3 +168,73 @@ def test_bad_rows_are_reported_and_kept(tmp_path: Path, capsys: pytest.CaptureFi
     paths[0].write_bytes(b"{}\n")
     with pytest.raises(InputError, match="no pair to judge"):
         judge_file(Judge(Scripted(right)), *paths, progress=False)
+
+
+# what the server does: (exit status, what the screen says)
+ENDS = {
+    "all is well": (lambda body: None, 0, "4 judge calls: ok 4"),
+    "one kind of call fails": (
+        lambda body: (
+            (200, {"error": {"message": "overloaded"}}) if "of p1?" in str(body["messages"]) else None
+        ),
+        3,
+        "1 failed (run again to retry): p1\n  2 x the reply is an error: overloaded",
+    ),
+    "no call can succeed": (
+        lambda body: (401, {"error": "no such key"}),
+        2,
+        "no such key. Set OPENAI_API_KEY",
+    ),
+    "a prompt is too long": (
+        lambda body: (413, "too large") if "of p1?" in str(body["messages"]) else None,
+        3,
+        "1 too long for the context: p1",
+    ),
+    "a filter": (
+        lambda body: (200, completion("", "content_filter")) if "of p1?" in str(body["messages"]) else None,
+        3,
+        "1 stopped by a content filter (run again to retry): p1",
+    ),
+    "a clipped prompt": (
+        lambda body: (200, completion("<answer>[[A]]</answer>") | {"usage": {"prompt_tokens": 50}}),
+        3,
+        "2 clipped by the server: p0, p1",
+    ),
+}
+
+
+@pytest.mark.parametrize("why", ENDS)
+def test_the_exit_status_says_whether_all_was_judged(why: str, tmp_path: Path) -> None:
+    with serving() as endpoint:
+        endpoint.answers, status, said = ENDS[why]
+        write_pairs(
+            tmp_path / "in.jsonl",
+            [
+                Pair(name, ({"role": "user", "content": f"Which of {name}?"},), "x", "y")
+                for name in ("p0", "p1")
+            ],
+        )
+        options = ["--judge", f"openai:m@{endpoint.url}", "--style", "rubrics", "--pairs", "in.jsonl"]
+        command = [sys.executable, "-m", "rmr1_lite", "judge", *options, "--out", "out.jsonl"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == status and said in done.stdout + done.stderr, done.stdout + done.stderr
+        # what failed, and nothing else, is asked again
+        before, endpoint.answers = len(endpoint.bodies), lambda body: None
+        failed = {
+            "all is well": 0,
+            "a prompt is too long": 0,
+            "no call can succeed": 4,
+            "a clipped prompt": 4,
+        }
+        again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert again.returncode == (3 if why == "a prompt is too long" else 0)
+        probe = bool(failed.get(why, 2))  # the first prompt is sent twice
+        assert len(endpoint.bodies) - before == failed.get(why, 2) + probe
+
+
+def test_rows_that_are_no_pairs_are_work_that_was_not_done(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "in.jsonl", tiny.pairs(1))
+    with (tmp_path / "in.jsonl").open("a") as file:
+        file.write('{"id": "half", "prompt": "x"}\n')
+    judge = Judge(Scripted(right), "rubrics")
+    assert not judge_file(judge, tmp_path / "in.jsonl", tmp_path / "out.jsonl", progress=False).complete

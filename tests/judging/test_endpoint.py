@@ -17,7 +17,7 @@ from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.judging.engines.endpoint import OpenAIEngine
 from rmr1_lite.judging.engines.local import LocalEngine
 from rmr1_lite.judging.judge import Judge
-from rmr1_lite.types import InputError
+from rmr1_lite.types import EngineStopped, InputError
 
 KEY = "sk-a-secret-of-ours"
 GREEDY = Sampling(max_new_tokens=12)
@@ -41,11 +41,10 @@ FAULTS = {
     "429-once": (fake.GOOD, True, False, None, 2),
     "500-once": (fake.GOOD, True, False, None, 2),
     "500": ("", False, False, "InternalServerError.*try later", 3),
-    "401": ("", False, False, r"AuthenticationError.*the key \*\*\* is wrong", 1),
     "400-long": ("", False, True, None, 1),
-    "html": ("", False, False, "not a chat completion", 1),
-    "no-choices": ("", False, False, "not a chat completion", 1),
-    "null-choices": ("", False, False, "not a chat completion", 1),
+    "html": ("", False, False, "no chat completion but a page of HTML", 1),
+    "no-choices": ("", False, False, "no chat completion but an object with ok", 1),
+    "null-choices": ("", False, False, "no chat completion", 1),
     "not-json": ("", False, False, "JSON|Expecting", 1),
     "slow": ("", False, False, "Timeout", 3),
     "hang-up": ("", False, False, "Error", 3),
@@ -53,12 +52,12 @@ FAULTS = {
     "filter": ("", False, False, "content filter", 1),
     "null-content": ("", True, False, None, 1),
     "reasoning": (f"<think>B? No.</think>{fake.GOOD}", True, False, None, 1),
-    "surrogate": (f"\ud83d {fake.GOOD}", True, False, None, 1),
+    "surrogate": (f"\ufffd {fake.GOOD}", True, False, None, 1),
 }
 
 
 def test_every_fault_costs_its_own_look_only(served: fake.Endpoint, client: OpenAIEngine) -> None:
-    assert set(FAULTS) - {"none"} == set(fake.FAULTS)
+    assert set(FAULTS) - {"none"} == set(fake.FAULTS) - {"401"}, "a wrong key concerns every look"
     served.calls.clear()
     asked = [ask(f"fault:{name} table") for name in FAULTS]
     found = dict(client.generate(asked, GREEDY))
@@ -76,7 +75,8 @@ def test_key_goes_to_the_server_and_nowhere_else(
     served: fake.Endpoint, client: OpenAIEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    list(client.generate([ask("fault:401 key"), ask("fault:500 key"), ask("good key")], GREEDY))
+    with pytest.raises(EngineStopped, match=r"the key \*\*\* is wrong. Set OPENAI_API_KEY"):
+        list(client.generate([ask("good key"), ask("fault:500 key"), ask("fault:401 key")], GREEDY))
     assert served.keys[-1] == f"Bearer {KEY}"
     assert KEY not in repr(vars(client) | {"_secrets": ()}) + repr(client) + client.name + caplog.text
 
@@ -86,7 +86,10 @@ def test_request_says_what_was_asked(served: fake.Endpoint, client: OpenAIEngine
     body = served.bodies[-1]
     assert (body["temperature"], body["max_tokens"], body["top_p"], body["model"]) == (0.5, 33, 0.9, "m")
     assert body["messages"] == [{"role": "user", "content": "hello"}] and isinstance(body["seed"], int)
-    assert (generation.prompt_tokens, generation.completion_tokens) == (11, 7) and generation.seconds > 0
+    assert (generation.prompt_tokens, generation.completion_tokens) == (
+        fake.PROMPT_TOKENS,
+        7,
+    ) and generation.seconds > 0
 
 
 def test_endpoint_stream(client: OpenAIEngine) -> None:
@@ -98,13 +101,23 @@ def test_endpoint_stream(client: OpenAIEngine) -> None:
 
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    engine = OpenAIEngine("m", "http://127.0.0.1:9/v1", max_retries=0)
-    ((_, generation),) = engine.generate([ask("hello")], GREEDY)
-    assert "Connection" in generation.error and not generation.finished
+    engine, found = OpenAIEngine("m", "http://127.0.0.1:9/v1", max_retries=0), []
+    with pytest.raises(EngineStopped, match="127.0.0.1:9/v1: APIConnectionError.*Is the server running"):
+        for _, generation in engine.generate([ask(f"hello {i}") for i in range(500)], GREEDY):
+            found.append(generation)
+    assert len(found) == 1, "a server that is not there is asked once"
+    assert "Connection" in found[0].error and not found[0].finished
 
 
 @pytest.mark.parametrize(
-    "url", ["http://u:pw@host/v1", "http://host/v1?key=pw", "localhost:8000/v1", "file:///pw"]
+    "url",
+    [
+        "http://u:pw@host/v1",
+        "http://host/v1?key=pw",
+        "http://host/v1?api-version=1&key=pw",
+        "localhost:8000/v1",
+        "file:///pw",
+    ],
 )
 def test_endpoint_address(url: str) -> None:
     with pytest.raises(InputError) as error:

@@ -19,7 +19,7 @@ from rmr1_lite.types import ORDERS, Generation, InputError
 
 # optional field: (its type, the value when the row does not have it)
 OPTIONAL: dict[str, tuple[type | tuple[type, ...], Any]] = {
-    "finished": (bool, True),
+    "finished": ((bool, type(None)), True),  # null: the server did not say
     "thought_open": (bool, False),
     "prompt_tokens": (int, 0),
     "completion_tokens": (int, 0),
@@ -93,7 +93,9 @@ def generation_from_row(row: dict[str, Any]) -> Generation:
     for name, (kind, _) in OPTIONAL.items():
         if not isinstance(values[name], kind):
             raise RowError(name, f"is {values[name]!r:.40}", "give the right type or leave it out")
-    return Generation(row["text"], too_long=row.get("status") == "too_long", **values)
+    status = row.get("status")
+    problem = status if status in ("filtered", "clipped") else "error"
+    return Generation(row["text"], too_long=status == "too_long", problem=problem, **values)
 
 
 def _key(row: Any) -> tuple[str, str, int]:

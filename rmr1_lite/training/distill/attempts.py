@@ -56,7 +56,7 @@ def make_attempt(
         else "wrong"
     )
     if generation.error:
-        status = "filtered"
+        status = generation.problem
     elif status == "right" and not _reasons_enough(chain, verdict, style):
         status = "bare"
     kept = status == "right" and not said

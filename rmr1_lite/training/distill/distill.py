@@ -48,20 +48,11 @@ from rmr1_lite.training.distill.preparation import (
     print_estimate,
     read_tasks,
 )
-from rmr1_lite.types import Generation, InputError
+from rmr1_lite.types import EngineStopped, Generation, InputError
 
 ATTEMPTS, PUBLISHED, STATS, SETTINGS = "attempts.jsonl", "published.jsonl", "stats.json", "distill.json"
 KEY = ("id", "order", "pass")
 GAVE_AWAY = "Your last try gave away that you knew the verdict, by the words"
-# failures of every request in a row after which the next ones will fail too
-HOPELESS = {
-    "APIConnectionError",
-    "AuthenticationError",
-    "PermissionDeniedError",
-    "NotFoundError",
-    "BadRequestError",
-    "UnprocessableEntityError",
-}
 # may be changed between two calls of one run: they decide how fast and how far it goes, not what a reply is
 # worth
 FREE = (
@@ -82,7 +73,10 @@ FREE = (
     "api_key_env",
     "second_api_key_env",
 )
-FILTERED = "content filter"  # how an engine words an answer that was paid for and withheld
+PAID_FOR = (
+    "filtered",
+    "clipped",
+)  # failures of an answer that was written: stored, so that nobody pays twice
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:
@@ -149,9 +143,9 @@ def _one_pass(
             ]
             if not window:
                 break
-            at, before = at + len(window), failed.copy()
+            at += len(window)
             for task, asked, generation in _ask_teacher(engines[number], window, sampling):
-                if generation.too_long or generation.error and FILTERED not in generation.error:
+                if generation.too_long or generation.error and generation.problem not in PAID_FOR:
                     failed["too long" if generation.too_long else _failure_kind(generation.error or "")] += 1
                     last = generation.error or last
                 else:
@@ -161,13 +155,12 @@ def _one_pass(
                     right += row["kept"]
                 bar.update()
                 bar.set_postfix_str(f"kept {right}, failed {failed.total()}, spent {budget.spent:.2f}")
-            new = failed - before
-            if new.total() == len(window) and new.keys() <= HOPELESS:
-                raise InputError(
-                    f"Each of {len(window)} requests in a row failed ({_describe_failures(new)}), the last "
-                    f"one with: {last}. Is the server up, and are model, address and key right? Stored "
-                    "replies are kept; the same command resumes."
+            if engines[number].stopped:
+                raise EngineStopped(
+                    f"{engines[number].stopped} Stored replies are kept; the same command continues."
                 )
+        if last:
+            bar.write(f"pass {number}: {failed.total()} requests failed, the last one with {last}")
         if at < len(todo):
             print(
                 f"The budget of {config.budget:g} does not cover another reply: pass {number} stops with "
@@ -179,10 +172,12 @@ def _one_pass(
 def _ask_teacher(
     engine: OpenAIEngine, window: Sequence[tuple[Task, Request]], sampling: Sampling
 ) -> Iterator[tuple[Task, Request, Generation]]:
-    """Answers as they come. An interruption waits for those in flight: they are being paid for, and are
-    yielded before it continues."""
+    """Answers as they come, fewer once the engine has stopped. An interruption waits for those in flight:
+    they are being paid for, and are yielded before it continues."""
     pool = ThreadPoolExecutor(engine.concurrency)
-    waiting = {pool.submit(engine.one, asked, sampling): (task, asked) for task, asked in window}
+    waiting = {
+        pool.submit(engine.ask_unless_stopped, asked, sampling): (task, asked) for task, asked in window
+    }
     stopped: BaseException | None = None
     try:
         while waiting:
@@ -196,7 +191,9 @@ def _ask_teacher(
                 waiting = {future: of for future, of in waiting.items() if not future.cancel()}
                 continue
             for future in done:
-                yield *waiting.pop(future), future.result()
+                asked_for, generation = waiting.pop(future), future.result()
+                if generation is not None:
+                    yield *asked_for, generation
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     if stopped:
@@ -226,10 +223,6 @@ def _next_request(config: DistillConfig, number: int, task: Task, log: JsonlLog)
 def _failure_kind(error: str) -> str:
     """The kind of error alone: a server's own words may repeat what was sent to it."""
     return error.partition(":")[0][:60]
-
-
-def _describe_failures(failed: Counter[str]) -> str:
-    return ", ".join(f"{reason} {n}" for reason, n in failed.items())
 
 
 def _write_outputs(

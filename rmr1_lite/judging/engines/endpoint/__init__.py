@@ -1,0 +1,11 @@
+"""An engine behind an OpenAI-compatible server.
+
+engine.py      requests, streams, retries, and when to stop
+parameters.py  what a request says, and what is changed when a server refuses a part of it
+replies.py     text, end and token counts out of the many forms of a reply
+failures.py    what an error means: too long, filtered, a refused parameter, hopeless, or passing
+"""
+
+from rmr1_lite.judging.engines.endpoint.engine import OpenAIEngine
+
+__all__ = ["OpenAIEngine"]

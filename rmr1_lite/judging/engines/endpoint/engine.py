@@ -1,0 +1,304 @@
+"""An engine behind an OpenAI-compatible endpoint: vLLM, llama.cpp, `transformers serve`, or a vendor.
+
+Retries and back-off are the official client's own. What still fails becomes `Generation.error`, so one bad
+request costs one judge call; what every further request would meet too (a wrong key, an unknown model, no
+quota, a server that is gone) stops the engine with the server's own words. The key comes from the
+environment, is used for the request only, and is cut out of every message.
+
+    OPENAI_API_KEY=... python -m rmr1_lite judge --model openai:MODEL@https://HOST/v1 --pairs in.jsonl --out
+        out.jsonl
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from threading import Lock
+from typing import Any
+
+from rmr1_lite.judging.engines.base import Request, Sampling
+from rmr1_lite.judging.engines.endpoint.client import (
+    PATH,
+    Refusal,
+    body_of,
+    expected_errors,
+    make_client,
+    read_chunks,
+)
+from rmr1_lite.judging.engines.endpoint.failures import Failure, explain
+from rmr1_lite.judging.engines.endpoint.parameters import THINKING, Parameters
+from rmr1_lite.judging.engines.endpoint.prompt_counts import fewest_tokens
+from rmr1_lite.judging.engines.endpoint.replies import Reply, read_reply
+from rmr1_lite.models.thinking import request_fields
+from rmr1_lite.types import EngineStopped, Generation
+
+TRIES = 12  # of one request, each with one thing less that the server refuses
+# failed requests in a row, without a single success, after which the next ones will fail too
+HOPELESS, HOPELESS_WINDOWS = 24, 4  # at least so many; so many times what is in flight
+
+
+class OpenAIEngine:
+    """model: the name the endpoint knows. base_url: ends with /v1 as a rule; Azure's with ?api-version=.
+
+    concurrency: requests in flight. timeout: seconds for one try. max_retries: further tries after 408, 409,
+    429, 5xx and lost connections. thought_open: the endpoint's template writes `<think>` itself and does not
+    send it back. thinking: "on" or "off" is sent as chat_template_kwargs (vLLM, SGLang, llama.cpp and
+    `transformers serve` take it), auto sends nothing. check_repeat: ask the first greedy prompt twice and say
+    if the texts differ. stopped: why no further request can succeed, "" while they can.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        api_key_env: str = "OPENAI_API_KEY",
+        concurrency: int = 8,
+        max_retries: int = 5,
+        timeout: float = 600.0,
+        style: str | None = None,
+        thought_open: bool = False,
+        thinking: str = "auto",
+        check_repeat: bool = False,
+    ) -> None:
+        self.name, self.style = f"openai:{model}@{base_url}", style
+        self.model, self.concurrency, self.thought_open = model, concurrency, thought_open
+        self.thinking = "" if thinking == "auto" else thinking
+        self.stopped = ""
+        # a server on the own machine asks for no key, but the client insists on one
+        key = os.environ.get(api_key_env, "").strip() or "none"
+        self._secrets = (key,) if key != "none" else ()
+        self._key_name, self._check_repeat = api_key_env, check_repeat
+        self._client = make_client(base_url, key, max_retries, timeout)
+        self.server = str(self._client.base_url).rstrip("/")
+        self._parameters = Parameters(model, request_fields(thinking), self._say)
+        self._lock, self._said = Lock(), set[str]()
+        self._failures, self._answered = 0, False
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
+        """Yield results as they come back. Sampled text is reproducible only if the server honours `seed`.
+
+        Raises EngineStopped, after what was in flight has been yielded, for a failure that will not pass.
+        """
+        self.stopped, self._failures, waiting = "", 0, list(range(len(requests)))
+        # the first one goes alone: what the server refuses is learnt once, and what cannot work ends here
+        if waiting and not self._answered:
+            yield waiting.pop(0), self._first(requests[0], sampling)
+        pool = ThreadPoolExecutor(self.concurrency)
+        futures = {
+            pool.submit(self.ask_unless_stopped, requests[index], sampling): index for index in waiting
+        }
+        try:
+            for future in as_completed(futures):
+                if (made := future.result()) is not None:
+                    yield futures[future], made
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if self.stopped:
+            raise EngineStopped(self.stopped)
+
+    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+        """Yield the text as it is written; returns the Generation (an error is in it, never raised)."""
+        start, reply = time.perf_counter(), Reply()
+        try:
+            chunks = self._ask(request, sampling, stream=True)
+            for chunk in read_chunks(chunks):
+                reply.error = chunk.get("error") or reply.error
+                reply.add_usage(chunk.get("usage"))
+                choices = chunk.get("choices")
+                if piece := reply.add_choice(choices[0]) if isinstance(choices, list) and choices else "":
+                    yield piece
+            if rest := reply.close():
+                yield rest
+        except expected_errors() as error:
+            return self._failed(error, time.perf_counter() - start, reply)
+        return self._generation(request, reply, time.perf_counter() - start)
+
+    def ask_unless_stopped(self, request: Request, sampling: Sampling) -> Generation | None:
+        """As `one`; None, without a request, once the engine has stopped."""
+        return None if self.stopped else self.one(request, sampling)
+
+    def one(self, request: Request, sampling: Sampling) -> Generation:
+        """One answer; what goes wrong is in its `error`. Safe from several threads."""
+        start, reply = time.perf_counter(), Reply()
+        try:
+            reply = read_reply(self._ask(request, sampling))
+        except expected_errors() as error:
+            return self._failed(error, time.perf_counter() - start, reply)
+        return self._generation(request, reply, time.perf_counter() - start)
+
+    # ---- asking
+
+    def _first(self, request: Request, sampling: Sampling) -> Generation:
+        """The first answer; where it was asked for, a second one to the same greedy prompt is compared."""
+        first = self.one(request, sampling)
+        if self._check_repeat and sampling.temperature == 0 and first.error is None and not first.too_long:
+            self._check_repeat = False
+            second = self.one(request, sampling)
+            if second.error is None and second.text != first.text:
+                self._say(
+                    "The first prompt, sent twice at temperature 0, gave two different texts: this server is "
+                    "not deterministic, so another run may give other verdicts."
+                )
+        return first
+
+    def _ask(self, request: Request, sampling: Sampling, stream: bool = False) -> Any:
+        """The reply's body, or a stream of chunks; without what the server refuses."""
+        from openai import APIStatusError, Stream
+
+        for _ in range(TRIES):
+            body = self._parameters.body(request, sampling, stream)
+            more: dict[str, Any] = {"stream": True, "stream_cls": Stream[object]} if stream else {}
+            try:
+                return self._client.post(PATH, cast_to=object, body=body, **more)
+            except APIStatusError as error:
+                failure = explain(error.status_code, body_of(error), self._parameters.names(body))
+                if not self._adapt(failure, error.status_code, body):
+                    raise Refusal(failure, f"{type(error).__name__} {error.status_code}") from None
+        raise ValueError(f"the server refused {TRIES} forms of the request")
+
+    def _adapt(self, failure: Failure, status: int, body: dict[str, Any]) -> bool:
+        """Change what is sent, so that the request can be tried again."""
+        if failure.kind == "refused":
+            return self._parameters.give_up(failure.parts, body, self._safe(failure.words))
+        # servers that do not say what they refuse: first without what they may not know
+        return failure.kind == "passing" and status in (400, 422) and self._parameters.drop_neutral(body)
+
+    # ---- reading
+
+    def _generation(self, request: Request, reply: Reply, seconds: float) -> Generation:
+        """What a reply that has come to its end is worth."""
+        if reply.error or reply.end == "failed":
+            return self._broken(reply, seconds)
+        counts = (reply.prompt_tokens, reply.completion_tokens, seconds)
+        if reply.end == "filtered":
+            message = f"the server's content filter stopped the answer ({reply.reason})"
+            return self._counted(
+                Generation(reply.text, False, False, *counts, error=message, problem="filtered")
+            )
+        seen, least = reply.prompt_tokens + reply.cached_tokens, fewest_tokens(request.messages)
+        if 0 < seen < least:
+            message = (
+                f"the server cut the prompt: it counts {seen:,} tokens, and the text has {least:,} at least. "
+                "Raise its context length (Ollama: num_ctx)"
+            )
+            self._say(f"A prompt was clipped: {message}. Such judge calls are not counted.", "clipped")
+            return self._counted(
+                Generation(reply.text, False, False, *counts, error=message, problem="clipped")
+            )
+        finished = {"finished": True, "length": False}.get(reply.end)
+        if finished is None:
+            said = "no finish_reason" if reply.reason is None else f"the finish_reason {reply.reason!r:.40}"
+            self._say(
+                f"The server gives {said}, so whether a text is complete is unknown: such texts count as "
+                "without a verdict (status end_unknown).",
+                "end",
+            )
+        thought_open = self.thought_open and not reply.text.startswith("<think>")
+        return self._counted(Generation(reply.text, finished, thought_open, *counts))
+
+    def _broken(self, reply: Reply, seconds: float) -> Generation:
+        """A reply that holds an error, in itself or in its choice."""
+        code = reply.error.get("code") if isinstance(reply.error, dict) else None
+        status = int(code) if str(code).isdigit() else None
+        if not reply.error:
+            failure = Failure("passing", f"finish_reason {reply.reason!r:.40}")
+            return self._judge_failure(failure, "the server broke the answer off", seconds, reply)
+        return self._judge_failure(explain(status, reply.error), "the reply is an error", seconds, reply)
+
+    def _failed(self, error: Exception, seconds: float, reply: Reply) -> Generation:
+        """A request that was not answered, or not with what was asked for."""
+        from openai import APIConnectionError, APITimeoutError, OpenAIError
+
+        name = type(error).__name__
+        if isinstance(error, Refusal):
+            failure, name = error.args
+        elif isinstance(error, APIConnectionError):
+            # a server that has never answered is not there; a time-out or a lost connection may pass
+            gone = not self._answered and not isinstance(error, APITimeoutError)
+            remedy = "Is the server running at this address?" if gone else ""
+            words = str(error.__cause__ or error) or name
+            failure = Failure("hopeless" if gone else "passing", words, remedy=remedy)
+        elif isinstance(error, OpenAIError):  # an error event inside a stream
+            failure = explain(None, getattr(error, "body", None) or str(error))
+        else:  # a body that is not JSON or no completion, or a stream that broke
+            failure = Failure("passing", str(error) or name)
+        return self._judge_failure(failure, name, seconds, reply)
+
+    def _judge_failure(self, failure: Failure, name: str, seconds: float, reply: Reply) -> Generation:
+        words = self._safe(failure.words)
+        reply.close()
+        counts = (reply.prompt_tokens, reply.completion_tokens, seconds)
+        if failure.kind == "too_long":
+            self._say(
+                f"A prompt is too long for the server ({words}). Such pairs are marked too_long.", "too_long"
+            )
+            return self._counted(Generation("", False, False, *counts, too_long=True))
+        problem = "filtered" if failure.kind == "filtered" else "error"
+        made = Generation(
+            reply.text, False, self.thought_open, *counts, error=f"{name}: {words}"[:500], problem=problem
+        )
+        hopeless = failure.kind == "hopeless" or failure.kind == "refused"
+        return self._counted(made, self._remedy(failure) if hopeless else "")
+
+    def _remedy(self, failure: Failure) -> str:
+        if failure.kind == "refused":
+            option = "--thinking" if THINKING in failure.parts else ", ".join(failure.parts)
+            return f"The server does not take {option}: leave it out, or use another server."
+        known = {
+            "key": f"Set {self._key_name} to a key of this server that may use this model.",
+            "address": "Is the address right? It usually ends with /v1.",
+        }
+        return (
+            self._known_models() if failure.remedy == "model" else known.get(failure.remedy, failure.remedy)
+        )
+
+    def _known_models(self) -> str:
+        """The models that the server says it has, as far as it tells."""
+        from openai import OpenAIError
+
+        try:
+            found = [model.id for model in self._client.with_options(max_retries=0, timeout=10).models.list()]
+        except (OpenAIError, ValueError, TypeError, AttributeError):
+            found = []
+        if not found:
+            return "Give the name of a model that the server knows: openai:MODEL@URL."
+        shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+        return f"It knows {shown}. Give one of them: openai:MODEL@URL."
+
+    # ---- counting and telling
+
+    def _counted(self, generation: Generation, remedy: str = "") -> Generation:
+        """Note a success or a failure, and whether any further request makes sense."""
+        failed = generation.error is not None and generation.problem == "error"
+        with self._lock:
+            self._failures = self._failures + 1 if failed else 0
+            self._answered = self._answered or generation.error is None
+            in_a_row = self._failures
+        if remedy:
+            self._stop(f"{str(generation.error).rstrip('.')}. {remedy}")
+        elif failed and in_a_row >= max(HOPELESS, HOPELESS_WINDOWS * self.concurrency):
+            self._stop(
+                f"{in_a_row} requests in a row failed, the last with {str(generation.error).rstrip('.')}. "
+                "Check the server, then run the same command again."
+            )
+        return generation
+
+    def _stop(self, why: str) -> None:
+        self.stopped = self.stopped or f"{self.server}: {why}"
+
+    def _say(self, text: str, kind: str = "") -> None:
+        """Print a line about the server, once a kind; it does not disturb a progress bar."""
+        from tqdm import tqdm
+
+        with self._lock:
+            if (kind or text) in self._said:
+                return
+            self._said.add(kind or text)
+        tqdm.write(f"{self.server}: {text}")
+
+    def _safe(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text

@@ -1,0 +1,113 @@
+"""What a request says, and what becomes of it when a server refuses a part.
+
+Servers differ in what they take: max_tokens or max_completion_tokens, a temperature or a fixed one, no seed,
+no system role. What is refused is renamed or left out from then on, and that is said once. Servers also
+have defaults that change greedy verdicts (a repetition penalty from the model's generation settings,
+llama.cpp's repeat_penalty 1.1, top_k 40): what switches them off is sent to every server, and left out where
+it is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import Any
+
+from rmr1_lite.judging.engines.base import Request, Sampling, request_seed
+from rmr1_lite.judging.engines.endpoint.failures import SYSTEM_ROLE
+from rmr1_lite.models.render import system_in_user
+
+LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
+# neutral values: a server that does not know them has nothing to switch off
+NEUTRAL = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}  # vLLM, SGLang; llama.cpp, LM Studio
+NEUTRAL_SAMPLING = {"top_k": 0, "min_p": 0.0}  # llama.cpp samples from the 40 likeliest tokens otherwise
+THINKING = "chat_template_kwargs"
+
+_SAID = {
+    LIMIT: f"{NEW_LIMIT} is sent instead",
+    NEW_LIMIT: "no limit is sent, so the server's own length limit applies",
+    "temperature": "it is left out; the server's own applies, so verdicts may differ from run to run",
+    "top_p": "it is left out",
+    "seed": "it is left out, so sampled texts cannot be repeated",
+    "stream_options": "it is left out, so streams have no token counts",
+    SYSTEM_ROLE: "the system text is put before the first user turn",
+}
+# where an error names several, these go first: what changes least
+_ORDER = (
+    *NEUTRAL,
+    *NEUTRAL_SAMPLING,
+    "stream_options",
+    "seed",
+    "top_p",
+    SYSTEM_ROLE,
+    "temperature",
+    LIMIT,
+    NEW_LIMIT,
+)
+
+
+class Parameters:
+    """The body of a request for one server. say: told once of every change."""
+
+    def __init__(self, model: str, extra: dict[str, Any], say: Callable[[str], None]) -> None:
+        self.model, self._extra, self._say = model, extra, say
+        self._refused: set[str] = set()
+        self._lock = Lock()
+
+    def body(self, request: Request, sampling: Sampling, stream: bool = False) -> dict[str, Any]:
+        """The request without what the server has refused."""
+        turns = [dict(message) for message in request.messages]
+        if SYSTEM_ROLE in self._refused:
+            turns = system_in_user(turns)
+        wanted: dict[str, Any] = {
+            # not max_completion_tokens at first: self-hosted servers ignore it and stop at their own default
+            (NEW_LIMIT if LIMIT in self._refused else LIMIT): sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "seed": request_seed(request, sampling.seed),
+            **NEUTRAL,
+            **self._extra,
+        }
+        if sampling.temperature > 0:  # greedy, the others have no effect, and some models refuse the pair
+            wanted |= {"top_p": sampling.top_p, **NEUTRAL_SAMPLING}
+        if stream:
+            wanted |= {"stream": True, "stream_options": {"include_usage": True}}
+        kept = {name: value for name, value in wanted.items() if name not in self._refused}
+        return {"model": self.model, "messages": turns, **kept}
+
+    def names(self, body: dict[str, Any]) -> set[str]:
+        """What a server may refuse of a body."""
+        system = any(turn["role"] == "system" for turn in body["messages"])
+        return {*body, SYSTEM_ROLE} if system else set(body)
+
+    def give_up(self, parts: Iterable[str], body: dict[str, Any], words: str) -> bool:
+        """Leave out or rename one of the parts that `body` was refused for; False when nothing can be done.
+
+        Another thread may have done so since the body was sent: then nothing is said again.
+        """
+        named = [name for name in _ORDER if name in set(parts)]
+        if not named:
+            return False
+        with self._lock:
+            if named[0] in self._refused:
+                return named[0] in self.names(body)
+            self._refused.add(named[0])
+            if named[0] in NEUTRAL:
+                self._refused |= NEUTRAL.keys()
+            self._tell(named[0], body, words)
+        return True
+
+    def drop_neutral(self, body: dict[str, Any]) -> bool:
+        """Leave out everything that a server may not know; False when the body held nothing of it."""
+        found = {*NEUTRAL, *NEUTRAL_SAMPLING} & set(body)
+        with self._lock:
+            self._refused |= found
+        return bool(found)
+
+    def _tell(self, name: str, body: dict[str, Any], words: str) -> None:
+        # a penalty of 1, or top_p 1, is what a server without the parameter does anyway
+        neutral = name in NEUTRAL or name in NEUTRAL_SAMPLING or name == "top_p" and body.get(name) == 1.0
+        if not neutral:
+            value = f" {body[name]:g}" if isinstance(body.get(name), float) else ""
+            self._say(
+                f"The server refuses {name}{value}: {_SAID.get(name, 'it is left out')}. It said: {words}"
+            )
