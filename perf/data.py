@@ -256,7 +256,7 @@ def main() -> None:
 
 def add(out: Path, part: dict[str, Any]) -> None:
     """Write one part beside those that are there: what is measured is kept whatever comes after."""
-    held = json.loads(out.read_text()) if out.exists() else {}
+    held = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     held |= part | {
         "cpu_count": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS", ""),
@@ -265,7 +265,7 @@ def add(out: Path, part: dict[str, Any]) -> None:
         "date": datetime.now(timezone.utc).date().isoformat(),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(held, indent=2) + "\n")
+    out.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(part))
 
 

@@ -106,7 +106,7 @@ def _show_progress(bar: Any, out: Path, names: Sequence[str]) -> None:
 
 
 def _last_step(log: Path) -> int:
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     try:
         return int(json.loads(lines[-1])["step"]) if lines else 0
     except (ValueError, KeyError):  # a row is being written

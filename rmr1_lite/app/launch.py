@@ -14,6 +14,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rmr1_lite.config import StyleName
+from rmr1_lite.environment import prepare_environment, prepare_process
 from rmr1_lite.types import InputError
 
 JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; give it again for more judges"
@@ -57,7 +58,7 @@ def launch(
 ) -> Any:
     """Open the page; from a notebook with wait=False. Returns Gradio's (app, local address, public
     address)."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    prepare_environment()  # again, for notebooks: the page is built while a model loads on another thread
     share = share or any(name in os.environ for name in NOTEBOOKS)
     login, public = credentials(auth, share), share or SPACE in os.environ
     from rmr1_lite.app.actions import App
@@ -126,6 +127,7 @@ def default_judges() -> list[str]:
 
 def main() -> None:
     """Entry point: our own errors are one line and a status of 2."""
+    prepare_process()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(start)
     try:

@@ -9,6 +9,7 @@ import sys
 import typer
 
 from rmr1_lite.cli import data, evaluate, train
+from rmr1_lite.environment import prepare_process
 from rmr1_lite.types import InputError, TrainingStopped
 
 app = typer.Typer(
@@ -38,9 +39,7 @@ app.add_typer(data.app, name="data")
 def main() -> None:
     """Entry point: our own errors and a full disk are one line and a status of 2, everything else is a bug
     and shows itself."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # output that is redirected on Windows has few letters
-            stream.reconfigure(errors="backslashreplace")
+    prepare_process()
     try:
         app()
     except (InputError, TrainingStopped) as error:

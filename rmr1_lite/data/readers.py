@@ -123,17 +123,10 @@ def _check_encoding(path: Path) -> None:
 
 
 def _read_hub(hub_id: str, split: str) -> Iterator[Raw]:
-    from datasets import load_dataset
+    from rmr1_lite.data.hub_sets import load_hub_set
 
-    try:
-        data = load_dataset(hub_id, split=split, streaming=True)
-        for number, values in enumerate(data, 1):
-            yield Raw(hub_id, number, dict(values))
-    except (OSError, ValueError) as error:
-        remedy = "Check the network and the name, or give a local copy of its files"
-        raise InputError(
-            f"{hub_id} ({split}) could not be loaded: {str(error).splitlines()[0]:.200}. {remedy}."
-        ) from None
+    for number, values in enumerate(load_hub_set(hub_id, split, "give a local copy of its files"), 1):
+        yield Raw(hub_id, number, dict(values))
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS
-from rmr1_lite.models.judge_specs import NANO, find_folder, parse_spec
+from rmr1_lite.models.judge_specs import NANO, local_folder, parse_spec
 from rmr1_lite.models.thinking import AS_SAVED
 from rmr1_lite.storage import write_json
 from rmr1_lite.types import InputError
@@ -75,12 +75,23 @@ def read_adapter(folder: Path) -> AdapterInfo:
         if (folder / INFO).is_file()
         else _info_from_peft(folder, config)
     )
-    base = find_folder(info.base)
+    base = _find_base(folder, info.base)
     if base is not None and info.fingerprint and fingerprint_folder(base) != info.fingerprint:
         raise InputError(
             f"{folder} was trained on another base than {info.base} is now. Use the base it was trained on."
         )
     return info
+
+
+def _find_base(folder: Path, base: str) -> Path | None:
+    """The base's folder, None for a hub id. InputError for a folder of another machine."""
+    try:
+        return local_folder(base)
+    except InputError as error:
+        raise InputError(
+            f"{folder}: the adapter names {base} as its base. {error} Write where the base is into "
+            f"{INFO if (folder / INFO).is_file() else CONFIG} of that folder."
+        ) from None
 
 
 def thinking_of(spec: str) -> str | None:

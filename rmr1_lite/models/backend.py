@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from rmr1_lite.environment import prepare_card, prepare_environment
 from rmr1_lite.models.precision import half_precision
 from rmr1_lite.storage import write_json
 from rmr1_lite.types import InputError
@@ -39,7 +39,6 @@ TESTED = {
 # what a run folder and results.json tell the versions of
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
 LEAST_CAPABILITY = (7, 0)
-ALLOCATOR = "PYTORCH_ALLOC_CONF"  # read once, when torch first touches the card
 CACHE = "unsloth_compiled_cache"
 
 
@@ -127,19 +126,6 @@ def this_machine() -> Machine:
     return Machine(torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0), has_unsloth, memory)
 
 
-def prepare_card() -> None:
-    """What CUDA reads once, when it starts; a user's own settings stay.
-
-    One card alone: with two (Kaggle) transformers' Trainer would split each batch over both, which LoRA on a
-    4-bit base does not survive. Segments that grow: less fragmentation, so more fits. Unsloth sets those too,
-    but after CUDA has started here; torch does not support them on Windows, WSL and Jetson boards.
-    """
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
-    unsupported = any(word in platform.uname().release.lower() for word in ("microsoft", "tegra"))
-    if sys.platform == "linux" and not unsupported and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
-        os.environ.setdefault(ALLOCATOR, "expandable_segments:True")
-
-
 def start_backend(asked: str = "auto", folder: str | Path = ".") -> Backend:
     """Choose, say so, and import Unsloth first if it is to be used. folder: where its compiled kernels go."""
     backend = choose_backend(asked, this_machine())
@@ -166,7 +152,7 @@ def _check_one_card() -> None:
 
 def _import_unsloth(folder: Path) -> None:
     """Its settings are read when it is imported. It sends no statistics from here."""
-    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")
+    prepare_environment()  # for callers that are no command
     os.environ["UNSLOTH_COMPILE_LOCATION"] = str(compiled_cache(folder))
     late = [name for name in ("trl", "peft", "transformers") if name in sys.modules]
     if late and "unsloth" not in sys.modules:

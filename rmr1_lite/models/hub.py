@@ -9,10 +9,13 @@ Examples:
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 from pathlib import Path
 
-from rmr1_lite.models.adapters import is_adapter, read_adapter
+from rmr1_lite.data.hub_errors import first_line
+from rmr1_lite.models.adapters import CONFIG, INFO, is_adapter, read_adapter
+from rmr1_lite.models.judge_specs import NANO
 from rmr1_lite.types import InputError
 
 
@@ -36,7 +39,7 @@ def push_adapter(
     """Upload adapter, tokenizer and model card to the hub; returns the address. The token is written nowhere.
 
     endpoint: of a hub of your own. Raises InputError for an incomplete adapter, a repository name without an
-    owner, a missing token, or an upload that fails.
+    owner, a missing token, or an upload that fails; it says then whether the repository was created.
     """
     folder = _check_adapter(adapter)
     if repo.count("/") != 1 or not all(repo.split("/")):
@@ -48,21 +51,53 @@ def push_adapter(
         )
     import httpx
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
-    api = HfApi(endpoint, token=token)
+    _warn_of_local_base(read_adapter(folder).base)
+    api, created = HfApi(endpoint, token=token), False
     try:
         api.create_repo(repo, private=private, exist_ok=True)
+        created = True
         api.upload_folder(
             repo_id=repo, folder_path=str(folder), commit_message="LoRA adapter made by rmr1_lite"
         )
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        said = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{repo} could not be written: {said}. Check the name, the token's rights and the network; the "
-            f"adapter itself stays in {folder}."
-        ) from None
+    # RuntimeError: a large file; ValueError: a name or a card that the hub does not take
+    except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
+        if created:
+            print(file=sys.stderr)  # progress bars that broke off leave their line open
+        raise InputError(_push_failed(error, repo, folder, created)) from None
     return f"{api.endpoint}/{repo}"
+
+
+def find_token() -> str:
+    """The token in HF_TOKEN, or the one that `hf auth login` has saved; "" without one."""
+    from huggingface_hub import get_token
+
+    return get_token() or ""
+
+
+def _warn_of_local_base(base: str) -> None:
+    """The push goes on: whoever has the same base can use the adapter."""
+    if base not in NANO and Path(base).is_dir():
+        print(
+            f"The adapter's base is {base}, a folder of this machine. Elsewhere the adapter cannot find it: "
+            f"write the base's hub id into {CONFIG} (base_model_name_or_path) and {INFO} (base), and push "
+            "again."
+        )
+
+
+def _push_failed(error: Exception, repo: str, folder: Path, created: bool) -> str:
+    """What a push has left, and what to do. created: the repository is there, the upload failed."""
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    said = first_line(error)
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):  # says only which file
+        said = f"{said}: {first_line(error.__cause__)}"
+    if status in (401, 403):
+        remedy = f"Set HF_TOKEN to a token with write access to {repo.partition('/')[0]}"
+    elif created:
+        remedy = "The repository exists, but this upload is not in it. Run the same command again"
+    else:
+        remedy = "Check the name and the network"
+    return f"{repo} could not be written: {said}. {remedy}; the adapter itself stays in {folder}."
 
 
 def _check_adapter(adapter: str | Path) -> Path:

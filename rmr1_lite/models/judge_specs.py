@@ -1,16 +1,17 @@
-"""What a user may type for a model or a judge, resolved in one place. Standard library only.
+"""What a user may type for a model or a judge, resolved in one place.
 
 A spec is one of these:
 
     nano, nano-sft, nano-base    the embedded judges and their base
     FOLDER                       an adapter or a model
-    OWNER/NAME                   a model on the hub
+    OWNER/NAME                   a model or an adapter on the hub
     openai:MODEL@URL             an OpenAI-compatible endpoint
     replay:FILE                  the log of an earlier run
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,13 +23,14 @@ ASSETS = Path(__file__).parents[1] / "nano_assets"
 NANO = {"nano": ASSETS / "grpo", "nano-sft": ASSETS / "sft", "nano-base": ASSETS / "base"}
 # stage -> what a user may type for the adapter of that stage
 SHIPPED = {"sft": "nano-sft", "grpo": "nano"}
+_DRIVE = re.compile(r"[A-Za-z]:|.*\\")  # a path as Windows writes it is never a hub id
 
 
 @dataclass(frozen=True)
 class Spec:
     """A spec taken apart. Which fields are set depends on `kind`:
 
-    folder   folder: of an adapter or a model
+    folder   folder: of an adapter or a model, also of an adapter that was fetched from the hub
     hub      model: the hub id
     openai   model: its name at the endpoint; url: of the endpoint
     replay   log: the file of texts
@@ -63,8 +65,17 @@ def parse_spec(text: str) -> Spec:
 
 
 def find_folder(spec: str) -> Path | None:
-    """The local folder that a spec of a model names, None for a hub id. Raises InputError for a path that is
-    not there.
+    """The folder that a spec of a model names, None for a model on the hub. An adapter on the hub is fetched
+    into the hub's cache first. Raises InputError for a path that is not there.
+    """
+    from rmr1_lite.models.hub_adapters import fetch_adapter
+
+    return local_folder(spec) or fetch_adapter(spec)
+
+
+def local_folder(spec: str) -> Path | None:
+    """The folder of this machine that a spec of a model names, None for a hub id, which is not looked up.
+    Raises InputError for a path that is not there.
     """
     if spec in NANO:
         if not NANO[spec].is_dir():
@@ -77,7 +88,7 @@ def find_folder(spec: str) -> Path | None:
         return folder
     if folder.exists():
         raise InputError(f"{spec} is a file. Give the folder that holds adapter_config.json or config.json.")
-    if spec.count("/") != 1 or spec.startswith((".", "/", "~", "runs/")):
+    if spec.count("/") != 1 or spec.startswith((".", "/", "~", "runs/")) or _DRIVE.match(spec):
         choices = ", ".join(NANO)
         raise InputError(
             f"{spec} does not exist. Give a folder, a hub id like owner/name, or one of {choices}."

@@ -8,6 +8,7 @@ safetensors, remote code is never run.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ from rmr1_lite.models.adapters import AdapterInfo, fingerprint_of, is_adapter, r
 from rmr1_lite.models.backend import choose_backend, prepare_card, this_machine
 from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.models.loaded import Loaded, Training
-from rmr1_lite.models.lora import check_layers, freeze_base
-from rmr1_lite.models.model_files import answer_ends, loading_errors, model_path, read_config, stored_in_4bit
+from rmr1_lite.models.lora import check_layers, freeze_base, peft_errors
+from rmr1_lite.models.model_files import (
+    answer_ends,
+    loading_errors,
+    model_path,
+    quiet_unless_large,
+    read_config,
+    stored_in_4bit,
+)
 from rmr1_lite.models.precision import TORCH_NAMES, check_fp16
 from rmr1_lite.models.thinking import AS_SAVED, saved_switch
 from rmr1_lite.types import InputError
@@ -124,9 +132,10 @@ def _with_adapter(
     from peft import PeftModel
 
     base = _load_base(info.base, four_bit, training)
-    model = PeftModel.from_pretrained(
-        freeze_base(base) if trainable else base, str(folder), is_trainable=trainable
-    )
+    with peft_errors():
+        model = PeftModel.from_pretrained(
+            freeze_base(base) if trainable else base, str(folder), is_trainable=trainable
+        )
     # at every checkpoint PEFT looks its base up, over the network unless it is a folder
     model.peft_config["default"].base_model_name_or_path = model_path(info.base)
     if training and training.backend.unsloth:
@@ -153,7 +162,9 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
-    with loading_errors(spec):
+    # without safetensors transformers would have a bot convert the model, and load what the bot made
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    with loading_errors(spec), quiet_unless_large(spec):
         model = AutoModelForCausalLM.from_pretrained(
             model_path(spec),
             dtype=dtype,

@@ -3,6 +3,10 @@ adapter."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,33 @@ from rmr1_lite.types import InputError
 
 # every linear layer of the decoder, as QLoRA does; the paper trains all parameters
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+# how PEFT says so of torchao and of gptqmodel
+TOO_OLD = re.compile(r"version of (\w+)\. Found version `?([\w.+]+)`?, but only versions[a-z ]*`?([\d.]+)")
+
+
+@contextmanager
+def peft_errors() -> Iterator[None]:
+    """An InputError with the remedy where PEFT stops at a package that is merely installed.
+
+    At each layer that is not in 4 bits it asks which quantisers there are, and raises at one that is too old
+    instead of passing over it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        said = str(error).splitlines()[0].rstrip(".")
+        if not (old := TOO_OLD.search(said)):  # one that does not fit torch, or that lacks another
+            raise InputError(
+                f"peft stopped at a package that is installed here: {said}. Update the one that it names, or "
+                "uninstall it: nothing here needs it."
+            ) from None
+        name, found, least = old.groups()
+        raise InputError(
+            f"{name} {found} is installed, and peft {version('peft')} needs {least} or newer. Run "
+            f"`pip install -U {name}`, or `pip uninstall {name}`: nothing here needs it."
+        ) from None
 
 
 def check_layers(base: str, config: Any) -> None:
@@ -71,7 +102,8 @@ def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int)
         bias="none",
         task_type="CAUSAL_LM",
     )
-    loaded.model = get_peft_model(freeze_base(loaded.model), config)
+    with peft_errors():
+        loaded.model = get_peft_model(freeze_base(loaded.model), config)
     return loaded
 
 

@@ -10,27 +10,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rmr1_lite.data.hub_errors import explain, first_line
 from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.types import InputError
+
+LARGE = 2**30  # bytes of weights that take long enough to read for a progress bar
+FILES = "give a folder that holds the model's files (safetensors, config and tokenizer)"
 
 
 @contextmanager
 def loading_errors(spec: str) -> Iterator[None]:
-    """What cannot be found, reached or read becomes an InputError with the first line of what was said."""
+    """What cannot be found, reached or read becomes an InputError: in our words where it is the hub's doing,
+    else with the first line of what was said."""
+    import httpx
     from safetensors import SafetensorError
 
     try:
         yield
-    except (
-        OSError,
-        ValueError,
-        SafetensorError,
-    ) as error:  # ValueError: remote code, or an unknown model type
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{spec} could not be loaded: {said.rstrip('.')}. Check the name and the network, or give a "
-            "folder that holds the model's files (safetensors, config and tokenizer)."
-        ) from None
+    # ValueError: remote code, or an unknown model type
+    except (OSError, ValueError, SafetensorError, httpx.HTTPError, RuntimeError) as error:
+        hub = explain(error, spec, "model", FILES) if find_folder(spec) is None else None
+        if hub is None and isinstance(error, RuntimeError):  # a card that is full, a tensor that does not fit
+            raise
+        said = f"{spec} could not be loaded: {first_line(error)}. Check the name and the network, or {FILES}."
+        raise hub or InputError(said) from None
+
+
+@contextmanager
+def quiet_unless_large(spec: str) -> Iterator[None]:
+    """No progress bar of transformers for weights that are read in a second or two."""
+    from transformers.utils import logging
+
+    folder = find_folder(spec)
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else LARGE
+    shown = logging.is_progress_bar_enabled()
+    if size < LARGE:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def model_path(spec: str) -> str:

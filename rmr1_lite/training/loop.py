@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import TrainConfig
+from rmr1_lite.environment import spare_environment
 from rmr1_lite.models.loading import half_type, model_device
 from rmr1_lite.training.run_folder import Run, append_row, mark_complete, marked_policy
 from rmr1_lite.training.stop_rules import stop_if_not_finite
@@ -223,6 +224,7 @@ def build_trainer(make: Callable[[], Any], model: Any, run: Run) -> Any:
     # 1. a copy of what is trained, before TRL touches it
     exact = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     # 2. TRL prepares the model, and with beta > 0 adds a copy of the adapter called "ref"
+    spare_environment()
     trainer = make()
     # 3. the policy as it was
     for name, parameter in model.named_parameters():

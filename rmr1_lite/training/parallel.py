@@ -62,5 +62,5 @@ def _start_process(command: Sequence[str], log: Path, environment: Mapping[str, 
 
 def _check_status(name: str, status: int, log: Path) -> None:
     if status:
-        end = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+        end = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
         raise TrainingStopped(f"{name} ended with status {status}. Its log {log} ends with:\n{end}")

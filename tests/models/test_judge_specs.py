@@ -37,6 +37,9 @@ WRONG = [
     ("openai:@http://h/v1", "openai:MODEL@URL", "an endpoint without a model"),
     ("runs/gone", "does not exist", "a run that is not there"),
     ("./owner/model", "does not exist", "a path, not a hub id"),
+    ("C:/judges", "does not exist", "a path with a drive"),
+    ("D:judges/mine", "does not exist", "the same, relative"),
+    ("runs\\mine/adapter", "does not exist", "a path as Windows writes it"),
     ("nanoo", "nano, nano-sft, nano-base", "a name that is nearly one"),
 ]
 

@@ -72,13 +72,9 @@ def local_rows(path: str | Path) -> list[BenchmarkRow]:
 
 def hub_rows(hub_id: str, split: str) -> list[BenchmarkRow]:
     """Rows of a data set on the hub, downloaded once by `datasets`."""
-    from datasets import load_dataset
+    from rmr1_lite.data.hub_sets import load_hub_set
 
-    try:
-        data = load_dataset(hub_id, split=split)
-    except (OSError, ValueError) as error:
-        remedy = "Check the network, or give --data with the benchmark's own files"
-        raise InputError(f"{hub_id} ({split}) could not be loaded: {error}. {remedy}.") from None
+    data = load_hub_set(hub_id, split, "give --data with the benchmark's own files")
     return [BenchmarkRow(dict(values), hub_id, number) for number, values in enumerate(data, 1)]
 
 

@@ -1,0 +1,104 @@
+"""What a process of the kit does before anything else: its variables, its streams, and a trace if it dies.
+
+glibc's `getenv` does not survive that another thread adds or removes a variable meanwhile, and torch, OpenMP
+and tokenizers read variables on threads of their own: of some sixty-five starts of `sft` one died by SIGSEGV
+in it, without a word. So what this kit or a library would set later is set at the start, while there is one
+thread. `python tests/behaviour/late_environment.py COMMAND ...` names who still writes late.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import getpass
+import io
+import logging
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+ALLOCATOR = "PYTORCH_ALLOC_CONF"  # read once, when torch first touches the card
+# variable -> value; a user's own value stays. Who would write it later, with other threads alive:
+AT_START = {
+    "OPENBLAS_MAIN_FREE": "1",  # numpy, around its import
+    "KMP_DUPLICATE_LIB_OK": "True",  # scikit-learn
+    "KMP_INIT_AT_FORK": "FALSE",  # scikit-learn
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # accelerate, around its look for a card, which the Trainer repeats
+    # without safetensors transformers would have a bot convert a model, and load what the bot made
+    "DISABLE_SAFETENSORS_CONVERSION": "1",
+    "UNSLOTH_DISABLE_STATISTICS": "1",  # nothing is sent from here
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "True",  # gradio, when its analytics are off
+}
+# says at every start on some processors that a kernel could be downloaded, which this kit would not run
+QUIET = ("bitsandbytes.backends.cpu.ops",)
+
+
+def prepare_process() -> None:
+    """First line of every command and of the app. Safe to call again."""
+    prepare_environment()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # output that is redirected on Windows has few letters
+            stream.reconfigure(errors="backslashreplace")
+    with suppress(io.UnsupportedOperation, AttributeError, ValueError):  # a stream without a file
+        faulthandler.enable()
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def prepare_environment(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Set what would be set later, where it is not set yet."""
+    for name, value in AT_START.items():
+        environment.setdefault(name, value)
+    environment.setdefault("TORCHINDUCTOR_CACHE_DIR", _inductor_cache())
+    if sys.platform == "darwin":
+        environment.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # accelerate
+    prepare_card(environment)
+
+
+def prepare_card(environment: MutableMapping[str, str] = os.environ) -> None:
+    """What CUDA reads once, when it starts; a user's own settings stay.
+
+    One card alone: with two (Kaggle) transformers' Trainer would split each batch over both, which LoRA on a
+    4-bit base does not survive. Segments that grow: less fragmentation, so more fits. Unsloth sets those too,
+    but after CUDA has started here; torch does not support them on Windows, WSL and Jetson boards.
+    """
+    environment.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    unsupported = any(word in platform.uname().release.lower() for word in ("microsoft", "tegra"))
+    if sys.platform == "linux" and not unsupported and "PYTORCH_CUDA_ALLOC_CONF" not in environment:
+        environment.setdefault(ALLOCATOR, "expandable_segments:True")
+
+
+@contextmanager
+def hidden_environment() -> Iterator[None]:
+    """Python sees no variables meanwhile, the process keeps them all.
+
+    In the place of accelerate's `clear_environment`, which takes every variable out of the process and puts
+    it back, with the threads of torch alive, to see the defaults of a class.
+    """
+    kept = os.environ
+    os.environ = {}  # type: ignore[assignment]  # noqa: B003  hiding is what is wanted, clearing is not
+    try:
+        yield
+    finally:
+        os.environ = kept  # noqa: B003
+
+
+def spare_environment() -> None:
+    """Have accelerate hide the environment instead of emptying it. Before a Trainer is made."""
+    from accelerate.utils import environment
+
+    environment.clear_environment = hidden_environment
+
+
+def _inductor_cache() -> str:
+    """Where torch would put it: `torch._inductor.runtime.cache_dir_utils.default_cache_dir`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        user = f"uid_{os.getuid()}" if hasattr(os, "getuid") else "unknown_user"
+    user = "".join("_" if letter in '\\/:*?"<>|' else letter for letter in user)
+    return str(Path(tempfile.gettempdir()) / f"torchinductor_{user}")
