@@ -71,6 +71,7 @@ class OpenAIEngine:
         self._secrets = (key,) if key != "none" else ()
         self._key_name, self._check_repeat = api_key_env, check_repeat
         self._client = make_client(base_url, key, max_retries, timeout)
+        self._errors = expected_errors()  # here, on one thread: httpx does not survive imports side by side
         self.server = str(self._client.base_url).rstrip("/")
         self._parameters = Parameters(model, request_fields(thinking), self._say)
         self._lock, self._said = Lock(), set[str]()
@@ -111,7 +112,7 @@ class OpenAIEngine:
                     yield piece
             if rest := reply.close():
                 yield rest
-        except expected_errors() as error:
+        except self._errors as error:
             return self._failed(error, time.perf_counter() - start, reply)
         return self._generation(request, reply, time.perf_counter() - start)
 
@@ -124,7 +125,7 @@ class OpenAIEngine:
         start, reply = time.perf_counter(), Reply()
         try:
             reply = read_reply(self._ask(request, sampling))
-        except expected_errors() as error:
+        except self._errors as error:
             return self._failed(error, time.perf_counter() - start, reply)
         return self._generation(request, reply, time.perf_counter() - start)
 
