@@ -22,9 +22,9 @@ LATE = Path(__file__).parent / "behaviour" / "late_environment.py"
 CHAIN = "<type>Chat</type><rubric>x<justify>y</justify></rubric><eval>A.</eval><answer>[[A]]</answer>"
 COMMANDS = {
     "judge": "judge --pairs in.jsonl --out out.jsonl --max-new-tokens 4",
-    "sft": "sft --chains chains.jsonl --out sft --epochs 1 --probe 0 --style compact",
+    "sft": "sft --chains chains.jsonl --out sft --epochs 1 --style compact",
     "grpo": "grpo --pairs in.jsonl --model nano-sft --out grpo --steps 1 --groups 1 --rollouts 2 "
-    "--micro-batch 2 --probe 0 --max-new-tokens 4",
+    "--micro-batch 2 --max-new-tokens 4",
 }
 
 

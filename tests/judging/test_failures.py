@@ -134,7 +134,37 @@ ROWS: list[tuple[str, int | None, Any, str, str]] = [
         "",
     ),
     ("TensorRT-LLM", 400, {"message": "prompt length (5000) should not exceed max_seq_len"}, "too_long", ""),
+    (
+        "GLM behind a proxy",
+        400,
+        error("Input length 877338 exceeds the maximum allowed input length of 639968 tokens", code="400"),
+        "too_long",
+        "",
+    ),
+    (
+        "LM Studio, in a reply with status 200",
+        None,
+        {"message": "The number of tokens to keep is greater than the context length."},
+        "too_long",
+        "",
+    ),
     # ---- a parameter
+    (
+        "vLLM before 0.8: a list of Python in the message",
+        400,
+        {"message": "[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'input': 800}]", "param": None},
+        "refused",
+        "seed",
+    ),
+    (
+        "a router that passes another server's JSON on, behind words of its own",
+        400,
+        error(
+            '[m] [400]: {"error": {"message": "Unsupported parameter: \'max_tokens\'", "param": "max_tokens"}}'
+        ),
+        "refused",
+        "max_tokens",
+    ),
     (
         "o-series, gpt-5",
         400,

@@ -82,18 +82,24 @@ class OpenAIEngine:
 
         Raises EngineStopped, after what was in flight has been yielded, for a failure that will not pass.
         """
-        self.stopped, self._failures, waiting = "", 0, list(range(len(requests)))
+        self.stopped, self._failures, waiting, first = "", 0, list(range(len(requests))), None
         # the first one goes alone: what the server refuses is learnt once, and what cannot work ends here
         if waiting and not self._answered:
-            yield waiting.pop(0), self._first(requests[0], sampling)
+            first = self.one(requests[0], sampling)
+            yield waiting.pop(0), first
         pool = ThreadPoolExecutor(self.concurrency)
-        futures = {
-            pool.submit(self.ask_unless_stopped, requests[index], sampling): index for index in waiting
-        }
+        futures: dict[Any, int | None] = {}
+        if first is not None and self._worth_repeating(first, sampling):
+            futures[pool.submit(self.ask_unless_stopped, requests[0], sampling)] = None
+        for index in waiting:
+            futures[pool.submit(self.ask_unless_stopped, requests[index], sampling)] = index
         try:
             for future in as_completed(futures):
-                if (made := future.result()) is not None:
-                    yield futures[future], made
+                made, index = future.result(), futures[future]
+                if index is None and first is not None and made is not None:
+                    self._compare(first, made)
+                elif index is not None and made is not None:
+                    yield index, made
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         if self.stopped:
@@ -131,18 +137,17 @@ class OpenAIEngine:
 
     # ---- asking
 
-    def _first(self, request: Request, sampling: Sampling) -> Generation:
-        """The first answer; where it was asked for, a second one to the same greedy prompt is compared."""
-        first = self.one(request, sampling)
-        if self._check_repeat and sampling.temperature == 0 and first.error is None and not first.too_long:
-            self._check_repeat = False
-            second = self.one(request, sampling)
-            if second.error is None and second.text != first.text:
-                self._say(
-                    "The first prompt, sent twice at temperature 0, gave two different texts: this server is "
-                    "not deterministic, so another run may give other verdicts."
-                )
-        return first
+    def _worth_repeating(self, first: Generation, sampling: Sampling) -> bool:
+        asked, self._check_repeat = self._check_repeat, False
+        return asked and sampling.temperature == 0 and first.error is None and not first.too_long
+
+    def _compare(self, first: Generation, second: Generation) -> None:
+        """The first one was alone, the second came beside others: batches change texts on many servers."""
+        if second.error is None and second.text != first.text:
+            self._say(
+                "The first prompt, sent twice at temperature 0, gave two different texts: this server is "
+                "not deterministic, so another run may give other verdicts."
+            )
 
     def _ask(self, request: Request, sampling: Sampling, stream: bool = False) -> Any:
         """The reply's body, or a stream of chunks; without what the server refuses."""
@@ -195,6 +200,12 @@ class OpenAIEngine:
                 f"The server gives {said}, so whether a text is complete is unknown: such texts count as "
                 "without a verdict (status end_unknown).",
                 "end",
+            )
+        if not reply.text.strip() and finished:
+            self._say(
+                "A reply was empty: it counts as without a verdict (status missing). Some servers answer like "
+                "that to a prompt that is longer than their context.",
+                "empty",
             )
         thought_open = self.thought_open and not reply.text.startswith("<think>")
         return self._counted(Generation(reply.text, finished, thought_open, *counts))
