@@ -113,12 +113,20 @@ def is_quantised(model: Any) -> bool:
     return any(type(module).__name__ == "Linear4bit" or _holds_4bit(module) for module in model.modules())
 
 
+_SAID: list[str] = []  # what was told once
+
+
 def model_device() -> str:
-    """Where models go: the first CUDA card, else the CPU."""
+    """Where models go: the first CUDA card, else the CPU. Apple's GPU was never tried, which is said once."""
     prepare_card()  # asking is enough to start CUDA
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available() and not _SAID:
+        _SAID.append("mps")
+        print("This Mac's GPU (MPS) is not used: models run on the CPU here.")
+    return "cpu"
 
 
 def _with_adapter(

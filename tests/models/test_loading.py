@@ -4,7 +4,9 @@ at all."""
 from __future__ import annotations
 
 import pytest
+from fixtures import tiny
 
+from rmr1_lite.data.pairs import write_pairs
 from rmr1_lite.models import loading
 from rmr1_lite.models.backend import Backend
 from rmr1_lite.models.loaded import Training
@@ -147,3 +149,30 @@ def test_the_pad_of_the_training_is_not_saved(tmp_path):
     save_adapter(loaded, tmp_path / "adapter", "compact", "sft")
     assert load_tokenizer(str(tmp_path / "adapter")).pad_token == before
     assert loaded.tokenizer.pad_token == "<|im_start|>", "a resume in the same process goes on with it"
+
+
+def test_a_macs_gpu_is_said_to_be_left_alone_once(monkeypatch, capsys):
+    import torch
+
+    monkeypatch.setattr(loading, "_SAID", [])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [loading.model_device() for _ in range(3)] == ["cpu"] * 3
+    assert capsys.readouterr().out == "This Mac's GPU (MPS) is not used: models run on the CPU here.\n"
+
+
+@pytest.mark.parametrize("folder", ["with space", "Jürgen", "判断", "C:drive"])
+def test_a_judge_in_a_folder_of_any_name(folder, tmp_path, monkeypatch):
+    """Paths as people have them, also one that begins as a Windows drive does."""
+    import shutil
+
+    from rmr1_lite.judging.batch import judge_file
+    from rmr1_lite.judging.factory import make_judge
+    from rmr1_lite.models.judge_specs import NANO
+
+    place = tmp_path / folder
+    shutil.copytree(NANO["nano"], place / "judge")
+    monkeypatch.chdir(place)
+    write_pairs(place / "in put.jsonl", tiny.pairs(1))
+    judge = make_judge(str(place / "judge"), max_new_tokens=4)
+    assert judge_file(judge, place / "in put.jsonl", place / "out ü.jsonl", progress=False).looks == 2
+    assert judge_file(judge, "in put.jsonl", "out ü.jsonl", progress=False).looks == 2, "it resumes"

@@ -203,8 +203,8 @@ class OpenAIEngine:
             )
         if not reply.text.strip() and finished:
             self._say(
-                "A reply was empty: it counts as without a verdict (status missing). Some servers answer like "
-                "that to a prompt that is longer than their context.",
+                "A reply was empty: it counts as without a verdict (status missing). Some servers answer "
+                "like that to a prompt that is longer than their context.",
                 "empty",
             )
         thought_open = self.thought_open and not reply.text.startswith("<think>")
