@@ -15,10 +15,11 @@ ROOT = Path(__file__).parents[1] / "rmr1_lite"
 # Package or module -> what it may import beside itself; what stands above may import what stands below, never
 # the reverse.
 # Imports inside functions and for type checkers count too.
-GROUND = ("types", "presets", "config", "prompts", "verdict", "storage")
+GROUND = ("types", "presets", "environment", "config", "prompts", "verdict", "storage")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "types": (),
     "presets": (),
+    "environment": (),
     "config": ("types", "presets"),
     "prompts": ("types",),
     "verdict": ("types",),

@@ -18,6 +18,8 @@ SIGNS = {
     "COLAB_RELEASE_TAG": COLAB,
     "KAGGLE_KERNEL_RUN_TYPE": KAGGLE,
 }
+# how Kaggle runs a notebook that is saved, where nobody can restart it
+SAVING = ("KAGGLE_KERNEL_RUN_TYPE", "Batch")
 
 
 def output_folder(asked: str, where: str) -> Path:

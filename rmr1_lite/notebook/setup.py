@@ -2,8 +2,8 @@
 what was tested.
 
 On Colab and Kaggle torch is running already; replacing it breaks the session. So packages that are installed
-are held by a constraint file, and only what is missing or of an untested version is added. Elsewhere nothing
-is installed at all.
+are held by a constraint file, and only what is missing or of an untested version is added; what would break
+that is replaced or removed (`rmr1_lite.notebook.clashes`). Elsewhere nothing is changed at all.
 
     from rmr1_lite.notebook.setup import set_up
     set_up(root, "the checkout")
@@ -13,30 +13,35 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
-import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from rmr1_lite.environment import prepare_process
 from rmr1_lite.models.backend import TESTED, installed_versions, this_machine, untested_versions
-from rmr1_lite.notebook.platforms import KAGGLE, LOCAL, detect_platform
+from rmr1_lite.notebook.clashes import HELD, add_unsloth_needs, find_clashes, mend_clashes
+from rmr1_lite.notebook.installing import (
+    all_versions,
+    constraint_options,
+    installed_version,
+    missing_requirements,
+    pip_install,
+    replaced_in_use,
+    requirement_lines,
+    requirement_name,
+)
+from rmr1_lite.notebook.platforms import KAGGLE, LOCAL, SAVING, detect_platform
 from rmr1_lite.presets import for_memory
 from rmr1_lite.types import InputError
 
-# what runs before the first cell does: replaced under a running kernel it breaks the session
-HELD = ("torch", "torchvision", "torchaudio", "triton", "numpy")
 # held too, unless what is needed cannot be had beside them: then the runtime must be restarted
-RATHER_HELD = {"pillow": "PIL", "pandas": "pandas"}  # package -> what it is imported as
+RATHER_HELD = ("pillow", "pandas")
 REQUIREMENTS, GPU_REQUIREMENTS = "requirements-colab.txt", "requirements-gpu.txt"
 QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "UNSLOTH_DISABLE_STATISTICS": "1",
 }
 
 
@@ -48,8 +53,8 @@ def set_up(root: Path, how: str) -> None:
     """
     where = detect_platform(os.environ)
     print(f"Kit: {root} ({how}), on {where}")
-    silence_libraries()
     one_gpu(where)
+    silence_libraries()
     install_missing(Path(root), where)
     machine = this_machine()
     found_card = f"{machine.describe()}, preset {for_memory(machine.memory_gib)}"
@@ -66,6 +71,7 @@ def set_up(root: Path, how: str) -> None:
 
 def silence_libraries() -> None:
     """Leave out what the libraries say to developers; errors and our own notes stay."""
+    prepare_process()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -82,7 +88,10 @@ def one_gpu(where: str) -> None:
 
 
 def install_missing(root: Path, where: str) -> None:
-    """Add what is missing on Colab and Kaggle; elsewhere only say what is."""
+    """Add what is missing on Colab and Kaggle and mend what would break it; elsewhere only say so.
+
+    Raises InputError when something cannot be installed, and when the session must be restarted.
+    """
     wanted = missing_requirements(requirement_lines(root / REQUIREMENTS), installed_version)
     if where == LOCAL:
         if wanted:
@@ -91,110 +100,53 @@ def install_missing(root: Path, where: str) -> None:
                 "the notebook's kernel"
             )
             raise InputError(f"Missing here: {', '.join(wanted)}. Install: {remedy}.")
+        mend_clashes(find_clashes(), where)
         return
+    before, loaded = all_versions(), set(sys.modules)
     if wanted:
         _add_packages(wanted, where)
-    if this_machine().capability and (
-        kernels := missing_requirements(_unsloth_pins(root), installed_version)
-    ):
-        try:
-            _run_pip(["--no-deps", *kernels], "Unsloth", where)
-        except InputError as error:
-            print(f"Unsloth could not be installed, so the slower transformers backend is used. {error}")
+    # also where nothing was wanted: the runtime may have been changed by hand since
+    mend_clashes(find_clashes(), where)
+    if this_machine().capability:
+        _add_unsloth(root, where)
+    _ask_for_restart(before, loaded)
 
 
 def _add_packages(wanted: Sequence[str], where: str) -> None:
     print(f"Installing {len(wanted)} packages, about two minutes ...")
-    before = {name: installed_version(name) for name in RATHER_HELD}
     try:
-        _run_pip([*wanted, *_constraint_options((*HELD, *RATHER_HELD))], "the packages", where)
+        pip_install([*wanted, *constraint_options((*HELD, *RATHER_HELD))], "the packages", where)
     except InputError as error:
         if "conflict" not in str(error):
             raise
-        _run_pip([*wanted, *_constraint_options(HELD)], "the packages", where)
+        pip_install([*wanted, *constraint_options(HELD)], "the packages", where)
     print(f"Installed: {', '.join(wanted)}")
-    replaced = [name for name in map(_requirement_name, wanted) if name in sys.modules]
-    replaced += [
-        name
-        for name, module in RATHER_HELD.items()
-        if installed_version(name) != before[name] and module in sys.modules
-    ]
-    if replaced:
-        print(
-            f"Restart the runtime now, then run this cell again: {', '.join(replaced)} was in use while it "
-            "was replaced."
-        )
 
 
-def requirement_lines(path: Path) -> list[str]:
-    """The requirements of a file, without comments and options."""
-    text = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return [line for line in text if line and not line.startswith("-")]
-
-
-def missing_requirements(requirements: Iterable[str], found: Callable[[str], str | None]) -> list[str]:
-    """Requirements that no installed version satisfies."""
-    from packaging.requirements import Requirement
-
-    parsed = {line: Requirement(line) for line in requirements}
-    have = {line: found(wanted.name) for line, wanted in parsed.items()}
-    return [
-        line
-        for line, wanted in parsed.items()
-        if have[line] is None or not wanted.specifier.contains(have[line], prereleases=True)
-    ]
-
-
-def installed_version(name: str) -> str | None:
-    """The installed version of a package, None without one."""
+def _add_unsloth(root: Path, where: str) -> None:
+    """Unsloth without its requirements, which would replace torch; then those of them that it lacks."""
+    pins = [line for line in requirement_lines(root / GPU_REQUIREMENTS) if line.startswith("unsloth")]
     try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+        if kernels := missing_requirements(pins, installed_version):
+            pip_install(["--no-deps", *kernels], "Unsloth", where)
+    except InputError as error:
+        print(f"Unsloth could not be installed, so the slower transformers backend is used. {error}")
+        return
+    ours = map(requirement_name, requirement_lines(root / REQUIREMENTS))
+    add_unsloth_needs(where, hold=(*HELD, *RATHER_HELD, *ours))
 
 
-def _requirement_name(requirement: str) -> str:
-    from packaging.requirements import Requirement
-
-    return Requirement(requirement).name
-
-
-def _unsloth_pins(root: Path) -> list[str]:
-    return [line for line in requirement_lines(root / GPU_REQUIREMENTS) if line.startswith("unsloth")]
-
-
-def _constraint_options(names: Iterable[str]) -> list[str]:
-    """pip options that hold these packages as they are."""
-    held = [f"{name}=={number}" for name in names if (number := installed_version(name))]
-    path = Path(tempfile.gettempdir()) / "rmr1_lite_held.txt"
-    path.write_text("\n".join(held) + "\n", encoding="utf-8")
-    return ["--constraint", str(path)]
-
-
-def _run_pip(arguments: Sequence[str], what: str, where: str) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", *_wheel_options(), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = (
-            " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))
-            or "pip said nothing."
-        )
-        remedy = (
-            "Turn Internet on in the notebook's settings, or add a dataset with a folder `wheels`."
-            if where == KAGGLE
-            else "Check the connection and run the cell again."
-        )
-        raise InputError(f"pip could not install {what}: {said} {remedy}")
-
-
-def _wheel_options(inputs: Path = Path("/kaggle/input")) -> list[str]:
-    """pip options for wheels that were added as a dataset, so that a notebook without internet can
-    install."""
-    folders = (
-        [folder for folder in inputs.glob("**/wheels") if any(folder.glob("*.whl"))]
-        if inputs.is_dir()
-        else []
-    )
-    return [part for folder in folders for part in ("--find-links", str(folder))] + (
-        ["--no-index"] if folders else []
+def _ask_for_restart(before: Mapping[str, str], loaded: Iterable[str]) -> None:
+    """Stop "Run all" where the kernel uses a part of a package that is no longer there: the rest of it would
+    come from the new version, and fails somewhere below (pyarrow's "size changed, may indicate binary
+    incompatibility")."""
+    if not (replaced := replaced_in_use(before, loaded)):
+        return
+    in_use = f"in use while they were replaced: {', '.join(replaced)}"
+    if os.environ.get(SAVING[0]) == SAVING[1]:
+        print(f"A saved version cannot restart its session, so these may fail below; {in_use}.")
+        return
+    raise InputError(
+        "The packages are installed. Restart the session now (Colab: Runtime > Restart session; Kaggle: "
+        f"Run > Restart), then run all cells again; {in_use}."
     )

@@ -1,9 +1,7 @@
-"""What the notebooks call: set-up without touching torch, settings by machine, safe HTML, and adapters on
-their way out."""
+"""What the notebooks call: settings by machine, safe HTML, and adapters on their way out."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import zipfile
 from types import ModuleType, SimpleNamespace
@@ -15,7 +13,7 @@ from rmr1_lite.models.backend import Machine
 from rmr1_lite.models.hub import pack_adapter, push_adapter
 from rmr1_lite.models.judge_specs import NANO
 from rmr1_lite.models.loading import load
-from rmr1_lite.notebook import judging, platforms, settings, setup, show
+from rmr1_lite.notebook import judging, platforms, settings, show
 from rmr1_lite.notebook.settings import choose_settings
 from rmr1_lite.training.process import train
 from rmr1_lite.types import Generation, InputError, Judgment, Look, Pair, Verdict
@@ -31,107 +29,6 @@ PLATFORMS = [
 @pytest.mark.parametrize(("environment", "where", "reason"), PLATFORMS, ids=[row[-1] for row in PLATFORMS])
 def test_the_platform_is_known_by_its_variables(environment, where, reason):
     assert platforms.detect_platform(environment) == where
-
-
-MISSING = [
-    (["trl==1.14.2"], {"trl": "1.14.2"}, [], "there"),
-    (["trl==1.14.2"], {"trl": "1.15.0"}, ["trl==1.14.2"], "another version"),
-    (["trl==1.14.2"], {}, ["trl==1.14.2"], "not there"),
-    (["scipy>=1.11"], {"scipy": "1.16.0"}, [], "newer than needed is left alone"),
-    (["scipy>=1.11"], {"scipy": "1.10"}, ["scipy>=1.11"], "too old"),
-    (["rich>=13"], {"rich": "14.0.0rc1"}, [], "a pre-release that is running is not replaced"),
-]
-
-
-@pytest.mark.parametrize(("wanted", "have", "said", "reason"), MISSING, ids=[row[-1] for row in MISSING])
-def test_only_what_is_missing_is_installed(wanted, have, said, reason):
-    assert setup.missing_requirements(wanted, have.get) == said
-
-
-def test_the_colab_list_never_names_what_is_running_there():
-    root = NANO["nano"].parents[2]
-    names = {line.split("=")[0].split(">")[0] for line in setup.requirement_lines(root / setup.REQUIREMENTS)}
-    assert "trl" in names and not names & {*setup.HELD, *setup.RATHER_HELD}
-    assert [line.split("==")[0] for line in setup._unsloth_pins(root)] == ["unsloth", "unsloth_zoo"]
-
-
-@pytest.fixture
-def pip(monkeypatch):
-    """Calls of pip, recorded instead of made: this environment must stay as it is."""
-    calls = []
-
-    def recorded(command, **_):
-        calls.append(command[4:])
-        return SimpleNamespace(returncode=0, stderr="")
-
-    monkeypatch.setattr(subprocess, "run", recorded)
-    return calls
-
-
-def test_on_colab_torch_and_numpy_are_held(pip, monkeypatch, tmp_path):
-    (tmp_path / setup.REQUIREMENTS).write_text("trl==0.0.1\nrich>=13\n")
-    (tmp_path / setup.GPU_REQUIREMENTS).write_text(
-        "-r requirements.txt\nunsloth==2026.10.7\nunsloth_zoo==2026.10.7\n"
-    )
-    monkeypatch.setattr(setup, "this_machine", lambda: Machine("Tesla T4", (7, 5)))
-    setup.install_missing(tmp_path, platforms.COLAB)
-    first, second = pip
-    assert "trl==0.0.1" in first and "rich>=13" not in first and "--constraint" in first
-    with open(first[first.index("--constraint") + 1], encoding="utf-8") as held:
-        names = {line.split("==")[0] for line in held}
-    assert {"torch", "numpy"} <= names
-    assert second[-3:] == ["--no-deps", "unsloth==2026.10.7", "unsloth_zoo==2026.10.7"]
-
-
-def test_pillow_gives_way_where_a_package_cannot_be_had_beside_it(monkeypatch, tmp_path, capsys):
-    (tmp_path / setup.REQUIREMENTS).write_text("gradio==0.0.1\n")
-    monkeypatch.setattr(setup, "this_machine", lambda: Machine())
-    held = []
-
-    def conflict_once(command, **_):
-        with open(command[command.index("--constraint") + 1], encoding="utf-8") as file:
-            held.append({line.split("==")[0] for line in file})
-        conflict = (
-            "ERROR: Cannot install gradio==0.0.1 because these package versions have conflicting "
-            "dependencies."
-        )
-        return SimpleNamespace(returncode=int(len(held) == 1), stderr=conflict)
-
-    monkeypatch.setattr(subprocess, "run", conflict_once)
-    setup.install_missing(tmp_path, platforms.COLAB)
-    assert "pillow" in held[0] and "pillow" not in held[1] and "torch" in held[1]
-    assert "Installed: gradio==0.0.1" in capsys.readouterr().out
-
-
-def test_without_a_gpu_unsloth_is_not_installed(pip, monkeypatch, tmp_path):
-    (tmp_path / setup.REQUIREMENTS).write_text("rich>=13\n")
-    monkeypatch.setattr(setup, "this_machine", lambda: Machine())
-    setup.install_missing(tmp_path, platforms.KAGGLE)
-    assert pip == []
-
-
-def test_on_ones_own_machine_nothing_is_installed(pip, tmp_path):
-    (tmp_path / setup.REQUIREMENTS).write_text("trl==0.0.1\n")
-    with pytest.raises(InputError, match="Missing here: trl==0.0.1. Install: `make .venv`"):
-        setup.install_missing(tmp_path, platforms.LOCAL)
-    assert pip == []
-
-
-def test_no_internet_is_told_with_the_platforms_own_remedy(monkeypatch, tmp_path):
-    (tmp_path / setup.REQUIREMENTS).write_text("trl==0.0.1\n")
-    failed = SimpleNamespace(returncode=1, stderr="...\nERROR: No matching distribution found for trl")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(
-        InputError, match="No matching distribution.*Turn Internet on in the notebook's settings, or add"
-    ):
-        setup.install_missing(tmp_path, platforms.KAGGLE)
-
-
-def test_wheels_of_a_dataset_are_used(tmp_path):
-    (tmp_path / "set" / "wheels").mkdir(parents=True)
-    assert setup._wheel_options(tmp_path) == []
-    (tmp_path / "set" / "wheels" / "trl-1.whl").touch()
-    assert setup._wheel_options(tmp_path) == ["--find-links", str(tmp_path / "set" / "wheels"), "--no-index"]
 
 
 CHOICES = [

@@ -116,7 +116,7 @@ def kit(tmp_path_factory):
     """What a person has who downloaded the kit: its files, somewhere else."""
     folder = tmp_path_factory.mktemp("download") / "rmr1_lite-main"
     ignore = shutil.ignore_patterns(
-        ".git", ".venv", "runs", "__pycache__", "*.egg-info", ".pytest_cache", ".hypothesis"
+        ".git", ".venv*", "runs", "build", "__pycache__", "*.egg-info", ".pytest_cache", ".hypothesis"
     )
     shutil.copytree(ROOT, folder, ignore=ignore)
     return folder
