@@ -10,6 +10,7 @@ A status row names the files that show what it claims; one that is gone is an er
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,14 +33,20 @@ STATUS = (
     ),
     (
         "Colab, Kaggle",
-        "set-up cells tested with their environment variables; never run there",
+        "notebooks ran on Colab's package list (Python 3.12, CPU); never there",
         ("tests/notebook",),
     ),
     (
         "Hugging Face hub",
-        "loaders and push tested on files in the published layouts; never run against it",
-        ("tests/data/test_released_sets.py", "tests/notebook/test_notebook_parts.py"),
+        "tested with the real clients against a stand-in; never the hub itself",
+        ("tests/models/test_hub.py",),
     ),
+    (
+        "vLLM, llama.cpp, transformers serve",
+        "nano's texts are equal on a CPU ([guide](docs/servers.md))",
+        ("tests/servers", "perf/results/servers.json"),
+    ),
+    ("Windows, macOS", "pins resolve; never run", ("tests/platforms",)),
     ("rollouts with vLLM", "arguments tested; never run", ("tests/unsloth_cpu", "tests/models")),
     ("merged and GGUF export", "not there yet", ()),
 )
@@ -48,11 +55,13 @@ STATUS = (
 def pages() -> dict[Path, str]:
     """Every file that holds a generated part -> its text as it should be."""
     evaluation, notebooks = ROOT / "docs" / "evaluation.md", NOTEBOOKS / "README.md"
+    servers = ROOT / "docs" / "servers.md"
     return {
         ROOT / "README.md": fill(ROOT / "README.md", "status", status_table()),
         ROOT / "docs" / "options.md": options_page(),
         evaluation: fill(evaluation, "benchmarks", benchmark_table()),
         notebooks: fill(notebooks, "badges", badge_table()),
+        servers: fill(servers, "servers", server_table()),
     }
 
 
@@ -101,6 +110,24 @@ def benchmark_table() -> str:
     nano = BENCHMARKS["nano"]
     rows.append((f"`{nano.name}`", nano.home, "[nano.md](nano.md)", nano.rule))
     return table(("name", "where it is", "paper", "its own rule"), rows)
+
+
+def server_table() -> str:
+    """What real servers wrote beside the kit's own engine, as perf/servers.py has measured it."""
+    found = json.loads((ROOT / "perf" / "results" / "servers.json").read_text(encoding="utf-8"))
+    rows = [
+        (
+            name.replace("nothing neutral sent", "without what the kit sends against it"),
+            f"{row['same_text']} of {row['looks']}",
+            f"{row['same_verdict']} of {row['looks']}",
+            f"{row['same_stream']} of {row['streams']}",
+        )
+        for name, row in found["servers"].items()
+        if "streams" in row
+    ]
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    head = f"{found['date']}, judge {found['judge']}, greedy, {found['precision']} on a CPU: {versions}.\n\n"
+    return head + table(("server", "same texts", "same verdicts", "same as a stream"), rows)
 
 
 def badge_table() -> str:
