@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo reproduce app notebooks test test-all test-long unsloth-cpu lint clean
+.PHONY: help .venv demo reproduce app notebooks test test-all test-long unsloth-cpu servers pins lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,23 +48,59 @@ test-all: $(STAMP)  ## every test; a skipped browser test fails where CI or RMR1
 test-long: $(STAMP)  ## what test-all adds to test
 	$(PYTEST) -m "long or browser" $(ARGS)
 
+# $(call on_top_of_the_kit,FOLDER): an environment that sees the packages of .venv behind its own.
+define on_top_of_the_kit
+$(PYTHON) -m venv $(1)
+$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+  > "$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/kit.pth"
+endef
+
 # Unsloth patches every process that it is imported into, so it never enters .venv: a second environment on top of it.
 UNSLOTH_STAMP := .venv-unsloth/.installed
 
 $(UNSLOTH_STAMP): $(STAMP) requirements-gpu.txt
-	$(PYTHON) -m venv .venv-unsloth
-	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-	  > "$$(.venv-unsloth/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/kit.pth"
+	$(call on_top_of_the_kit,.venv-unsloth)
 	.venv-unsloth/bin/python -m pip install --no-deps $$(grep -o '^unsloth[a-z_]*==[0-9.]*' requirements-gpu.txt)
 	@touch $@
 
 unsloth-cpu: $(UNSLOTH_STAMP)  ## Unsloth's own code, driven by the kit, without a GPU: six minutes on two cores
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false .venv-unsloth/bin/python -m pytest tests/unsloth_cpu $(ARGS)
 
+# The kit stays a client: what serves has environments of its own (transformers serve is in .venv already).
+VLLM_STAMP := .venv-vllm/.installed
+LLAMA_STAMP := .venv-llama/.installed
+
+$(VLLM_STAMP): $(STAMP) requirements-servers-vllm.txt
+	$(call on_top_of_the_kit,.venv-vllm)
+	.venv-vllm/bin/python -m pip install --no-deps --no-compile -r requirements-servers-vllm.txt
+	@touch $@
+
+# The converter to GGUF is in no wheel. pip asks a source archive for its name, and without build isolation that takes
+# seconds; nothing is compiled.
+LLAMA_SOURCE := .venv-llama/source
+
+$(LLAMA_STAMP): $(STAMP) requirements-servers-llama.txt
+	$(call on_top_of_the_kit,.venv-llama)
+	.venv-llama/bin/python -m pip install --no-deps -r requirements-servers-llama.txt
+	.venv-llama/bin/python -m pip download --no-deps --no-build-isolation --no-binary :all: -d $(LLAMA_SOURCE) \
+	  $$(sed -n 's/^# source: //p' requirements-servers-llama.txt)
+	tar -xzf $(LLAMA_SOURCE)/llama_cpp_python-*.tar.gz -C $(LLAMA_SOURCE) --strip-components=3 --wildcards \
+	  '*/vendor/llama.cpp/convert_hf_to_gguf.py' '*/vendor/llama.cpp/conversion' '*/vendor/llama.cpp/gguf-py'
+	rm $(LLAMA_SOURCE)/llama_cpp_python-*.tar.gz
+	@touch $@
+
+servers: $(VLLM_STAMP) $(LLAMA_STAMP)  ## real servers behind the kit's client: transformers serve, vLLM, llama.cpp
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest tests/servers $(ARGS)
+
+pins: $(STAMP)  ## do the pins resolve for Windows, macOS and Linux, Python 3.11 to 3.13? Needs the index, three minutes
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	$(BIN)/python tests/platforms/resolve.py
+
 lint: $(STAMP)  ## ruff: rules and layout
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
 clean:  ## remove the environment, caches and build artefacts; runs/ stays
-	rm -rf .venv .venv-unsloth build dist *.egg-info .pytest_cache .ruff_cache .hypothesis unsloth_compiled_cache
+	rm -rf .venv .venv-unsloth .venv-vllm .venv-llama build dist *.egg-info .pytest_cache .ruff_cache .hypothesis \
+	  unsloth_compiled_cache
 	find . -name __pycache__ -not -path './.git/*' -type d -prune -exec rm -rf {} +

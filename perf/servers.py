@@ -18,6 +18,7 @@ import argparse
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,8 @@ def with_penalty(exports: Exports, penalty: float) -> Exports:
     folder = exports.merged.with_name(f"penalty-{penalty}")
     shutil.copytree(exports.merged, folder, dirs_exist_ok=True)
     path = folder / "generation_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"repetition_penalty": penalty}))
+    settings = json.loads(path.read_text(encoding="utf-8")) | {"repetition_penalty": penalty}
+    path.write_text(json.dumps(settings), encoding="utf-8")
     return replace(exports, merged=folder)
 
 
@@ -182,10 +184,11 @@ def main() -> None:
     parser.add_argument("--llama-cpp-python", default="", help="interpreter with llama-cpp-python[server]")
     parser.add_argument("--out", type=Path, required=True, help="JSON to write; cases in it are kept")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else the server outlives the script
     pairs = draw_pairs("test", args.pairs, 9000)
     began = time.perf_counter()
     own = judged(make_judge("nano", max_new_tokens=NANO_TOKENS, batch_size=64), pairs)
-    rows = json.loads(args.out.read_text())["servers"] if args.out.exists() else {}
+    rows = json.loads(args.out.read_text(encoding="utf-8"))["servers"] if args.out.exists() else {}
     rows["the kit's own engine"] = compared(own, own, pairs)
     rows["the kit's own engine"] |= {"seconds_with_loading": round(time.perf_counter() - began, 1)}
     with tempfile.TemporaryDirectory() as folder:
@@ -208,7 +211,7 @@ def write(out: Path, rows: dict[str, Any], python: str) -> None:
         "versions": versions(python),
         "servers": rows,
     }
-    out.write_text(json.dumps(row, indent=2) + "\n")
+    out.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

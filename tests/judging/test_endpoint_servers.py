@@ -359,6 +359,37 @@ def test_a_server_that_ignores_stream(client: OpenAIEngine, served: fake.Endpoin
     assert pieces == [] and "overloaded" in generation.error
 
 
+def test_a_stream_without_any_event_is_asked_for_again_as_a_whole(
+    client: OpenAIEngine, served: fake.Endpoint
+) -> None:
+    """llama_cpp.server answers a prompt that is too long with an empty stream, and with words otherwise."""
+    long = {"error": {"message": "Requested tokens exceed context window", "code": "context_length_exceeded"}}
+    served.events, served.answers = [], lambda body: None if body.get("stream") else (400, long)
+    pieces, generation = streamed(client.stream(ask("hello"), GREEDY))
+    assert "".join(pieces) == "" and generation.too_long
+
+
+# asked for, what the reply says, whether that is told
+NAMES = [
+    ("gpt-4o", "gpt-4o-2024-08-06", False, "a date"),
+    ("openai/gpt-4o", "gpt-4o", False, "an owner"),
+    ("judge", "judge@main", False, "a revision"),
+    ("judge", "", False, "no name"),
+    ("nobody", "judge", True, "a server with one model that takes every name"),
+    ("my-deployment", "gpt-4o-2024-08-06", True, "Azure's deployments have names of their own"),
+]
+
+
+@pytest.mark.parametrize("asked, said, told, why", NAMES, ids=[row[3] for row in NAMES])
+def test_another_model_than_the_one_asked_for_is_told_once(
+    asked: str, said: str, told: bool, why: str, served: fake.Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.answers = lambda _: (200, fake.completion(fake.GOOD) | {"model": said})
+    engine = OpenAIEngine(asked, served.url)
+    assert all(g.error is None for _, g in engine.generate([ask(f"x {i}") for i in range(3)], GREEDY))
+    assert capsys.readouterr().out.count("calls itself") == told
+
+
 # ---- addresses
 
 

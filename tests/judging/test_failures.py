@@ -148,6 +148,13 @@ ROWS: list[tuple[str, int | None, Any, str, str]] = [
         "too_long",
         "",
     ),
+    (
+        "vLLM, a prompt that fills the context to the last token",
+        400,
+        error("max_tokens must be at least 1, got 0. (parameter=max_tokens)", param="max_tokens"),
+        "too_long",
+        "",
+    ),
     # ---- a parameter
     (
         "vLLM before 0.8: a list of Python in the message",
@@ -283,6 +290,7 @@ ROWS: list[tuple[str, int | None, Any, str, str]] = [
         "hopeless",
         "model",
     ),
+    ("transformers serve", 400, {"detail": "Server is pinned to 'a'; requested 'b'."}, "hopeless", "model"),
     ("no /v1", 404, {"detail": "Not Found"}, "hopeless", "address"),
     ("another kind of server", 405, {"detail": "Method Not Allowed"}, "hopeless", "address"),
     (

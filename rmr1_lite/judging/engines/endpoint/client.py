@@ -42,6 +42,20 @@ def make_client(base_url: str, key: str, max_retries: int, timeout: float) -> An
     )
 
 
+def known_models(client: Any) -> str:
+    """What to do about an unknown model: the names that the server says it has, as far as it tells."""
+    from openai import OpenAIError
+
+    try:
+        found = [model.id for model in client.with_options(max_retries=0, timeout=10).models.list()]
+    except (OpenAIError, ValueError, TypeError, AttributeError):
+        found = []
+    if not found:
+        return "Give the name of a model that the server knows: openai:MODEL@URL."
+    shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
+    return f"It knows {shown}. Give one of them: openai:MODEL@URL."
+
+
 def _no_useless_retry(response: Any) -> None:
     """The client tries 429 again whatever it says; a quota that is used up does not come back."""
     if response.status_code == 429 or response.status_code >= 500:

@@ -24,13 +24,14 @@ from rmr1_lite.judging.engines.endpoint.client import (
     Refusal,
     body_of,
     expected_errors,
+    known_models,
     make_client,
     read_chunks,
 )
 from rmr1_lite.judging.engines.endpoint.failures import Failure, explain
 from rmr1_lite.judging.engines.endpoint.parameters import THINKING, Parameters
 from rmr1_lite.judging.engines.endpoint.prompt_counts import fewest_tokens
-from rmr1_lite.judging.engines.endpoint.replies import Reply, read_reply
+from rmr1_lite.judging.engines.endpoint.replies import Reply, is_another_model, read_reply
 from rmr1_lite.models.thinking import request_fields
 from rmr1_lite.types import EngineStopped, Generation
 
@@ -107,17 +108,23 @@ class OpenAIEngine:
 
     def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
         """Yield the text as it is written; returns the Generation (an error is in it, never raised)."""
-        start, reply = time.perf_counter(), Reply()
+        start, reply, empty = time.perf_counter(), Reply(), True
         try:
             chunks = self._ask(request, sampling, stream=True)
             for chunk in read_chunks(chunks):
+                empty = False
                 reply.error = chunk.get("error") or reply.error
                 reply.add_usage(chunk.get("usage"))
+                reply.add_model(chunk.get("model"))
                 choices = chunk.get("choices")
                 if piece := reply.add_choice(choices[0]) if isinstance(choices, list) and choices else "":
                     yield piece
             if rest := reply.close():
                 yield rest
+            if empty:  # some servers tell what is wrong only without streaming
+                made = self.one(request, sampling)
+                yield made.text
+                return made
         except self._errors as error:
             return self._failed(error, time.perf_counter() - start, reply)
         return self._generation(request, reply, time.perf_counter() - start)
@@ -193,6 +200,8 @@ class OpenAIEngine:
             return self._counted(
                 Generation(reply.text, False, False, *counts, error=message, problem="clipped")
             )
+        if is_another_model(self.model, reply.model):
+            self._say(f"The model that answers calls itself {reply.model!r:.80}.", "model")
         finished = {"finished": True, "length": False}.get(reply.end)
         if finished is None:
             said = "no finish_reason" if reply.reason is None else f"the finish_reason {reply.reason!r:.40}"
@@ -265,19 +274,6 @@ class OpenAIEngine:
         return (
             self._known_models() if failure.remedy == "model" else known.get(failure.remedy, failure.remedy)
         )
-
-    def _known_models(self) -> str:
-        """The models that the server says it has, as far as it tells."""
-        from openai import OpenAIError
-
-        try:
-            found = [model.id for model in self._client.with_options(max_retries=0, timeout=10).models.list()]
-        except (OpenAIError, ValueError, TypeError, AttributeError):
-            found = []
-        if not found:
-            return "Give the name of a model that the server knows: openai:MODEL@URL."
-        shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
-        return f"It knows {shown}. Give one of them: openai:MODEL@URL."
 
     # ---- counting and telling
 

@@ -39,6 +39,8 @@ _TOO_LONG = _any(
     r"(?:max|limit|available|allowed|token limit|allotted)[^.]{0,40}(?:tokens?|length|context|model len)",
     r"tokens?[^.]{0,30} exceeds? the (?:limit|max)",
     r"reduce (?:the|your) (?:length|prompt|input|number of tokens|message)",
+    # vLLM, of a prompt that fills the context to the last token
+    r"max_(?:completion_)?tokens must be at least 1, got (?:0|-\d+)",
 )
 _FILTERED = _any(
     r"content[ _]?filter|content[ _](?:management )?policy|responsible_?ai|policy[ _]violation|moderation",
@@ -62,7 +64,7 @@ _KEY = _any(
 )
 _MODEL = _any(
     r"model_not_found|model_not_exist|DeploymentNotFound|unknown[ _]model|invalid[ _]model|no such model",
-    r"not a valid model|no endpoints found",
+    r"not a valid model|no endpoints found|server is pinned to",
     r"(?:model|deployment|adapter)\b.{0,80}(?:not found|n[o']t exist|not exist|unknown|invalid|unavailable"
     r"|not available|not (?:been )?loaded|not supported|not served|decommissioned|deprecated|no longer)",
 )

@@ -50,6 +50,7 @@ class Reply:
     completion_tokens: int = 0
     cached_tokens: int = 0  # of the prompt; some servers leave them out of prompt_tokens
     error: Any = None  # body of an error inside the reply
+    model: str = ""  # that answered, in the server's words
     _thinking: bool = field(default=False, repr=False)
     _half: str = field(default="", repr=False)  # the first half of a character that is not complete yet
 
@@ -69,6 +70,10 @@ class Reply:
         if not isinstance(message, dict):
             raise ValueError(f"the message is {_kind_of(message)}, no object")
         return "".join(self._write(kind, piece) for kind, piece in _read_message(message))
+
+    def add_model(self, name: Any) -> None:
+        """Take the name of the model, which some servers leave out."""
+        self.model = name if isinstance(name, str) and name else self.model
 
     def add_usage(self, usage: Any) -> None:
         """Take token counts; what is no count leaves them as they are."""
@@ -107,6 +112,7 @@ def read_reply(body: Any) -> Reply:
     if isinstance(body, dict):
         reply.error = body.get("error")
         reply.add_usage(body.get("usage"))
+        reply.add_model(body.get("model"))
     choices = body.get("choices") if isinstance(body, dict) else None
     if reply.error and not choices:
         return reply
@@ -123,6 +129,13 @@ def read_end(reason: Any) -> End:
         reason = reason.get("type") or reason.get("reason")
     name = re.sub(r"[^a-z]+", "_", str(reason).rpartition(".")[2].lower()).strip("_")
     return _ENDS.get(name.removeprefix("finish_reason_"), "unknown")
+
+
+def is_another_model(asked: str, said: str) -> bool:
+    """Whether a reply names another model: some servers have one, which answers under every name. A date, an
+    owner or a revision more is no other model."""
+    one, other = (name.lower().rpartition("/")[2].partition("@")[0] for name in (asked, said))
+    return bool(other) and one not in other and other not in one
 
 
 def join_halves(text: str) -> str:
