@@ -272,7 +272,9 @@ class OpenAIEngine:
             "address": "Is the address right? It usually ends with /v1.",
         }
         return (
-            self._known_models() if failure.remedy == "model" else known.get(failure.remedy, failure.remedy)
+            known_models(self._client)
+            if failure.remedy == "model"
+            else known.get(failure.remedy, failure.remedy)
         )
 
     # ---- counting and telling
