@@ -84,10 +84,11 @@ def push(
 def distill(config: DistillConfig) -> None:
     """Make chains with any teacher behind an OpenAI-compatible server, in two passes. The same command
     resumes. Exit status 3: some requests failed."""
+    from rmr1_lite.training.distill.attempts import count_undone
     from rmr1_lite.training.distill.distill import distill as run
 
-    if failed := sum(run(config)["failed"].values()):
-        end_partly_done(f"{failed} requests to the teacher failed")
+    if undone := count_undone(run(config)):
+        end_partly_done(f"{undone} requests to the teacher failed, or their answers were withheld or clipped")
 
 
 @from_config(DemoConfig)

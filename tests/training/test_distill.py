@@ -314,7 +314,8 @@ STATUSES = {
     "plain": (0, "chains kept", {"right": 2, "wrong": 2}),
     "fault:500": (3, "4 requests to the teacher failed", None),
     "fault:401": (2, "Set OPENAI_API_KEY", None),
-    "clipped": (0, "Raise its context length", {"clipped": 4}),
+    "clipped": (3, "Raise its context length", {"clipped": 4}),
+    "fault:filter": (3, "withheld", {"filtered": 4}),
     "no end": (0, "end_unknown", {"end_unknown": 4}),
 }
 
@@ -335,6 +336,9 @@ def test_the_exit_status_says_whether_all_was_done(tmp_path, server, question):
     assert done.returncode == status and words in done.stdout + done.stderr, done.stdout + done.stderr
     assert "Traceback" not in done.stderr and KEY not in done.stdout + done.stderr
     if outcomes:
+        assert question == "plain" or len(server.bodies) == (8 if question == "no end" else 4), (
+            "no second pass"
+        )
         stats = json.loads((tmp_path / "out" / "stats.json").read_text())
         assert stats["passes"]["1"]["outcomes"] == outcomes
         assert stats["kept"] == (4 if question == "plain" else 0)

@@ -112,6 +112,14 @@ def count_by_pass(tasks: Sequence[Task], log: JsonlLog) -> dict[str, Any]:
     return found
 
 
+def count_undone(stats: dict[str, Any]) -> int:
+    """Requests without an answer that could be judged: failed, or paid for and withheld or clipped."""
+    lost = ("filtered", "clipped")
+    return sum(stats["failed"].values()) + sum(
+        row["outcomes"].get(name, 0) for row in stats["passes"].values() for name in lost
+    )
+
+
 def describe_stats(stats: dict[str, Any]) -> str:
     """The statistics for people."""
     lines = [f"{stats['kept']} of {stats['wanted']} chains kept, spent {stats['spent']:.2f}"]

@@ -211,6 +211,8 @@ def _next_request(config: DistillConfig, number: int, task: Task, log: JsonlLog)
     before = log.get((*key, number - 1)) if (*key, number - 1) in log else None
     if before is None or before["kept"] or not log.get((*key, FIRST))["text"]:
         return None
+    if before["status"] == "clipped":  # the next prompt is longer still
+        return None
     failed_chain = log.get((*key, FIRST))["text"]
     asked = oracle_messages(pair, failed_chain, config.style)
     if number == REWRITE:

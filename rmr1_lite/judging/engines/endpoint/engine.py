@@ -196,7 +196,7 @@ class OpenAIEngine:
                 f"the server cut the prompt: it counts {seen:,} tokens, and the text has {least:,} at least. "
                 "Raise its context length (Ollama: num_ctx)"
             )
-            self._say(f"A prompt was clipped: {message}. Such judge calls are not counted.", "clipped")
+            self._say(f"T{message[1:]}. Such replies are not counted (status clipped).", "clipped")
             return self._counted(
                 Generation(reply.text, False, False, *counts, error=message, problem="clipped")
             )
