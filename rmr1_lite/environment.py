@@ -30,6 +30,7 @@ AT_START = {
     # without safetensors transformers would have a bot convert a model, and load what the bot made
     "DISABLE_SAFETENSORS_CONVERSION": "1",
     "UNSLOTH_DISABLE_STATISTICS": "1",  # nothing is sent from here
+    "UNSLOTH_GRPO_LOGPROB_RECOMPUTE": "1",  # unsloth_backend.score_one_chunk_at_a_time
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "True",  # gradio, when its analytics are off
 }

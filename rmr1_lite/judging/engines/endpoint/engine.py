@@ -185,24 +185,32 @@ class OpenAIEngine:
         if reply.error or reply.end == "failed":
             return self._broken(reply, seconds)
         counts = (reply.prompt_tokens, reply.completion_tokens, seconds)
+        problem, why = self._find_loss(request, reply)
+        if why:
+            return self._counted(Generation(reply.text, False, False, *counts, error=why, problem=problem))
+        finished = {"finished": True, "length": False}.get(reply.end)
+        self._tell_oddities(reply, finished)
+        thought_open = self.thought_open and not reply.text.startswith("<think>")
+        return self._counted(Generation(reply.text, finished, thought_open, *counts))
+
+    def _find_loss(self, request: Request, reply: Reply) -> tuple[Any, str]:
+        """("filtered" or "clipped", what was withheld from whom); ("", "") where nothing was."""
         if reply.end == "filtered":
-            message = f"the server's content filter stopped the answer ({reply.reason})"
-            return self._counted(
-                Generation(reply.text, False, False, *counts, error=message, problem="filtered")
-            )
+            return "filtered", f"the server's content filter stopped the answer ({reply.reason})"
         seen, least = reply.prompt_tokens + reply.cached_tokens, fewest_tokens(request.messages)
-        if 0 < seen < least:
-            message = (
-                f"the server cut the prompt: it counts {seen:,} tokens, and the text has {least:,} at least. "
-                "Raise its context length (Ollama: num_ctx)"
-            )
-            self._say(f"T{message[1:]}. Such replies are not counted (status clipped).", "clipped")
-            return self._counted(
-                Generation(reply.text, False, False, *counts, error=message, problem="clipped")
-            )
+        if not 0 < seen < least:
+            return "", ""
+        why = (
+            f"the server cut the prompt: it counts {seen:,} tokens, and the text has {least:,} at least. "
+            "Raise its context length (Ollama: num_ctx)"
+        )
+        self._say(f"T{why[1:]}. Such replies are not counted (status clipped).", "clipped")
+        return "clipped", why
+
+    def _tell_oddities(self, reply: Reply, finished: bool | None) -> None:
+        """What a reader of the figures should know of this server, each once."""
         if is_another_model(self.model, reply.model):
             self._say(f"The model that answers calls itself {reply.model!r:.80}.", "model")
-        finished = {"finished": True, "length": False}.get(reply.end)
         if finished is None:
             said = "no finish_reason" if reply.reason is None else f"the finish_reason {reply.reason!r:.40}"
             self._say(
@@ -210,14 +218,12 @@ class OpenAIEngine:
                 "without a verdict (status end_unknown).",
                 "end",
             )
-        if not reply.text.strip() and finished:
+        if finished and not reply.text.strip():
             self._say(
                 "A reply was empty: it counts as without a verdict (status missing). Some servers answer "
                 "like that to a prompt that is longer than their context.",
                 "empty",
             )
-        thought_open = self.thought_open and not reply.text.startswith("<think>")
-        return self._counted(Generation(reply.text, finished, thought_open, *counts))
 
     def _broken(self, reply: Reply, seconds: float) -> Generation:
         """A reply that holds an error, in itself or in its choice."""
