@@ -33,7 +33,9 @@ def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts the threads as Linux shows them")
-@pytest.mark.parametrize("command", [*COMMANDS])
+@pytest.mark.parametrize(
+    "command", ["judge", *[pytest.param(name, marks=pytest.mark.long) for name in ("sft", "grpo")]]
+)
 def test_nobody_adds_or_removes_a_variable_once_there_are_threads(command: str, tmp_path: Path) -> None:
     pairs = tiny.pairs(4)
     write_pairs(tmp_path / "in.jsonl", pairs)

@@ -30,6 +30,7 @@ FOR_HELP = {
     "cli.outputs",
     "cli.train",
     "config",
+    "environment",
     "presets",
     "types",
 }

@@ -33,6 +33,7 @@ from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.data.released_sets import SETS
 from rmr1_lite.data.rl_mixture import SOURCES
 
+pytestmark = pytest.mark.long
 OWNER, STRANGER, EXPIRED = "hf_owner", "hf_stranger", "hf_expired"
 # what works, and what must be refused in one line that says why
 WORKING = [

@@ -134,17 +134,15 @@ def test_behind_an_endpoint_it_is_sent_when_asked_for():
     from rmr1_lite.judging.engines.endpoint import OpenAIEngine
 
     assert request_fields("auto") == {}
+
+    def sent_by(engine):
+        return engine._parameters.body(Request("p", "ab", tuple(TURNS)), Sampling())
+
     for asked, sent in [("on", True), ("off", False)]:
         engine = OpenAIEngine("m", "http://127.0.0.1:9/v1", thinking=asked)
-        given = engine._arguments(Request("p", "ab", tuple(TURNS)), Sampling())
-        assert (
-            given["extra_body"] == {"chat_template_kwargs": {"enable_thinking": sent}}
-            and engine.thinking == asked
-        )
-    plain = OpenAIEngine("m", "http://127.0.0.1:9/v1")._arguments(
-        Request("p", "ab", tuple(TURNS)), Sampling()
-    )
-    assert "extra_body" not in plain
+        assert sent_by(engine)["chat_template_kwargs"] == {"enable_thinking": sent}
+        assert engine.thinking == asked
+    assert "chat_template_kwargs" not in sent_by(OpenAIEngine("m", "http://127.0.0.1:9/v1"))
 
 
 def test_a_saved_adapter_carries_it_for_whoever_loads_the_folder(tmp_path):

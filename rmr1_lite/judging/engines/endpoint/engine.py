@@ -236,14 +236,14 @@ class OpenAIEngine:
 
     def _failed(self, error: Exception, seconds: float, reply: Reply) -> Generation:
         """A request that was not answered, or not with what was asked for."""
-        from openai import APIConnectionError, APITimeoutError, OpenAIError
+        from openai import APIConnectionError, OpenAIError
 
         name = type(error).__name__
         if isinstance(error, Refusal):
             failure, name = error.args
         elif isinstance(error, APIConnectionError):
-            # a server that has never answered is not there; a time-out or a lost connection may pass
-            gone = not self._answered and not isinstance(error, APITimeoutError)
+            # a server that nobody has reached is not there; a time-out or a lost connection may pass
+            gone = not self._answered and type(error.__cause__).__name__ == "ConnectError"
             remedy = "Is the server running at this address?" if gone else ""
             words = str(error.__cause__ or error) or name
             failure = Failure("hopeless" if gone else "passing", words, remedy=remedy)
