@@ -143,6 +143,7 @@ def test_a_process_that_dies_says_where(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGSEGV and "Fatal Python error: Segmentation fault" in done.stderr
 
 
+@pytest.mark.long
 def test_bitsandbytes_does_not_advise_to_download_code(tmp_path: Path) -> None:
     """On a processor with AVX512-BF16 it says at every start that a kernel could be had from a hub."""
     script = """

@@ -22,6 +22,7 @@ from rmr1_lite.data.pairs import write_pairs
 from rmr1_lite.judging.batch import judge_file
 from rmr1_lite.judging.engines.base import Request, Sampling
 from rmr1_lite.judging.engines.local import LocalEngine
+from rmr1_lite.judging.factory import make_judge
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.types import Generation, InputError, Pair
 
@@ -226,10 +227,10 @@ def test_the_exit_status_says_whether_all_was_judged(why: str, tmp_path: Path) -
             "no call can succeed": 4,
             "a clipped prompt": 4,
         }
-        again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert again.returncode == (3 if why == "a prompt is too long" else 0)
-        probe = bool(failed.get(why, 2))  # the first prompt is sent twice
-        assert len(endpoint.bodies) - before == failed.get(why, 2) + probe
+        judge = make_judge(f"openai:m@{endpoint.url}", "rubrics")
+        again = judge_file(judge, tmp_path / "in.jsonl", tmp_path / "out.jsonl", progress=False)
+        assert again.complete == (why != "a prompt is too long")
+        assert len(endpoint.bodies) - before == failed.get(why, 2)
 
 
 def test_rows_that_are_no_pairs_are_work_that_was_not_done(tmp_path: Path) -> None:

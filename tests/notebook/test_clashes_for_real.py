@@ -79,6 +79,7 @@ def judge(out: Path, *more: str, path: Path) -> subprocess.CompletedProcess:
     return run(*command, path=path)
 
 
+@pytest.mark.long
 def test_an_old_torchao_stops_peft_and_the_command_says_what_to_do(tmp_path):
     """In 16 bits; in 4 bits peft does not get as far as to ask for torchao."""
     old = unpacked(tmp_path / "site", wheel(tmp_path, "torchao", "0.10.0", TORCHAO))
