@@ -300,6 +300,13 @@ ROWS: list[tuple[str, int | None, Any, str, str]] = [
         "hopeless",
         "top it up",
     ),
+    (
+        "OpenAI, as text",
+        429,
+        '{"error": {"message": "stop", "code": "insufficient_quota"}}',
+        "hopeless",
+        "top it",
+    ),
     ("DeepSeek", 402, error("Insufficient Balance"), "hopeless", "top it up"),
     ("Anthropic", 400, error("Your credit balance is too low to access the API."), "hopeless", "top it up"),
     ("OpenRouter", 402, error("This request requires more credits"), "hopeless", "top it up"),

@@ -98,6 +98,7 @@ def explain(status: int | None, body: Any, sent: Collection[str] = ()) -> Failur
     status: of HTTP, or the code inside a reply with status 200; None when there was none. body: as parsed
     JSON, or the text. sent: names of the request's parameters, and SYSTEM_ROLE where it had a system turn.
     """
+    body = _parsed(body) if isinstance(body, str) else body
     words = words_of(body)
     said = f"{words} {' '.join(_codes(body))}"
     if status == 413 or (status not in (401, 402, 403, 404) and _too_long(said, status)):

@@ -21,6 +21,10 @@ LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
 # neutral values: a server that does not know them has nothing to switch off
 NEUTRAL = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}  # vLLM, SGLang; llama.cpp, LM Studio
 NEUTRAL_SAMPLING = {"top_k": 0, "min_p": 0.0}  # llama.cpp samples from the 40 likeliest tokens otherwise
+NEUTRAL_SAID = (
+    "The server does not take what would switch off a penalty, top_k or min_p of its own: if it has one, "
+    "verdicts may differ from those of other servers."
+)
 THINKING = "chat_template_kwargs"
 
 _SAID = {
@@ -100,13 +104,17 @@ class Parameters:
         """Leave out everything that a server may not know; False when the body held nothing of it."""
         found = {*NEUTRAL, *NEUTRAL_SAMPLING} & set(body)
         with self._lock:
+            new = found - self._refused
             self._refused |= found
+            if new:
+                self._say(NEUTRAL_SAID)
         return bool(found)
 
     def _tell(self, name: str, body: dict[str, Any], words: str) -> None:
-        # a penalty of 1, or top_p 1, is what a server without the parameter does anyway
-        neutral = name in NEUTRAL or name in NEUTRAL_SAMPLING or name == "top_p" and body.get(name) == 1.0
-        if not neutral:
+        if name in NEUTRAL or name in NEUTRAL_SAMPLING:
+            self._say(NEUTRAL_SAID)
+        # top_p 1 is what a server without the parameter does anyway
+        elif name != "top_p" or body.get(name) != 1.0:
             value = f" {body[name]:g}" if isinstance(body.get(name), float) else ""
             self._say(
                 f"The server refuses {name}{value}: {_SAID.get(name, 'it is left out')}. It said: {words}"
