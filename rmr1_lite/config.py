@@ -17,6 +17,7 @@ from rmr1_lite import presets
 from rmr1_lite.types import InputError
 
 NANO_TOKENS = 152  # the longest chain of the nano world has 144 and its closing token
+SMOL_TOKENS = 400  # a short chain in natural language; untrained it seldom ends one by itself
 OTHER_TOKENS = 2048  # room for the chains of other judges
 MAX_CHARS = 200_000  # of one response or conversation
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
@@ -48,7 +49,7 @@ class TrainConfig:
     backend: Literal["auto", "unsloth", "transformers"] = _doc(
         "auto", "auto: Unsloth if it is installed and supports the GPU, otherwise transformers"
     )
-    four_bit: bool = _doc(True, "base weights in NF4 (QLoRA); off: as stored")
+    four_bit: bool = _doc(True, "base weights in NF4 (QLoRA); off: as stored, which smol-base always is")
     lora_r: int = _doc(16, "LoRA rank of a new adapter")
     lora_alpha: int = _doc(32, "LoRA alpha of a new adapter")
     lora_dropout: float = _doc(0.0, "LoRA dropout of a new adapter")

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from rmr1_lite.cli import data, evaluate, train
+from rmr1_lite.cli import data, evaluate, models, train
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.types import InputError, TrainingStopped
 
@@ -34,6 +34,7 @@ COMMANDS = {
 for name, command in COMMANDS.items():
     app.command(name=name)(command)
 app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

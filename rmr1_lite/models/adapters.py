@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS
+from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS, SMOL_TOKENS
+from rmr1_lite.models import smol
 from rmr1_lite.models.judge_specs import NANO, local_folder, parse_spec
 from rmr1_lite.models.thinking import AS_SAVED
 from rmr1_lite.storage import write_json
@@ -44,15 +45,20 @@ def is_adapter(folder: Path) -> bool:
 
 
 def default_max_new_tokens(spec: str) -> int:
-    """How many tokens a judge may write when nobody says: nano judges write short chains, others up to
+    """How many tokens a judge may write when nobody says: the embedded ones write short chains, others up to
     2,048."""
-    return NANO_TOKENS if is_nano(spec) else OTHER_TOKENS
+    return NANO_TOKENS if is_nano(spec) else SMOL_TOKENS if is_smol(spec) else OTHER_TOKENS
 
 
 def is_nano(spec: str) -> bool:
     """Whether a spec names a nano model or an adapter on one. Raises InputError for a path that is not
     there."""
     return spec in NANO or (info := adapter_info(spec)) is not None and info.base in NANO
+
+
+def is_smol(spec: str) -> bool:
+    """Whether a spec names smol or an adapter on it. Raises InputError for a path that is not there."""
+    return spec == smol.NAME or (info := adapter_info(spec)) is not None and info.base == smol.NAME
 
 
 def adapter_info(spec: str) -> AdapterInfo | None:
@@ -76,7 +82,7 @@ def read_adapter(folder: Path) -> AdapterInfo:
         else _info_from_peft(folder, config)
     )
     base = _find_base(folder, info.base)
-    if base is not None and info.fingerprint and fingerprint_folder(base) != info.fingerprint:
+    if base is not None and info.fingerprint and fingerprint_of(info.base) != info.fingerprint:
         raise InputError(
             f"{folder} was trained on another base than {info.base} is now. Use the base it was trained on."
         )
@@ -107,10 +113,10 @@ def write_info(folder: Path, info: AdapterInfo) -> None:
 
 
 def style_of(spec: str) -> str | None:
-    """The prompt style that a model came with, None where it does not say; the nano base knows the compact
-    one."""
+    """The prompt style that a model came with, None where it does not say; the embedded bases take the
+    compact one."""
     info = adapter_info(spec)
-    return (info.style if info else "compact" if spec in NANO else "") or None
+    return (info.style if info else "compact" if spec in (*NANO, smol.NAME) else "") or None
 
 
 def fingerprint_folder(folder: Path) -> str:
@@ -132,6 +138,8 @@ def fingerprint_of(spec: str) -> str:
 
     The one mark that every judge carries, so that texts of other weights are never taken for its own.
     """
+    if spec == smol.NAME:
+        return smol.FINGERPRINT
     folder = NANO.get(spec) or Path(spec)
     return fingerprint_folder(folder) if folder.is_dir() else ""
 

@@ -3,6 +3,7 @@
 A spec is one of these:
 
     nano, nano-sft, nano-base    the embedded judges and their base
+    smol-base                    a small real language model, see rmr1_lite.models.smol
     FOLDER                       an adapter or a model
     OWNER/NAME                   a model or an adapter on the hub
     openai:MODEL@URL             an OpenAI-compatible endpoint
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rmr1_lite.models import smol
 from rmr1_lite.types import InputError
 
 ASSETS = Path(__file__).parents[1] / "nano_assets"
@@ -83,13 +85,15 @@ def local_folder(spec: str) -> Path | None:
                 f"{spec} is not part of this installation. Install the package again, with its data."
             )
         return NANO[spec]
+    if spec == smol.NAME:
+        return smol.base_folder()
     folder = Path(spec)
     if folder.is_dir():
         return folder
     if folder.exists():
         raise InputError(f"{spec} is a file. Give the folder that holds adapter_config.json or config.json.")
     if spec.count("/") != 1 or spec.startswith((".", "/", "~", "runs/")) or _DRIVE.match(spec):
-        choices = ", ".join(NANO)
+        choices = ", ".join((*NANO, smol.NAME))
         raise InputError(
             f"{spec} does not exist. Give a folder, a hub id like owner/name, or one of {choices}."
         )

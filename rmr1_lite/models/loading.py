@@ -13,21 +13,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.models import unsloth_backend
+from rmr1_lite.models import smol, unsloth_backend
 from rmr1_lite.models.adapters import AdapterInfo, fingerprint_of, is_adapter, read_adapter, style_of
 from rmr1_lite.models.backend import choose_backend, prepare_card, this_machine
 from rmr1_lite.models.judge_specs import find_folder
 from rmr1_lite.models.loaded import Loaded, Training
 from rmr1_lite.models.lora import check_layers, freeze_base, peft_errors
 from rmr1_lite.models.model_files import (
+    LARGE,
+    SMALL,
     answer_ends,
+    check_memory,
     loading_errors,
     model_path,
     quiet_unless_large,
     read_config,
+    stored_bytes,
     stored_in_4bit,
 )
-from rmr1_lite.models.precision import TORCH_NAMES, check_fp16
+from rmr1_lite.models.precision import TORCH_NAMES, check_fp16, cpu_computes_bf16
 from rmr1_lite.models.thinking import AS_SAVED, saved_switch
 from rmr1_lite.types import InputError
 
@@ -35,15 +39,16 @@ from rmr1_lite.types import InputError
 def load(
     spec: str, four_bit: bool = True, trainable: bool = False, training: Training | None = None
 ) -> Loaded:
-    """Load what `spec` names: nano, nano-sft, nano-base, a folder (adapter or model) or a hub id.
+    """Load what `spec` names: nano, nano-sft, nano-base, smol-base, a folder (adapter or model) or a hub id.
 
-    trainable: the adapter's tensors get gradients. training: by which backend, and for which lengths; without
+    four_bit: the base's linear layers in NF4; smol-base stays as it is stored, which is said. trainable: the adapter's tensors get gradients. training: by which backend, and for which lengths; without
     it transformers + PEFT. Raises InputError for what cannot work, before anything slow.
     """
     _check_process(training)
     folder = find_folder(spec)
     info = read_adapter(folder) if folder is not None and is_adapter(folder) else None
     base, tokenizer, pad = info.base if info else spec, load_tokenizer(spec), None
+    four_bit = four_bit and not _keeps_its_weights(base)
     if training:
         training, pad = _check_and_fit(base, tokenizer, training)
     if info is None:
@@ -55,6 +60,14 @@ def load(
     made.fingerprint = fingerprint_of(spec)
     made.thinking = (info.thinking or AS_SAVED) if info else saved_switch(tokenizer)
     return made
+
+
+def _keeps_its_weights(base: str) -> bool:
+    """smol was stored in 4 bits once: NF4 on top would round it a second time, to save a few megabytes."""
+    if base != smol.NAME:
+        return False
+    _say_once(f"{base}: its weights stay as stored (they come from a 4-bit file), also with --four-bit.")
+    return True
 
 
 def _check_process(training: Training | None) -> None:
@@ -123,10 +136,15 @@ def model_device() -> str:
 
     if torch.cuda.is_available():
         return "cuda"
-    if torch.backends.mps.is_available() and not _SAID:
-        _SAID.append("mps")
-        print("This Mac's GPU (MPS) is not used: models run on the CPU here.")
+    if torch.backends.mps.is_available():
+        _say_once("This Mac's GPU (MPS) is not used: models run on the CPU here.")
     return "cpu"
+
+
+def _say_once(text: str) -> None:
+    if text not in _SAID:
+        _SAID.append(text)
+        print(text)
 
 
 def _with_adapter(
@@ -160,7 +178,8 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
             model_path(spec), four_bit, training, getattr(torch, TORCH_NAMES[training.backend.half])
         )
     where = model_device()
-    dtype = getattr(torch, TORCH_NAMES[half_type()])
+    dtype = getattr(torch, TORCH_NAMES[weights_type(spec)])
+    check_memory(spec, where, 0.6 if four_bit else dtype.itemsize)
     quantise = {}
     # where the weights are stored so, a given None would count as "not quantised"
     if four_bit and not stored_in_4bit(spec):
@@ -201,6 +220,17 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
 def half_type() -> str:
     """The 16-bit type of this machine's card, fp32 without one: see `rmr1_lite.models.precision`."""
     return choose_backend("transformers", this_machine()).half
+
+
+def weights_type(spec: str) -> str:
+    """The type of a model's weights once loaded: `half_type`, and without a card bf16 where the processor has
+    it and the model is large enough to gain by it.
+
+    The figures of small models, nano's above all, are kept to the bit on every processor.
+    """
+    half = half_type()
+    large = (stored_bytes(spec) or LARGE) >= SMALL
+    return "bf16" if half == "fp32" and large and cpu_computes_bf16() else half
 
 
 def _read_tokenizer(spec: str) -> Any:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.models import unsloth_backend
-from rmr1_lite.models.adapters import AdapterInfo, fingerprint_folder, write_info
-from rmr1_lite.models.judge_specs import find_folder
+from rmr1_lite.models.adapters import AdapterInfo, fingerprint_of, write_info
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.model_card import trained_card
 from rmr1_lite.models.thinking import AS_SAVED
@@ -120,13 +119,12 @@ def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str) -> None:
     )
     _save_tokenizer(loaded, draft)
     (draft / "README.md").write_text(trained_card(stage, loaded.base, style), encoding="utf-8")
-    base = find_folder(loaded.base)
     write_info(
         draft,
         AdapterInfo(
             loaded.base,
             style,
-            fingerprint_folder(base) if base else "",
+            fingerprint_of(loaded.base),
             stage,
             "" if loaded.thinking == AS_SAVED else loaded.thinking,
         ),

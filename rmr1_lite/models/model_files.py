@@ -12,9 +12,11 @@ from typing import Any
 
 from rmr1_lite.data.hub_errors import explain, first_line
 from rmr1_lite.models.judge_specs import find_folder
+from rmr1_lite.models.memory import available_memory, gib
 from rmr1_lite.types import InputError
 
 LARGE = 2**30  # bytes of weights that take long enough to read for a progress bar
+SMALL = 2**26  # bytes of weights below which a model computes in fp32 on every CPU
 FILES = "give a folder that holds the model's files (safetensors, config and tokenizer)"
 
 
@@ -41,8 +43,7 @@ def quiet_unless_large(spec: str) -> Iterator[None]:
     """No progress bar of transformers for weights that are read in a second or two."""
     from transformers.utils import logging
 
-    folder = find_folder(spec)
-    size = sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else LARGE
+    size = stored_bytes(spec) or LARGE
     shown = logging.is_progress_bar_enabled()
     if size < LARGE:
         logging.disable_progress_bar()
@@ -51,6 +52,24 @@ def quiet_unless_large(spec: str) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def stored_bytes(spec: str) -> int:
+    """Bytes of a model's weights on disk, 0 where they are not on this machine."""
+    folder = find_folder(spec)
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
+
+
+def check_memory(spec: str, device: str, bytes_each: float) -> None:
+    """Refuse weights that do not fit into this machine's memory, before it begins to swap. bytes_each: that a
+    parameter takes once it is loaded."""
+    stored = getattr(read_config(spec).dtype, "itemsize", 2)
+    needed, free = stored_bytes(spec) / stored * bytes_each, available_memory()
+    if device == "cpu" and needed > free:
+        raise InputError(
+            f"{spec} needs {gib(needed)} of memory for its weights alone, and {gib(free)} are available. Close "
+            "other programs, or choose a smaller model."
+        )
 
 
 def model_path(spec: str) -> str:

