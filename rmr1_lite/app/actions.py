@@ -7,49 +7,96 @@ Errors of ours become a message on the page; the page itself keeps working.
 from __future__ import annotations
 
 import random
-import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
 import gradio as gr
 
-from rmr1_lite.app import history, html, service
-from rmr1_lite.app.examples import examples_for
+from rmr1_lite.app import html, service
+from rmr1_lite.app.examples import EVERYDAY_CARDS, cards_for, examples_for, knows_nano_only
 from rmr1_lite.app.history import History
+from rmr1_lite.app.judge_card import judge_line, judge_rows
+from rmr1_lite.app.judges import STATES, check_spec, comes_from_here, load_steps
+from rmr1_lite.app.past import Past
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.judging.ranking import compute_ranking
 from rmr1_lite.types import InputError
 
 LONG = html.notice("The model writes its reasoning first. Stop it whenever you have seen enough.", "info")
+STOPPED = html.notice("Stopped. What was written so far stays.", "info")
+IDLE = html.notice("Nothing is being judged.", "info")
+NOT_YOURS = "Judges can be added only on the machine on which the app runs, and not on a page that is shared."
+CHOICES = {"A is better": "A", "B is better": "B", "a tie": "tie", "both are bad": "bad"}
 
 
-class App:
+class App(Past):
     """The functions behind the page. public: strangers share it, so each visitor's history stays in that
-    visitor's session."""
+    visitor's session. owner: only this machine reaches it, so whoever does may add judges."""
 
-    def __init__(self, pool: JudgePool, kept: History, public: bool = False) -> None:
-        self.pool, self.kept, self.public = pool, kept, public
-        self.examples = examples_for(pool.specs)
-        self.files = Path(tempfile.mkdtemp(prefix="rmr1-judge-"))
-        self.stops: dict[str, Event] = {}  # by browser session: set when its Stop is pressed
+    def __init__(self, pool: JudgePool, kept: History, public: bool = False, owner: bool = False) -> None:
+        super().__init__(kept, public)
+        self.pool, self.owner = pool, owner and not public
+        self.stops: dict[str, Event] = {}  # by browser session, while it judges: set when Stop is pressed
 
-    def history(self, visitor: History) -> History:
-        """Where this visitor's rows go."""
-        return visitor if self.public else self.kept
-
-    def begin(self, request: gr.Request | None) -> Event:
-        """A fresh stop sign for this session."""
-        sign = Event()
-        self.stops[_session_id(request)] = sign
-        return sign
+    @contextmanager
+    def running(self, request: gr.Request | None) -> Iterator[Event]:
+        """A stop sign for what this session runs, until it ends."""
+        name, sign = _session_id(request), Event()
+        self.stops[name] = sign
+        try:
+            yield sign
+        finally:
+            if self.stops.get(name) is sign:
+                del self.stops[name]
 
     def stop(self, request: gr.Request) -> str:
         """Ask what this session is running to end; the message for the page."""
-        if sign := self.stops.get(_session_id(request)):
-            sign.set()
+        sign = self.stops.get(_session_id(request))
+        if sign is None:
+            return IDLE
+        sign.set()
         return STOPPED
+
+    def cards(self, nano: bool) -> dict[str, tuple[str, str, str]]:
+        """Examples under the names on their cards: for nano judges, or for all others."""
+        return cards_for(["nano"]) if nano else EVERYDAY_CARDS
+
+    def about(self, spec: str) -> tuple[str, str, dict, dict]:
+        """(card, one line, update of the everyday examples, of nano's) for the judge that is chosen."""
+        ready = self.pool.state(spec).name == "ready"
+        style = self.pool.judge(spec).style or "" if ready else self.pool.style or ""
+        nano = knows_nano_only(spec)
+        line = html.notice(judge_line(spec), "info")
+        return html.card(judge_rows(spec, style)), line, gr.update(visible=not nano), gr.update(visible=nano)
+
+    def any_example(self, spec: str) -> tuple[str, str, str]:
+        """A pair that the judge can judge, its responses in random order."""
+        question, *sides = random.choice(examples_for([spec]))
+        a, b = random.sample(sides, 2)
+        return question, a, b
+
+    def add_judge(self, typed: str, request: gr.Request) -> Iterator[tuple[str, str, bool]]:
+        """(state to show, what stays in the field, whether it is ready), until the judge is there."""
+        spec = typed
+        try:
+            if not self.owner or request is None or not comes_from_here(dict(request.headers)):
+                raise InputError(NOT_YOURS)
+            spec = check_spec(typed, self.pool)
+            yield html.state(spec, STATES["waiting"]), typed, False
+            for state, seconds, note in load_steps(self.pool, spec):
+                done = state.name == "ready"
+                text = note or ("Choose it in the list of judges." if done else f"{seconds:.0f} s")
+                kind = "" if done else typed
+                yield html.state(spec, STATES[state.name], text), kind, done
+        except InputError as error:
+            yield html.state(spec or "No judge", STATES["failed"], str(error)), typed, False
+
+    def judge_choices(self) -> list[str]:
+        """What the lists of judges offer now."""
+        return list(self.pool.specs)
 
     def judge(
         self,
@@ -64,16 +111,16 @@ class App:
         request: gr.Request,
     ) -> Iterator[tuple[str, str, History]]:
         """(judgment, message, visitor) while it is being written."""
-        sign = self.begin(request)
         try:
             pair = service.checked_pair(question, a, b, _table_rows(earlier))
             yield "", LONG, visitor
-            for progress in service.judge_live(self.pool, spec, pair, both, int(votes)):
-                progress.stopped = sign.is_set() and not progress.done
-                if progress.stopped:
-                    yield html.judgment(progress), STOPPED, visitor
-                    return
-                yield html.judgment(progress), "" if progress.done else gr.skip(), visitor
+            with self.running(request) as sign:
+                for progress in service.judge_live(self.pool, self._known(spec), pair, both, int(votes)):
+                    progress.stopped = sign.is_set() and not progress.done
+                    if progress.stopped:
+                        yield html.judgment(progress), STOPPED, visitor
+                        return
+                    yield html.judgment(progress), "" if progress.done else gr.skip(), visitor
             self.history(visitor).add(service.as_row(pair, progress))
             yield gr.skip(), "", visitor
         except InputError as error:
@@ -84,44 +131,47 @@ class App:
     ) -> Iterator[tuple[str, str, History]]:
         """The same pair through several judges, one after the other, side by side on the page."""
         done: list[str] = []
-        sign = self.begin(request)
         try:
             pair = service.checked_pair(question, a, b)
             if len(specs) < 2:
                 raise InputError("One judge has nothing to compare with. Choose two or more.")
-            for spec in specs:
-                for progress in service.judge_live(self.pool, spec, pair):
-                    progress.stopped = sign.is_set() and not progress.done
-                    message = STOPPED if progress.stopped else LONG
-                    yield html.side_by_side([*done, html.judgment(progress, spec)]), message, visitor
-                    if progress.stopped:
-                        return
-                done.append(html.judgment(progress, spec))
-                self.history(visitor).add(service.as_row(pair, progress))
+            with self.running(request) as sign:
+                for spec in map(self._known, specs):
+                    for progress in service.judge_live(self.pool, spec, pair):
+                        progress.stopped = sign.is_set() and not progress.done
+                        message = STOPPED if progress.stopped else LONG
+                        yield html.side_by_side([*done, html.judgment(progress, spec)]), message, visitor
+                        if progress.stopped:
+                            return
+                    done.append(html.judgment(progress, spec))
+                    self.history(visitor).add(service.as_row(pair, progress))
             yield html.side_by_side(done), "", visitor
         except InputError as error:
             yield html.side_by_side(done), html.notice(str(error)), visitor
 
     def rank(
-        self, request: gr.Request, spec: str, question: str, *responses: str
-    ) -> Iterator[tuple[str, str]]:
-        """The table after each pair of the round robin."""
-        sign = self.begin(request)
+        self, request: gr.Request, visitor: History, spec: str, question: str, *responses: str
+    ) -> Iterator[tuple[str, str, History]]:
+        """(table, message, visitor) after each pair of the round robin; the finished ranking is kept."""
+        began = time.perf_counter()
         try:
-            kept = service.checked_responses(question, responses)
-            for judgments, total in service.rank_steps(self.pool, spec, question, kept):
-                message = STOPPED if sign.is_set() else LONG if len(judgments) < total else ""
-                yield html.ranking(compute_ranking(len(kept), judgments), len(judgments), total), message
-                if sign.is_set():
-                    return
+            texts = service.checked_responses(question, responses)
+            with self.running(request) as sign:
+                for judgments, total in service.rank_steps(self.pool, self._known(spec), question, texts):
+                    found = compute_ranking(len(texts), judgments)
+                    message = STOPPED if sign.is_set() else LONG if len(judgments) < total else ""
+                    yield html.ranking(found, len(judgments), total), message, visitor
+                    if sign.is_set() and len(judgments) < total:
+                        return
+            seconds = time.perf_counter() - began
+            self.history(visitor).add(service.rank_row(spec, question, texts, found, seconds))
+            yield gr.skip(), "", visitor
         except InputError as error:
-            yield "", html.notice(str(error))
+            yield "", html.notice(str(error)), visitor
 
-    def draw(self) -> tuple[str, str, str, None, str]:
+    def draw(self, spec: str) -> tuple[str, str, str, None, str]:
         """A pair to vote on, its responses in random order."""
-        question, a, b = random.choice(self.examples)
-        a, b = random.sample([a, b], 2)
-        return question, a, b, None, ""
+        return *self.any_example(spec), None, ""
 
     def vote(
         self, spec: str, question: str, a: str, b: str, choice: str | None, visitor: History
@@ -132,60 +182,18 @@ class App:
             pair = service.checked_pair(question, a, b)
             if choice not in CHOICES:
                 raise InputError(
-                    "You have not voted yet. Choose A, B or a tie; the judge's verdict comes after."
+                    "You have not voted yet. Choose A, B, a tie or both bad; the judge's verdict comes after."
                 )
-            for progress in service.judge_live(self.pool, spec, pair):
+            for progress in service.judge_live(self.pool, self._known(spec), pair):
                 yield html.judgment(progress), "" if progress.done else LONG, gr.skip(), visitor
             rows.add({**service.as_row(pair, progress), "kind": "vote", "vote": CHOICES[choice]})
             yield gr.skip(), "", html.votes(rows.rows("vote")), visitor
         except InputError as error:
             yield "", html.notice(str(error)), gr.skip(), visitor
 
-    def listed(self, visitor: History) -> tuple[list[list[str]], str, str, str, str]:
-        """The history's table, the three files to download, and the vote statistics."""
-        rows = self.history(visitor).rows()
-        table = [
-            [
-                row["created"][:19].replace("T", " "),
-                row["kind"],
-                row["judge"],
-                row["prompt"][-1]["content"][:80],
-                row["verdict"] or "none",
-                row["id"],
-            ]
-            for row in rows
-        ]
-        folder = Path(tempfile.mkdtemp(dir=self.files))  # one per call: two visitors never share a file
-        made = {
-            "history.jsonl": history.as_jsonl(rows),
-            "history.csv": history.as_csv(rows),
-            "votes.jsonl": history.as_pairs(rows),
-        }
-        for name, text in made.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        return (
-            table,
-            *(str(folder / name) for name in made),
-            html.votes([r for r in rows if r["kind"] == "vote"]),
-        )
-
-    def restore(self, visitor: History, picked: gr.SelectData) -> tuple[str, str, str, str]:
-        """(judgment, question, A, B) of the row that was clicked, which ends with its id however the table is
-        sorted."""
-        row = self.history(visitor).get(str(picked.row_value[-1]))
-        if row is None:
-            return html.notice("This row no longer exists."), "", "", ""
-        return (
-            html.judgment(service.from_row(row)),
-            row["prompt"][-1]["content"],
-            row["response_a"],
-            row["response_b"],
-        )
-
-    def forget(self, visitor: History) -> History:
-        """Delete the history."""
-        self.history(visitor).clear()
-        return visitor
+    def restore(self, visitor: History, picked: gr.SelectData) -> tuple[str, dict[str, Any] | None]:
+        """(what it shows, the row) that was clicked, which ends with its id however the table is sorted."""
+        return self.find(visitor, str(picked.row_value[-1]))
 
     def api_compare(
         self, question: str, response_a: str, response_b: str, judge: str = "", votes: int = 0
@@ -223,10 +231,6 @@ class App:
         if spec and spec not in self.pool.specs:
             raise InputError(f"judge is {spec!r:.80}. Choose one of {', '.join(self.pool.specs)}.")
         return spec or self.pool.specs[0]
-
-
-STOPPED = html.notice("Stopped. What was written so far stays.", "info")
-CHOICES = {"A is better": "A", "B is better": "B", "a tie": "tie"}
 
 
 def _session_id(request: gr.Request | None) -> str:

@@ -29,6 +29,8 @@ COLUMNS = (
     "response_a",
     "response_b",
     "verdict",
+    "vote",
+    "ranking",
     "seconds",
     "tokens",
 )
@@ -83,7 +85,11 @@ class History:
 
     def get(self, id: str) -> dict[str, Any] | None:
         """The row of that id."""
-        return next((row for row in self.rows(limit=1_000_000) if row["id"] == id), None)
+        if not self.path:
+            return next((row for row in self._memory if row["id"] == id), None)
+        with self._open() as base:
+            found = base.execute("SELECT row FROM rows WHERE id = ?", [id]).fetchone()
+        return json.loads(found[0]) if found else None
 
     def clear(self) -> None:
         """Forget everything."""
@@ -112,13 +118,19 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     writer.writeheader()
     for row in rows:
         question = row["prompt"][-1]["content"] if row.get("prompt") else ""
-        writer.writerow({name: _cell(value) for name, value in {**row, "question": question}.items()})
+        made = {**row, "question": question, "ranking": places_in_words(row.get("places", ()))}
+        writer.writerow({name: _cell(value) for name, value in made.items()})
     return buffer.getvalue()
 
 
+def places_in_words(places: Sequence[Sequence[int]]) -> str:
+    """The places of a ranking with response numbers from 1, best first, as in "2 > 1 = 3"."""
+    return " > ".join(" = ".join(str(i + 1) for i in group) for group in places)
+
+
 def as_pairs(rows: Sequence[dict[str, Any]]) -> str:
-    """Votes for A or B as preference rows: prompt, chosen, rejected. A vote for a tie prefers nothing and is
-    left out."""
+    """Votes for A or B as preference rows: prompt, chosen, rejected. A tie and "both are bad" prefer nothing
+    and are left out."""
     made = []
     for row in rows:
         if row["kind"] == "vote" and row["vote"] in ("A", "B"):
@@ -137,11 +149,13 @@ def as_pairs(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def count_agreement(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Votes by what the judge had said: agree, differ, tie (the person's), undecided (the judge's)."""
-    counts = dict.fromkeys(("agree", "differ", "tie", "undecided"), 0)
+    """Votes by what the judge had said: agree, differ, tie and bad (the person's), undecided (the
+    judge's)."""
+    counts = dict.fromkeys(("agree", "differ", "tie", "bad", "undecided"), 0)
     for row in rows:
         if row["kind"] == "vote":
-            name = "tie" if row["vote"] == "tie" else "undecided" if row["verdict"] is None else None
+            own = row["vote"] if row["vote"] in ("tie", "bad") else None
+            name = own or ("undecided" if row["verdict"] is None else None)
             counts[name or ("agree" if row["vote"] == row["verdict"] else "differ")] += 1
     return counts
 

@@ -6,23 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jinja2 import Environment
-
+from rmr1_lite.app import sharing, templates
 from rmr1_lite.app.history import count_agreement
-from rmr1_lite.app.service import Progress, parse_partial
+from rmr1_lite.app.quotes import cut, differences
+from rmr1_lite.app.reasons import Cites, blocks_of
+from rmr1_lite.app.service import Progress, as_row, parse_partial
 from rmr1_lite.judging.ranking import Ranking
-from rmr1_lite.types import OTHER, Look, Verdict
+from rmr1_lite.types import OTHER, Look, Order, Verdict
 
-TITLES = {
-    "think": "Thinking",
-    "type": "Type of question",
-    "rubric": "Rubric",
-    "justify": "Why these criteria",
-    "solution": "Solution",
-    "eval": "Evaluation",
-    "answer": "Verdict",
-}
-QUOTES = {"quote_A": "quotes A", "quote_B": "quotes B", "summary_A": "sums up A", "summary_B": "sums up B"}
 REASONS = {
     "missing": "No verdict: the text holds no answer marker.",
     "conflict": "No verdict: the text names both responses.",
@@ -35,49 +26,30 @@ REASONS = {
     "filtered": "Not judged: the server's content filter stopped the text.",
     "error": "Not judged: the judge could not be reached or failed.",
 }
-EXCHANGED = "Here the judge saw Response B first: its “A” is your Response B, and its “B” your Response A."
-PAGE = """
-{%- macro block(part) %}
-<section class="rm-part rm-{{ part.name }}" aria-label="{{ part.title }}"><h4>{{ part.title
-}}{% if not part.closed %}
-<span class="rm-busy" aria-hidden="true"></span>{% endif %}</h4><div
-class="rm-text">{{ part.text }}</div></section>
-{%- endmacro %}
-<div class="rm-judgment">
-{% if head %}<h3>{{ head }}</h3>{% endif %}
-{% if summary %}<div class="rm-summary rm-{{ summary.kind }}" role="status">
-<strong>{{ summary.title }}</strong>
-<span>{{ summary.detail }}</span></div>{% endif %}
-<div class="rm-looks">
-{% for look in looks %}
-<article class="rm-look"><header><b>{{ look.title }}</b>
-<span class="rm-badge rm-{{ look.kind }}">{{ look.verdict }}</span></header>
-{% if look.note %}<p class="rm-note">{{ look.note }}</p>{% endif %}
-{% for part in look.parts %}{{ block(part) }}{% endfor %}
-{% if look.text %}<details><summary>as written</summary><pre
-class="rm-raw">{{ look.text }}</pre></details>{% endif %}
-</article>
-{% endfor %}
-</div></div>
-"""
-TABLE = """
-<table class="rm-table"><caption>{{ caption }}</caption>
-<thead><tr>{% for name in head %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for row in rows %}
-<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody></table>
-"""
-_ENVIRONMENT = Environment(autoescape=True)
-_PAGE, _TABLE = _ENVIRONMENT.from_string(PAGE), _ENVIRONMENT.from_string(TABLE)
-_NOTICE = _ENVIRONMENT.from_string('<div class="rm-notice rm-{{ kind }}" role="alert">{{ text }}</div>')
+SWAPPED = "Here the judge saw Response B first: its “A” is your Response B, and its “B” your Response A."
+ORDER_TITLES: dict[Order, str] = {"ab": "As typed", "ba": "Swapped order"}
 
 
 def judgment(progress: Progress, head: str = "") -> str:
-    """One judge on one pair, as far as it is."""
-    looks = [_look_view(order, progress) for order in progress.texts]
-    return _PAGE.render(looks=looks, summary=_summary_view(progress), head=head)
+    """One judge on one pair, as far as it is: the verdict, what was judged, then the reasons."""
+    pair = progress.pair
+    cites = Cites(pair)
+    looks = [_look_view(order, progress, cites) for order in progress.texts]
+    running = not (progress.done or progress.stopped)
+    parts = differences(pair.response_a, pair.response_b) if pair and progress.done else None
+    return templates.judgment.render(
+        head=head,
+        say=_spoken(progress, head),
+        running=running,
+        opened=progress.opened,
+        summary=_summary_view(progress),
+        orders=[_order_view(order, progress) for order in progress.texts],
+        agreement=_agreement_view(progress),
+        actions=_actions_view(progress),
+        sides=_sides_view(progress, cites),
+        looks=looks,
+        differing=list(zip(("Response A", "Response B"), parts, strict=True)) if parts else [],
+    )
 
 
 def one_text(text: str, verdict: Verdict, title: str) -> str:
@@ -86,12 +58,12 @@ def one_text(text: str, verdict: Verdict, title: str) -> str:
     look = {
         "title": title,
         "text": text,
-        "parts": _section_blocks(verdict.sections),
+        "parts": blocks_of(verdict.sections, text, "ab", Cites(None)),
         "note": "",
         "verdict": letter,
         "kind": "good" if verdict.shown_label else "bad",
     }
-    return _PAGE.render(looks=[look], summary=None, head="")
+    return templates.judgment.render(looks=[look])
 
 
 def side_by_side(judgments: Sequence[str]) -> str:
@@ -99,26 +71,58 @@ def side_by_side(judgments: Sequence[str]) -> str:
     return f'<div class="rm-compare">{"".join(judgments)}</div>'
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
-    """A table whose first column names the row."""
-    return _TABLE.render(head=head, rows=rows, caption=caption)
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", say: str = "") -> str:
+    """A table whose first column names the row. say: what a screen reader is told when it appears."""
+    return templates.table.render(head=head, rows=rows, caption=caption, say=say)
 
 
 def notice(text: str, kind: str = "bad") -> str:
-    """A message to the person: what went wrong, and what to do."""
-    return _NOTICE.render(text=text, kind=kind)
+    """A message to the person: what went wrong, and what to do. kind "info": nothing is wrong."""
+    return templates.notice.render(text=text, kind=kind, role="alert" if kind == "bad" else "status")
 
 
-def _look_view(order: str, progress: Progress) -> dict[str, Any]:
-    look: Look | None = progress.looks.get(order)  # type: ignore[call-overload]
-    text = progress.texts[order]  # type: ignore[index]
+def empty(text: str, keys: bool = False) -> str:
+    """What will be shown here. keys: name the keys too."""
+    return templates.empty.render(text=text, keys=keys)
+
+
+def card(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Names and values, each with its kind ("" or "unknown")."""
+    return templates.card.render(rows=rows)
+
+
+def state(spec: str, name: str, text: str = "") -> str:
+    """How far a judge is that is being added."""
+    kind = {"ready": "good", "failed": "bad"}.get(name, "info")
+    busy, role = kind == "info", "alert" if kind == "bad" else "status"
+    return templates.state.render(spec=spec, state=name, text=text, kind=kind, busy=busy, role=role)
+
+
+def responses(texts: Sequence[str]) -> str:
+    """Numbered responses, to read; empty ones are left out."""
+    sides = [(f"Response {number}", text) for number, text in enumerate(texts, 1) if text.strip()]
+    return templates.responses.render(sides=sides)
+
+
+def headline(progress: Progress) -> str:
+    """The outcome in one sentence or two."""
+    if progress.flipped:
+        return "Changed its mind when swapped: treat as a tie."
+    if progress.label is None:
+        return "Not every order gave a verdict."
+    one = " One order only: it may favour a position." if len(progress.looks) == 1 else ""
+    return f"Response {progress.label} is better.{one}"
+
+
+def _look_view(order: Order, progress: Progress, cites: Cites) -> dict[str, Any]:
+    look: Look | None = progress.looks.get(order)
+    text = progress.texts[order]
     verdict = look.verdict if look else parse_partial(text)
-    title = "As typed" if order == "ab" else "Swapped order"
     made = {
-        "title": title,
-        "note": "" if order == "ab" else EXCHANGED,
+        "title": ORDER_TITLES[order],
+        "note": "" if order == "ab" else SWAPPED,
         "text": text,
-        "parts": _section_blocks(verdict.sections),
+        "parts": blocks_of(verdict.sections, text, order, cites),
     }
     if look is None:
         return {**made, "verdict": "stopped" if progress.stopped else "writing …", "kind": "none"}
@@ -131,44 +135,85 @@ def _look_view(order: str, progress: Progress) -> dict[str, Any]:
     return {**made, "verdict": f"Response {look.label}{shown}", "kind": "good"}
 
 
-def _section_blocks(sections: Sequence[Any]) -> list[dict[str, Any]]:
-    """Blocks in the order written; quotes inside the evaluation stay in its text and get blocks of their
-    own."""
-    made = []
-    for section in sections:
-        title = TITLES.get(section.name) or QUOTES.get(section.name)
-        text = section.text.strip().strip("[]") if section.name == "answer" else section.text.strip()
-        if title and text:
-            made.append({"name": section.name, "title": title, "text": text, "closed": section.closed})
-    return made
+def _order_view(order: Order, progress: Progress) -> dict[str, str]:
+    """What one order said, for the line that shows both at a glance."""
+    look = progress.looks.get(order)
+    if look is None:
+        said, kind = ("stopped" if progress.stopped else "writing …"), "none"
+    elif look.label is None:
+        said, kind = "no verdict", "bad"
+    else:
+        said, kind = f"Response {look.label}", f"side{look.label}"
+    return {"title": ORDER_TITLES[order], "verdict": said, "kind": kind}
+
+
+def _agreement_view(progress: Progress) -> dict[str, str] | None:
+    if len(progress.looks) < 2:
+        return None
+    if progress.flipped:
+        return {"kind": "bad", "text": "≠ The orders disagree"}
+    if progress.label is None:
+        return {"kind": "bad", "text": "? Not comparable"}
+    return {"kind": "good", "text": "= Both orders agree"}
 
 
 def _summary_view(progress: Progress) -> dict[str, str] | None:
     if not progress.done:
         if progress.stopped:
             return {"kind": "none", "title": "Stopped.", "detail": "What was written so far stays below."}
-        return None
+        return {"kind": "none", "title": f"{_stage(progress)} …", "detail": ""} if progress.texts else None
     # a server that counts none is not shown as one that wrote none
     counted = f", {progress.tokens} tokens" if progress.tokens else ""
-    detail = f"{progress.seconds:.1f} s{counted}"
+    detail = f"{progress.judge}: {progress.seconds:.1f} s{counted}"
     if progress.probability is not None:
         sure = max(progress.probability, 1 - progress.probability)
         detail = f"confidence {sure:.0%} (by {progress.source}), {detail}"
-    if progress.flipped:
-        return {"kind": "bad", "title": "Changed its mind when swapped: treat as a tie.", "detail": detail}
-    if progress.label is None:
+    if progress.label is None and not progress.flipped:
         unread = [look.status for look in progress.looks.values() if look.label is None]
-        return {
-            "kind": "bad",
-            "title": "Not every order gave a verdict.",
-            "detail": f"{', '.join(sorted(set(unread))).replace('_', ' ')}; {detail}",
-        }
-    both = (
-        " Same verdict in both orders."
-        if len(progress.looks) == 2
-        else " One order only: it may favour a position."
-    )
-    return {"kind": "good", "title": f"Response {progress.label} is better.{both}", "detail": detail}
+        detail = f"{', '.join(sorted(set(unread))).replace('_', ' ')}; {detail}"
+    kind = "good" if progress.label else "bad"
+    return {"kind": kind, "title": headline(progress), "detail": detail}
+
+
+def _stage(progress: Progress) -> str:
+    if len(progress.looks) == len(progress.texts) == len(ORDER_TITLES):
+        return "Working out the confidence"
+    return "Judging, swapped order" if "ba" in progress.texts else "Judging, first order"
+
+
+def _spoken(progress: Progress, head: str) -> str:
+    """What a screen reader is told; it changes with the stage, not with every word."""
+    if progress.stopped:
+        said = "Stopped"
+    elif not progress.done:
+        said = _stage(progress)
+    elif progress.label:
+        orders = "both orders agree" if len(progress.looks) == 2 else "one order only"
+        said = f"Verdict: Response {progress.label} is better, {orders}"
+    else:
+        said = "Verdict: a tie, the orders disagree" if progress.flipped else "No verdict in every order"
+    return f"{head}: {said}" if head else said
+
+
+def _sides_view(progress: Progress, cites: Cites) -> list[dict[str, Any]]:
+    if progress.pair is None:
+        return []
+    texts = {"A": progress.pair.response_a, "B": progress.pair.response_b}
+    return [
+        {"title": f"Response {side}", "pieces": cut(text, cites.spans[side])} for side, text in texts.items()
+    ]
+
+
+def _actions_view(progress: Progress) -> dict[str, str] | None:
+    if progress.pair is None or not progress.done:
+        return None
+    row = as_row(progress.pair, progress)
+    return {
+        "file": sharing.as_file(row),
+        "name": "judgment.json",
+        "markdown": sharing.as_markdown(row, headline(progress)),
+        "link": sharing.as_link(row),
+    }
 
 
 def ranking(found: Ranking, done: int, total: int) -> str:
@@ -188,27 +233,36 @@ def ranking(found: Ranking, done: int, total: int) -> str:
     words = f"{done} of {total} pairs, both orders each" + (
         f"; {found.unread} judge calls without a verdict" if found.unread else ""
     )
-    best = f" Best: Response {found.best + 1}." if found.best is not None and done == total else ""
-    return _TABLE.render(
-        caption=f"{words}.{best}",
-        rows=rows,
-        head=["", "place", "Bradley-Terry score", *(f"beats {j + 1}" for j in range(n))],
+    ended = done == total
+    best = f" Best: Response {found.best + 1}." if found.best is not None and ended else ""
+    return table(
+        ["", "place", "Bradley-Terry score", *(f"beats {j + 1}" for j in range(n))],
+        rows,
+        f"{words}.{best}",
+        say=(f"Ranked.{best or ' No single best response.'}" if ended else f"Ranking, {words}"),
     )
 
 
 def votes(rows: Sequence[dict[str, Any]]) -> str:
-    """How often the person and the judge agreed."""
+    """How often the person and each judge agreed, the judge that agrees most first."""
     counts = count_agreement(rows)
     decided = counts["agree"] + counts["differ"]
     pairs = "the one decided pair" if decided == 1 else f"the {decided} decided pairs"
     share = f"{counts['agree'] / decided:.0%} of {pairs}" if decided else "no decided pair yet"
-    return _TABLE.render(
-        caption=f"You and the judge agree on {share}.",
-        head=["", "pairs"],
-        rows=[
-            ["agreed", counts["agree"]],
-            ["differed", counts["differ"]],
-            ["you: a tie", counts["tie"]],
-            ["judge: undecided", counts["undecided"]],
-        ],
+    judges = sorted({row["judge"] for row in rows})
+    made = [_judge_votes(judge, [row for row in rows if row["judge"] == judge]) for judge in judges]
+    made.sort(key=lambda row: row[0], reverse=True)
+    return table(
+        ["judge", "agreed", "differed", "share", "you: tie", "you: both bad", "judge: undecided"],
+        [row[1] for row in made],
+        f"You and the judge agree on {share}.",
     )
+
+
+def _judge_votes(judge: str, rows: Sequence[dict[str, Any]]) -> tuple[float, list[Any]]:
+    counts = count_agreement(rows)
+    decided = counts["agree"] + counts["differ"]
+    share = counts["agree"] / decided if decided else -1.0
+    shown = f"{share:.0%}" if decided else "–"
+    said = [counts[name] for name in ("tie", "bad", "undecided")]
+    return share, [judge, counts["agree"], counts["differ"], shown, *said]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from rmr1_lite.app.address import LOCAL, PORT, SPACE, choose_address
 from rmr1_lite.config import StyleName
 from rmr1_lite.environment import prepare_environment, prepare_process
 from rmr1_lite.types import InputError
@@ -22,15 +23,20 @@ DEMO = Path("runs/demo")
 HISTORY = Path("runs/app/history.sqlite3")
 NOTEBOOKS = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")  # environment variables of Colab and Kaggle
 WARM_SECONDS = 8.0
-SPACE = "SPACE_ID"  # of a public Space
 
 
 def start(
     judge: Annotated[Optional[list[str]], typer.Option(help=JUDGES)] = None,
     host: Annotated[
-        str, typer.Option(help="address to listen on; 127.0.0.1: this machine only")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="port to listen on")] = 7860,
+        Optional[str],
+        typer.Option(
+            help="address to listen on; 127.0.0.1, this machine only, unless GRADIO_SERVER_NAME is set"
+        ),
+    ] = None,
+    port: Annotated[
+        Optional[int],
+        typer.Option(help="port to listen on; 7860 unless GRADIO_SERVER_PORT is set", min=1, max=65535),
+    ] = None,
     share: Annotated[bool, typer.Option(help="a public link; asks for --auth or makes a password")] = False,
     auth: Annotated[
         str, typer.Option(help="NAME:PASSWORD that a visitor must give", envvar="RMR1_APP_AUTH")
@@ -42,13 +48,23 @@ def start(
     four_bit: Annotated[bool, typer.Option(help="weights of local models in NF4, or as stored")] = True,
 ) -> None:
     """Judge pairs of responses in the browser."""
-    launch(judge or default_judges(), host, port, share, auth, history, style, four_bit)
+    address = choose_address(host, port)  # what is wrong with it is told before anything is loaded
+    launch(
+        judge or default_judges(),
+        address.host,
+        address.port or PORT,
+        share,
+        auth,
+        history,
+        style,
+        four_bit,
+    )
 
 
 def launch(
     judges: list[str],
-    host: str = "127.0.0.1",
-    port: int | None = 7860,
+    host: str | None = None,
+    port: int | None = None,
     share: bool = False,
     auth: str = "",
     history: Path = HISTORY,
@@ -56,43 +72,58 @@ def launch(
     four_bit: bool = True,
     wait: bool = True,
 ) -> Any:
-    """Open the page; from a notebook with wait=False. Returns Gradio's (app, local address, public
-    address)."""
+    """Open the page; from a notebook with wait=False. Returns Gradio's (app, local address, public address).
+
+    host, port: None takes Gradio's environment variables, else this machine only and the first free port from
+    7860 on.
+    """
     prepare_environment()  # again, for notebooks: the page is built while a model loads on another thread
+    address = choose_address(host, port)
     share = share or any(name in os.environ for name in NOTEBOOKS)
     login, public = credentials(auth, share), share or SPACE in os.environ
     from rmr1_lite.app.actions import App
     from rmr1_lite.app.history import History
     from rmr1_lite.app.page import CSS, app_theme, build_page
+    from rmr1_lite.app.script import SCRIPT
     from rmr1_lite.judging.pool import JudgePool
 
-    if host not in ("127.0.0.1", "localhost", "::1") and not login:
+    if address.host not in LOCAL and not login and SPACE not in os.environ:
         print(
-            f"Note: everybody who can reach {host} can use this page. --auth NAME:PASSWORD asks for a "
-            "password."
+            f"Note: everybody who can reach {address.host} can use this page. --auth NAME:PASSWORD asks for "
+            "a password."
         )
     app = App(
         JudgePool(judges, four_bit, style=None if style == "auto" else style),
         History(None if public else history),
         public,
+        owner=address.local,
     )
     warm = Thread(target=_warm, args=(app.pool,), daemon=True)
     warm.start()
     page = build_page(app)
     warm.join(WARM_SECONDS)  # a small judge is there when the page opens; a large one goes on loading
-    return page.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        auth=login,
-        prevent_thread_lock=not wait,
-        theme=app_theme(),
-        css_paths=CSS,
-        footer_links=["api"],
-        ssr_mode=False,
-        max_file_size="1mb",
-        enable_monitoring=False,
-    )
+    try:
+        return page.launch(
+            server_name=address.host,
+            server_port=address.port,
+            root_path=address.root_path or None,
+            share=share,
+            auth=login,
+            prevent_thread_lock=not wait,
+            theme=app_theme(),
+            css_paths=CSS,
+            js=SCRIPT,
+            footer_links=["api"],
+            ssr_mode=False,
+            max_file_size="1mb",
+            enable_monitoring=False,
+        )
+    except OSError as error:
+        if address.port is None or "port" not in str(error):
+            raise
+        raise InputError(
+            f"Port {address.port} of {address.host} cannot be opened ({error}). Give another --port."
+        ) from None
 
 
 def _warm(pool: Any) -> None:
@@ -117,7 +148,18 @@ def credentials(auth: str, share: bool) -> tuple[str, str] | None:
 
 
 def default_judges() -> list[str]:
-    """What `make demo` made, where it is there; else the judges that ship with the package."""
+    """Judges of natural language that are installed first, then what `make demo` made where it is there; else
+    the judges that ship with the package."""
+    return [*language_judges(), *_trained_judges()]
+
+
+def language_judges() -> list[str]:
+    """Judges of natural language that need no download. The page chooses the first judge, so that whoever has
+    one sees it first."""
+    return []
+
+
+def _trained_judges() -> list[str]:
     made = [DEMO / stage / "adapter" for stage in ("grpo", "sft")]
     if all((folder / "adapter_model.safetensors").exists() for folder in made):
         print(f"Judges: {DEMO} (GRPO and SFT) and their base.")

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from rmr1_lite.app import service
+from rmr1_lite.app import html, service
 from rmr1_lite.app.actions import CHOICES, App
+from rmr1_lite.app.examples import knows_nano_only
 from rmr1_lite.app.history import History
-from rmr1_lite.data.nano.teacher import HOW_TO_READ
+from rmr1_lite.app.script import FRAGMENT, SWAP
 
 CSS = Path(__file__).with_name("style.css")
 HEAD = ["time", "kind", "judge", "question", "verdict", "id"]
 TITLE = "RM-R1 judge"
+ABOUT = "A judge that reasons before it prefers: read why, in both orders, and find out whether to trust it."
+NOTHING = "The judgment appears here: the verdict first, then the reasons in both orders."
 # the rest of the page never waits for a judgment
 BUSY = {
     "concurrency_limit": 2,
     "concurrency_id": "judging",
 }
+PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def build_page(app: App) -> gr.Blocks:
@@ -30,55 +33,110 @@ def build_page(app: App) -> gr.Blocks:
         gr.api(app.api_compare, api_name="compare", **BUSY)
         gr.api(app.api_rank, api_name="rank", **BUSY)
         visitor = gr.State(History(None))
-        gr.Markdown(f"# {TITLE}\n{_judges_note(app.pool.specs)}")
-        with gr.Tab("Judge"):
-            fields = _judge_tab(app, visitor)
-        with gr.Tab("Compare"):
-            _compare_tab(app, visitor)
-        with gr.Tab("Rank"):
-            _rank_tab(app)
-        with gr.Tab("Blind vote"):
-            _vote_tab(app, visitor)
-        with gr.Tab("History") as tab:
-            _history_tab(app, visitor, tab, fields)
+        gr.Markdown(f"# {TITLE}\n{ABOUT}")
+        lists: list[Any] = []  # every list of judges, to which one can be added
+        with gr.Tabs() as tabs:
+            with gr.Tab("Judge", id="judge"):
+                pair, shown, message = _judge_tab(app, visitor, lists)
+            with gr.Tab("Compare", id="compare"):
+                _compare_tab(app, visitor, lists)
+            with gr.Tab("Rank", id="rank"):
+                ranked = _rank_tab(app, visitor, lists)
+            with gr.Tab("Blind vote", id="vote"):
+                _vote_tab(app, visitor, lists)
+            with gr.Tab("History", id="history") as tab:
+                _history_tab(app, visitor, tab, tabs, pair, ranked)
+        _at_start(page, app, lists, pair, shown)
     return page.queue(max_size=32, default_concurrency_limit=8)
 
 
-def _judges_note(specs: Sequence[str]) -> str:
-    text = (
-        "A judge that reasons before it prefers: read why, in both orders, and find out whether to trust it."
-    )
-    if any("nano" in spec for spec in specs):
-        text += (
-            " The **nano** judges know a small generated world (click an example); they do not judge natural "
-            f"language. {HOW_TO_READ}"
-        )
-    return text
+def _at_start(page: gr.Blocks, app: App, lists: list[Any], pair: list[Any], shown: gr.HTML) -> None:
+    """What a fresh page looks up: the judges that were added since, and a judgment in the address."""
+    page.load(lambda: _choices(app, lists), None, lists, **PRIVATE)
+    fragment = gr.Textbox(visible=False)
+
+    def opened(text: str) -> list[Any]:
+        if not text.startswith("#judgment="):
+            return [gr.skip()] * (1 + len(pair))
+        block, row = app.open_link(text)
+        return [block, *(_fields(row) if row else [gr.skip()] * len(pair))]
+
+    page.load(opened, [fragment], [shown, *pair], js=FRAGMENT, **PRIVATE)
 
 
-def _judge_choice(app: App) -> gr.Dropdown:
-    return gr.Dropdown(list(app.pool.specs), value=app.pool.specs[0], label="Judge", interactive=True)
+def _choices(app: App, lists: list[Any]) -> list[Any]:
+    """An update of every list of judges."""
+    made = [gr.update(choices=app.judge_choices()) for _ in lists]
+    return made if len(made) > 1 else made[0]
 
 
-def _pair_fields(app: App, examples: bool = True) -> tuple[gr.Textbox, gr.Textbox, gr.Textbox]:
-    question = gr.Textbox(label="Question", lines=2, max_length=service.MAX_CHARS)
+def _fields(row: dict[str, Any]) -> list[Any]:
+    """Question, responses and earlier turns of a row, for the fields of the Judge tab."""
+    turns = [[turn["role"], turn["content"]] for turn in row["prompt"][:-1]]
+    earlier = turns or [["user", ""], ["assistant", ""]]
+    return [row["prompt"][-1]["content"], row["response_a"], row["response_b"], earlier]
+
+
+def _judge_choice(app: App, lists: list[Any]) -> gr.Dropdown:
+    made = gr.Dropdown(list(app.pool.specs), value=app.pool.specs[0], label="Judge", interactive=True)
+    lists.append(made)
+    return made
+
+
+def _text(label: str, lines: int, **how: Any) -> gr.Textbox:
+    return gr.Textbox(label=label, lines=lines, max_lines=12, max_length=service.MAX_CHARS, **how)
+
+
+def _pair_fields() -> list[gr.Textbox]:
+    question = _text("Question", 2)
     with gr.Row():
-        a = gr.Textbox(label="Response A", lines=4, max_length=service.MAX_CHARS, min_width=260)
-        b = gr.Textbox(label="Response B", lines=4, max_length=service.MAX_CHARS, min_width=260)
-    if examples:
-        gr.Examples(
-            [list(row) for row in app.examples],
-            [question, a, b],
-            label="Examples to click",
-            examples_per_page=4,
+        return [question, *(_text(f"Response {side}", 4, min_width=220) for side in "AB")]
+
+
+def _run_buttons(app: App, name: str, message: gr.HTML) -> gr.Button:
+    """The button that starts, and the one that stops; Ctrl+Enter and Esc press them."""
+    with gr.Row(equal_height=True):
+        start = gr.Button(name, variant="primary", elem_classes="rm-go", min_width=120, scale=2)
+        stop = gr.Button("Stop", elem_classes="rm-stop", min_width=80)
+    stop.click(app.stop, None, message, queue=False, **PRIVATE)
+    return start
+
+
+def _judge_tab(app: App, visitor: gr.State, lists: list[Any]) -> tuple[list[Any], gr.HTML, gr.HTML]:
+    message, shown = (
+        gr.HTML(render=False, elem_classes="rm-message"),
+        gr.HTML(html.empty(NOTHING, keys=True), render=False, elem_id="judgment"),
+    )
+    with gr.Row(elem_classes="rm-sides"):
+        with gr.Column(scale=5, min_width=320):
+            spec = _judge_choice(app, lists)
+            line = gr.HTML(elem_classes="rm-line")
+            fields = _pair_fields()
+            start = _run_buttons(app, "Judge", message)
+            groups = _examples(app, spec, fields)
+            earlier, both, votes = _judge_options()
+            with gr.Accordion("About this judge", open=False):
+                card = gr.HTML()
+            if app.owner:
+                _add_judge(app, lists)
+        with gr.Column(scale=7, min_width=320):
+            message.render()
+            shown.render()
+    inputs = [spec, *fields[:1], earlier, *fields[1:], both, votes, visitor]
+    start.click(app.judge, inputs, [shown, message, visitor], **PRIVATE, **BUSY)
+    gr.on([spec.change, shown.change], app.about, [spec], [card, line, *groups], queue=False, **PRIVATE)
+    line.value, card.value = app.about(app.pool.specs[0])[1::-1]
+    return [*fields, earlier], shown, message
+
+
+def _judge_options() -> tuple[Any, Any, Any]:
+    with gr.Accordion("Orders, votes and earlier turns", open=False):
+        both = gr.Checkbox(
+            True, label="Both orders", info="Without it, a judge that favours one position looks confident."
         )
-    return question, a, b
-
-
-def _judge_tab(app: App, visitor: gr.State) -> tuple[Any, ...]:
-    spec = _judge_choice(app)
-    question, a, b = _pair_fields(app)
-    with gr.Accordion("Earlier turns of the conversation", open=False):
+        votes = gr.Slider(
+            0, 8, 0, step=1, label="Votes per order", info="Gives a confidence; 0 uses the log-probability."
+        )
         # rows from the start, to type into; those without a text are left out
         earlier = gr.Dataframe(
             [["user", ""], ["assistant", ""]],
@@ -88,93 +146,99 @@ def _judge_tab(app: App, visitor: gr.State) -> tuple[Any, ...]:
             column_widths=["20%", "80%"],
             interactive=True,
             wrap=True,
-            label="Oldest first; the question above comes last",
+            label="Earlier turns of the conversation, oldest first; the question above comes last",
         )
+    return earlier, both, votes
+
+
+def _examples(app: App, spec: gr.Dropdown, fields: list[gr.Textbox]) -> list[gr.Dataset]:
+    """Cards that fill the fields: everyday questions, and those of the nano world for nano judges."""
     with gr.Row():
-        both = gr.Checkbox(
-            True, label="Both orders", info="Without it, a judge that favours one position looks confident."
+        swap = gr.Button("Swap A and B", size="sm", min_width=100)
+        other = gr.Button("Random example", size="sm", min_width=100)
+    swap.click(None, fields[1:], fields[1:], js=SWAP, api_visibility="private")
+    other.click(app.any_example, [spec], fields, **PRIVATE)
+    groups = []
+    for nano in (False, True):
+        cards = app.cards(nano)
+        made = gr.Dataset(
+            components=fields,
+            samples=[list(card) for card in cards.values()],
+            sample_labels=[name.removeprefix("Nano: ") for name in cards],
+            label="Examples of the nano world" if nano else "Examples",
+            samples_per_page=20,
+            visible=knows_nano_only(app.pool.specs[0]) == nano,
+            elem_classes="rm-examples",
         )
-        votes = gr.Slider(
-            0, 8, 0, step=1, label="Votes per order", info="Gives a confidence; 0 uses the log-probability."
+        made.click(lambda card: card, [made], fields, **PRIVATE)
+        groups.append(made)
+    return groups
+
+
+def _add_judge(app: App, lists: list[Any]) -> None:
+    with gr.Accordion("Add a judge", open=False):
+        typed = gr.Textbox(
+            label="Judge to add",
+            placeholder="runs/grpo/adapter, owner/name or openai:MODEL@http://127.0.0.1:8000/v1",
+            info="An adapter folder, a hub id, or an endpoint. It stays until the app is stopped.",
         )
-    with gr.Row():
-        start, stop = gr.Button("Judge", variant="primary"), gr.Button("Stop")
-    message, shown = gr.HTML(), gr.HTML(elem_id="judgment")
-    start.click(
-        app.judge,
-        [spec, question, earlier, a, b, both, votes, visitor],
-        [shown, message, visitor],
-        api_visibility="private",
-        show_progress="hidden",
-        **BUSY,
+        add, state, ready = gr.Button("Add", min_width=80), gr.HTML(elem_id="added"), gr.State(False)
+    # not in the queue of the judgments: a judge that loads for minutes holds up nobody
+    done = gr.on(
+        [add.click, typed.submit],
+        app.add_judge,
+        [typed],
+        [state, typed, ready],
+        concurrency_limit=4,
+        **PRIVATE,
     )
-    stop.click(app.stop, None, message, api_visibility="private", queue=False)
-    return shown, question, a, b
+    done.then(lambda: _choices(app, lists), None, lists, **PRIVATE)
 
 
-def _compare_tab(app: App, visitor: gr.State) -> None:
+def _compare_tab(app: App, visitor: gr.State, lists: list[Any]) -> None:
     specs = gr.CheckboxGroup(list(app.pool.specs), value=list(app.pool.specs), label="Judges")
-    question, a, b = _pair_fields(app)
-    with gr.Row():
-        start, stop = gr.Button("Compare", variant="primary"), gr.Button("Stop")
-    message, shown = gr.HTML(), gr.HTML()
-    start.click(
-        app.compare,
-        [specs, question, a, b, visitor],
-        [shown, message, visitor],
-        api_visibility="private",
-        show_progress="hidden",
-        **BUSY,
-    )
-    stop.click(app.stop, None, message, api_visibility="private", queue=False)
+    lists.append(specs)
+    fields, message = _pair_fields(), gr.HTML(render=False, elem_classes="rm-message")
+    start = _run_buttons(app, "Compare", message)
+    message.render()
+    shown = gr.HTML(html.empty("The judges appear here side by side, each with both orders."))
+    start.click(app.compare, [specs, *fields, visitor], [shown, message, visitor], **PRIVATE, **BUSY)
 
 
-def _rank_tab(app: App) -> None:
-    spec, question = _judge_choice(app), gr.Textbox(label="Question", lines=2, max_length=service.MAX_CHARS)
+def _rank_tab(app: App, visitor: gr.State, lists: list[Any]) -> list[gr.Textbox]:
+    spec, question = _judge_choice(app, lists), _text("Question", 2)
     responses = []
     for row in range(0, service.MAX_RESPONSES, 2):
         with gr.Row():
-            responses += [
-                gr.Textbox(label=f"Response {i + 1}", lines=2, max_length=service.MAX_CHARS, min_width=260)
-                for i in (row, row + 1)
-            ]
-    with gr.Row():
-        start, stop = gr.Button("Rank", variant="primary"), gr.Button("Stop")
-    message, shown = gr.HTML(), gr.HTML()
-    start.click(
-        app.rank,
-        [spec, question, *responses],
-        [shown, message],
-        api_visibility="private",
-        show_progress="hidden",
-        **BUSY,
-    )
-    stop.click(app.stop, None, message, api_visibility="private", queue=False)
+            responses += [_text(f"Response {i + 1}", 2, min_width=260) for i in (row, row + 1)]
+    message = gr.HTML(render=False, elem_classes="rm-message")
+    start = _run_buttons(app, "Rank", message)
+    message.render()
+    shown = gr.HTML(html.empty("Every response meets every other one, in both orders."))
+    inputs = [visitor, spec, question, *responses]
+    start.click(app.rank, inputs, [shown, message, visitor], **PRIVATE, **BUSY)
+    return [question, *responses]
 
 
-def _vote_tab(app: App, visitor: gr.State) -> None:
+def _vote_tab(app: App, visitor: gr.State, lists: list[Any]) -> None:
     gr.Markdown(
-        "Vote before you see what the judge thinks. Your votes stay in your history and export as training "
-        "pairs."
+        "Vote before you see what the judge thinks. Your votes stay in your history, rank the judges by how "
+        "often they agree with you, and export as training pairs."
     )
-    spec = _judge_choice(app)
+    spec = _judge_choice(app, lists)
     draw = gr.Button("Draw a pair")
-    question, a, b = _pair_fields(app, examples=False)
+    fields = _pair_fields()
     choice = gr.Radio(list(CHOICES), label="Your vote")
-    start = gr.Button("Vote, then see the judge", variant="primary")
-    message, shown, counts = gr.HTML(), gr.HTML(), gr.HTML()
-    draw.click(app.draw, None, [question, a, b, choice, shown], api_visibility="private")
-    start.click(
-        app.vote,
-        [spec, question, a, b, choice, visitor],
-        [shown, message, counts, visitor],
-        api_visibility="private",
-        show_progress="hidden",
-        **BUSY,
-    )
+    start = gr.Button("Vote, then see the judge", variant="primary", elem_classes="rm-go")
+    message, shown, counts = gr.HTML(elem_classes="rm-message"), gr.HTML(), gr.HTML()
+    draw.click(app.draw, [spec], [*fields, choice, shown], **PRIVATE)
+    inputs = [spec, *fields, choice, visitor]
+    start.click(app.vote, inputs, [shown, message, counts, visitor], **PRIVATE, **BUSY)
 
 
-def _history_tab(app: App, visitor: gr.State, tab: gr.Tab, fields: tuple[Any, ...]) -> None:
+def _history_tab(
+    app: App, visitor: gr.State, tab: gr.Tab, tabs: gr.Tabs, pair: list[Any], ranked: list[gr.Textbox]
+) -> None:
     place = (
         "in this browser session only and is lost when it ends"
         if app.public
@@ -182,27 +246,39 @@ def _history_tab(app: App, visitor: gr.State, tab: gr.Tab, fields: tuple[Any, ..
     )
     gr.Markdown(f"Click a row to see it again. The history stays {place}.")
     table = gr.Dataframe(headers=HEAD, datatype="str", interactive=False, wrap=True, label="History")
+    row = gr.State(None)
+    with gr.Row():
+        again = gr.Button("Put this one into the fields", min_width=180)
+        upload = gr.UploadButton("Open a saved judgment", file_types=[".json"], type="binary", min_width=180)
     shown, counts = gr.HTML(), gr.HTML()
     with gr.Row():
-        files = [
-            gr.DownloadButton(label) for label in ("All as JSONL", "All as CSV", "Votes as training pairs")
-        ]
-        again, clear = gr.Button("Judge this one again"), gr.Button("Delete the history", variant="stop")
-    held = [gr.State(""), gr.State(""), gr.State("")]
-    listing = {
-        "fn": app.listed,
-        "inputs": [visitor],
-        "outputs": [table, *files, counts],
-        "api_visibility": "private",
-    }
+        labels = ("All as JSONL", "All as CSV", "Votes as training pairs")
+        files = [gr.DownloadButton(label, min_width=140) for label in labels]
+        clear = gr.Button("Delete the history", variant="stop", min_width=140)
+    listing = {"fn": app.listed, "inputs": [visitor], "outputs": [table, *files, counts], **PRIVATE}
     tab.select(**listing)
-    table.select(app.restore, [visitor], [shown, *held], api_visibility="private")
-    again.click(lambda *values: ("", *values), held, list(fields), api_visibility="private")
-    clear.click(app.forget, [visitor], [visitor], api_visibility="private").then(**listing)
+    table.select(app.restore, [visitor], [shown, row], **PRIVATE)
+    upload.upload(app.open_file, [upload], [shown, row], **PRIVATE)
+    again.click(_again, [row], [tabs, *pair, *ranked], **PRIVATE)
+    clear.click(app.forget, [visitor], [visitor, shown, row], **PRIVATE).then(**listing)
+
+
+def _again(row: dict[str, Any] | None) -> list[Any]:
+    """The tab that such a row belongs to, with its fields filled; nothing where no row was chosen."""
+    keep = gr.skip()
+    if row is None:
+        return [keep] * (2 + 4 + service.MAX_RESPONSES)
+    if row["kind"] != "rank":
+        return [gr.update(selected="judge"), *_fields(row), *[keep] * (1 + service.MAX_RESPONSES)]
+    responses = [*row["responses"], *[""] * service.MAX_RESPONSES][: service.MAX_RESPONSES]
+    return [gr.update(selected="rank"), *[keep] * 4, row["prompt"][-1]["content"], *responses]
 
 
 def app_theme() -> gr.themes.Base:
-    """System fonts: nothing is fetched from anywhere."""
-    return gr.themes.Base(
+    """System fonts: nothing is fetched from anywhere. The button's blue is dark enough for its white text."""
+    made = gr.themes.Base(
         primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")
+    )
+    return made.set(
+        button_primary_background_fill="*primary_600", button_primary_background_fill_hover="*primary_700"
     )

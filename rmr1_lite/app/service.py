@@ -14,7 +14,7 @@ from typing import Any
 from rmr1_lite.app.history import new_id
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.judging.pool import JudgePool
-from rmr1_lite.judging.ranking import round_robin
+from rmr1_lite.judging.ranking import Ranking, round_robin
 from rmr1_lite.judging.verdict_logprobs import before_verdict, letter_shares
 from rmr1_lite.types import (
     NOT_JUDGED,
@@ -39,7 +39,8 @@ EVERY = 0.1  # seconds between two pictures of a text that is being written
 @dataclass
 class Progress:
     """A judgment as far as it is. texts: by order, what was written so far. looks: by order, once
-    complete."""
+    complete. pair: what is judged, where it is to be shown beside the reasons. opened: it was made elsewhere
+    and comes from a file or a link."""
 
     judge: str
     texts: dict[Order, str] = field(default_factory=dict)
@@ -50,6 +51,8 @@ class Progress:
     seconds: float = 0.0
     done: bool = False
     stopped: bool = False
+    pair: Pair | None = None
+    opened: bool = False
 
     @property
     def label(self) -> str | None:
@@ -105,7 +108,7 @@ def judge_live(
     confidence is the log-probability of its letters. Closing the iterator stops the model.
     """
     judge, started = pool.judge(spec), time.perf_counter()
-    progress = Progress(spec)
+    progress = Progress(spec, pair=pair)
     yield progress
     for order in ORDERS if both else ORDERS[:1]:
         yield from _one_look(judge, pair, order, progress, every)
@@ -212,10 +215,43 @@ def as_row(pair: Pair, progress: Progress) -> dict[str, Any]:
     }
 
 
-def from_row(row: dict[str, Any]) -> Progress:
-    """A stored judgment as it was shown."""
+def rank_row(
+    spec: str, question: str, responses: Sequence[str], found: Ranking, seconds: float
+) -> dict[str, Any]:
+    """A finished ranking as JSON values: for the history and the exports."""
+    return {
+        "kind": "rank",
+        "judge": spec,
+        "prompt": [{"role": "user", "content": question}],
+        "responses": list(responses),
+        "verdict": None if found.best is None else f"Response {found.best + 1}",
+        "places": [list(group) for group in found.places],
+        "scores": list(found.scores),
+        "wins": [list(row) for row in found.wins],
+        "unread": found.unread,
+        "connected": found.connected,
+        "seconds": round(seconds, 2),
+    }
+
+
+def ranking_from_row(row: dict[str, Any]) -> Ranking:
+    """A stored ranking, without the texts of its judge calls."""
+    return Ranking(
+        tuple(map(tuple, row["wins"])),
+        row["unread"],
+        tuple(row["scores"]),
+        tuple(map(tuple, row["places"])),
+        row["connected"],
+        (),
+    )
+
+
+def from_row(row: dict[str, Any], opened: bool = False) -> Progress:
+    """A stored judgment as it was shown. opened: it comes from a file or a link."""
     made = Progress(
         row["judge"],
+        opened=opened,
+        pair=Pair(row.get("id", ""), tuple(row["prompt"]), row["response_a"], row["response_b"]),
         probability=row["probability_a"],
         source=row["probability_source"],
         seconds=row["seconds"],

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Queue
 from threading import Event, Lock, RLock, Thread
-from typing import Any
+from typing import Any, Literal
 
 from rmr1_lite.judging.engines.base import Engine, Request, Sampling
 from rmr1_lite.judging.engines.local import LocalEngine
@@ -42,6 +42,15 @@ class _Base:
     lock: Any = field(default_factory=Lock)
 
 
+@dataclass(frozen=True)
+class JudgeState:
+    """How far a judge is. waiting: not asked yet, or another one is being loaded. error: why it failed; it is
+    tried again the next time it is asked."""
+
+    name: Literal["waiting", "loading", "ready", "failed"] = "waiting"
+    error: str = ""
+
+
 class JudgePool:
     """Judges by spec, loaded when they are first asked. Raises InputError then for what cannot be loaded."""
 
@@ -51,15 +60,37 @@ class JudgePool:
         self.specs, self.four_bit, self.batch_size, self.style = tuple(specs), four_bit, batch_size, style
         self._bases: dict[str, _Base] = {}
         self._judges: dict[str, Judge] = {}
+        self._states: dict[str, JudgeState] = {}
         self._loading = RLock()
 
     def judge(self, spec: str, **sampling: Any) -> Judge:
         """The judge of that spec; `sampling` changes its defaults (greedy, room as the judge needs)."""
-        with self._loading:
-            if spec not in self._judges:
-                self._judges[spec] = make_judge(spec, self.style, engine=self._engine(spec))
+        if spec not in self._judges:  # a judge that is ready never waits for another one that loads
+            self._load(spec)
         judge = self._judges[spec]
         return replace(judge, sampling=change_sampling(judge.sampling, **sampling)) if sampling else judge
+
+    def add(self, spec: str) -> None:
+        """Offer one more judge."""
+        with self._loading:
+            if spec not in self.specs:
+                self.specs = (*self.specs, spec)
+
+    def state(self, spec: str) -> JudgeState:
+        """How far that judge is; asking does not load it."""
+        return self._states.get(spec, JudgeState())
+
+    def _load(self, spec: str) -> None:
+        with self._loading:
+            if spec in self._judges:
+                return
+            self._states[spec] = JudgeState("loading")
+            try:
+                self._judges[spec] = make_judge(spec, self.style, engine=self._engine(spec))
+            except BaseException as error:
+                self._states[spec] = JudgeState("failed", str(error))
+                raise
+            self._states[spec] = JudgeState("ready")
 
     def shared(self, spec: str) -> SharedEngine | None:
         """The engine of a local judge, None for an endpoint or a log."""

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmr1_lite.app import html, service
-from rmr1_lite.app.examples import EVERYDAY, examples_for
+from rmr1_lite.app.examples import EVERYDAY, EVERYDAY_CARDS, examples_for
 from rmr1_lite.app.history import History, as_csv, as_jsonl, as_pairs, count_agreement
 from rmr1_lite.app.launch import credentials, default_judges
 from rmr1_lite.app.service import Progress, as_row, checked_pair, checked_responses, from_row, judge_live
@@ -83,10 +83,10 @@ PAIR = Pair("p", ({"role": "user", "content": "q"},), "x", "y")
 @pytest.mark.parametrize(
     ("ab", "ba", "label", "flipped", "said"),
     [
-        ("A", "B", "A", False, "Response A is better. Same verdict in both orders."),
-        ("B", "A", "B", False, "Response B is better. Same verdict in both orders."),
-        ("A", "A", None, True, "Changed its mind when swapped: treat as a tie."),
-        ("A", "C", None, False, "Not every order gave a verdict."),
+        ("A", "B", "A", False, ("Response A is better.", "Both orders agree")),
+        ("B", "A", "B", False, ("Response B is better.", "Both orders agree")),
+        ("A", "A", None, True, ("Changed its mind when swapped: treat as a tie.", "The orders disagree")),
+        ("A", "C", None, False, ("Not every order gave a verdict.", "Not comparable")),
     ],
 )
 def test_both_orders_are_told_plainly(tmp_path, ab, ba, label, flipped, said):
@@ -94,9 +94,20 @@ def test_both_orders_are_told_plainly(tmp_path, ab, ba, label, flipped, said):
     *_, progress = judge_live(pool, spec, PAIR)
     assert (progress.label, progress.flipped, progress.done) == (label, flipped, True)
     page = html.judgment(progress)
-    assert said in page and "Swapped order" in page
-    for title in ("Type of question", "Rubric", "Why these criteria", "Evaluation", "quotes A", "Verdict"):
-        assert title in page
+    assert all(words in page for words in said) and "Swapped order" in page
+    titles = (
+        "Type of question",
+        "Rubric",
+        "Why these criteria",
+        "Evaluation",
+        "Quotes Response A",
+        "Verdict",
+    )
+    assert [title for title in titles if title not in page] == []
+    assert "Quotes Response B (its “A”)" in page, "in swapped order its A is the person's B"
+    assert page.index("rm-summary") < page.index("rm-response") < page.index("rm-look"), (
+        "verdict, then reasons"
+    )
     back = from_row(json.loads(json.dumps(as_row(PAIR, progress))))
     assert html.judgment(back) == page, "a restored judgment looks as it did"
 
@@ -181,9 +192,8 @@ def test_a_file_that_is_no_history_is_left_alone(tmp_path):
 
 
 def test_votes_export_as_pairs_that_data_reads(tmp_path):
-    rows = [row(id=str(i), kind="vote", vote=vote) for i, vote in enumerate(("A", "B", "tie"), 1)] + [
-        row(id="4")
-    ]
+    kinds = ("A", "B", "tie", "bad")
+    rows = [row(id=str(i), kind="vote", vote=vote) for i, vote in enumerate(kinds, 1)] + [row(id="5")]
     (tmp_path / "votes.jsonl").write_text(as_pairs(rows))
     read = read_pairs(tmp_path / "votes.jsonl")
     assert not read.problems and [pair.id for pair in read.pairs] == ["1", "2"]
@@ -194,10 +204,17 @@ def test_votes_export_as_pairs_that_data_reads(tmp_path):
 def test_agreement_counts_ties_and_undecided_apart():
     rows = [
         row(kind="vote", vote=vote, verdict=verdict)
-        for vote, verdict in [("A", "A"), ("A", "B"), ("tie", "A"), ("B", None), ("tie", None)]
+        for vote, verdict in [("A", "A"), ("A", "B"), ("tie", "A"), ("B", None), ("tie", None), ("bad", "A")]
     ]
-    assert count_agreement(rows) == {"agree": 1, "differ": 1, "tie": 2, "undecided": 1}
+    assert count_agreement(rows) == {"agree": 1, "differ": 1, "tie": 2, "bad": 1, "undecided": 1}
     assert "50%" in html.votes(rows) and "no decided pair yet" in html.votes([])
+
+
+def test_the_judge_that_agrees_most_with_the_votes_comes_first():
+    said = {"weak": ("A", "B"), "strong": ("A", "A"), "silent": (None, None)}
+    rows = [row(kind="vote", vote="A", judge=judge, verdict=v) for judge, vs in said.items() for v in vs]
+    page = html.votes(rows)
+    assert sorted(said, key=page.index) == ["strong", "weak", "silent"] and "100%" in page
 
 
 def test_exports_hold_every_row_and_no_formula():
@@ -250,7 +267,19 @@ def test_examples_suit_the_judges():
     )
     assert len({question for question, _, _ in examples_for(["nano"])}) == len(TASKS), "one of each task"
     both = examples_for(["nano", "owner/model"])
-    assert EVERYDAY[0] in both and len(both) > len(EVERYDAY)
+    assert both[0] == EVERYDAY[0] and len(both) > len(EVERYDAY), "natural language first"
+
+
+def test_everyday_examples_are_real_pairs_of_which_length_tells_nothing():
+    assert len(EVERYDAY) >= 8 and len({kind.partition(":")[0] for kind in EVERYDAY_CARDS}) == len(EVERYDAY)
+    for example in EVERYDAY:
+        checked_pair(*example)
+    better = dict(zip(EVERYDAY_CARDS, "BABBABAA", strict=True))
+    longer = [(len(a) > len(b)) == (better[kind] == "A") for kind, (_, a, b) in EVERYDAY_CARDS.items()]
+    assert 2 <= sum(longer) <= len(longer) - 2 and {"A", "B"} == set(better.values())
+    assert len(EVERYDAY_CARDS["Reply: move a meeting"][1]) > 3 * len(
+        EVERYDAY_CARDS["Reply: move a meeting"][2]
+    )
 
 
 def test_a_history_of_strangers_is_never_written(tmp_path):

@@ -1,0 +1,167 @@
+"""What is known of a judge before it is asked: where it comes from, how it is read, and what was measured.
+
+What was not measured is said to be so. Nothing is fetched and nothing is loaded for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rmr1_lite.data.nano.teacher import HOW_TO_READ
+from rmr1_lite.judging.factory import default_reading
+from rmr1_lite.models.adapters import default_max_new_tokens, is_adapter, read_adapter
+from rmr1_lite.models.judge_specs import NANO, Spec, local_folder, parse_spec
+from rmr1_lite.types import InputError
+
+UNKNOWN = "not measured"
+NO_VERDICT = "it gave no verdict that could flip"
+STAGES = {"sft": "after SFT on distilled chains", "grpo": "after GRPO with the verdict-match reward"}
+NANO_ONLY = (
+    "Knows a small generated world and nothing else: it was made to show the whole training in minutes. It "
+    "does not judge natural language."
+)
+READINGS = {
+    "strict": "strict: the exact marker that it was trained to write",
+    "lenient": "lenient: also the ways in which other models write a verdict",
+}
+Row = tuple[str, str, str]  # name, value, kind: "" or "unknown"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Shares as an evaluation measured them, each in both orders; None for what it did not measure.
+
+    longer, shorter: right in both orders where the better response is the longer or the shorter one.
+    """
+
+    source: str
+    n: int
+    right: float
+    low: float
+    high: float
+    flips: float
+    unparsed: float
+    longer: float | None = None
+    shorter: float | None = None
+    tokens: float | None = None
+
+
+_NANO = "400 unseen pairs of the nano world, before its tensors were rounded to half precision"
+# as perf/results/nano-seed0-400.json has them
+SHIPPED = {
+    "nano": Figures(_NANO, 400, 0.9125, 0.8807, 0.9364, 0.0775, 0.0, 0.9163, 0.9086, 87.6),
+    "nano-sft": Figures(_NANO, 400, 0.825, 0.7847, 0.8591, 0.1525, 0.00375, 0.8177, 0.8325, 87.3),
+    "nano-base": Figures(_NANO, 400, 0.0, 0.0, 0.0095, 0.0, 1.0, 0.0, 0.0, 22.3),
+}
+
+
+def judge_rows(spec: str, style: str = "") -> list[Row]:
+    """The card of a judge. style: the prompt style that it is asked in, where that is already known."""
+    try:
+        parsed = parse_local(spec)
+        own, nano, adapter, figures = _describe(spec, parsed)
+    except InputError as error:
+        return [("Judge", spec, ""), ("Problem", str(error), "unknown")]
+    rows = [("Judge", spec, ""), *own, ("Prompt style", style or adapter or "chosen when it loads", "")]
+    local = parsed.kind != "hub"  # what a hub id names is only known once it is there
+    reading = READINGS[default_reading(spec)] if local else "strict for an adapter of this kit, else lenient"
+    most = f"at most {default_max_new_tokens(spec):,} new tokens per judge call" if local else "at most 2,048"
+    rows += [("Verdicts are read", reading, ""), ("Length", most, "")]
+    return rows + _measured(figures) + ([("Limits", NANO_ONLY + " " + HOW_TO_READ, "")] if nano else [])
+
+
+def judge_line(spec: str) -> str:
+    """The one thing to know before trusting the judge; "" where nothing is known."""
+    rows = {name: value for name, value, _ in judge_rows(spec)}
+    if "Problem" in rows:
+        return rows["Problem"]
+    if "Limits" in rows:
+        return NANO_ONLY
+    return f"Right in both orders: {rows['Right in both orders']}."
+
+
+def parse_local(spec: str) -> Spec:
+    """As `parse_spec`, without looking anything up on the hub."""
+    if spec.startswith(("openai:", "replay:")):
+        return parse_spec(spec)
+    folder = local_folder(spec)
+    return Spec("folder", folder=folder) if folder else Spec("hub", model=spec)
+
+
+def _describe(spec: str, parsed: Spec) -> tuple[list[Row], bool, str, Figures | None]:
+    """(rows on where it comes from, whether it is a nano judge, its prompt style, its figures)."""
+    if parsed.kind == "openai":
+        server = f"{parsed.model} behind {parsed.url}. What you judge is sent there."
+        return [("Kind", "endpoint", ""), ("Server", server, "")], False, "", None
+    if parsed.kind == "replay":
+        return [("Kind", "log of an earlier run; it knows the pairs of that run only", "")], False, "", None
+    if parsed.folder is None:
+        return [("Kind", "model or adapter on the hub; fetched when it is first asked", "")], False, "", None
+    shipped = spec in NANO
+    if not is_adapter(parsed.folder):
+        kind = "base model that was never trained to judge" if shipped else "complete model"
+        return [("Kind", kind, "")], shipped, "compact" if shipped else "", SHIPPED.get(spec)
+    info = read_adapter(parsed.folder)
+    place = "shipped with rmr1_lite" if shipped else str(parsed.folder)
+    rows = [
+        ("Kind", f"LoRA adapter {STAGES.get(info.stage, '')}".strip(), ""),
+        ("Base", info.base, ""),
+        ("Adapter", place, ""),
+    ]
+    figures = SHIPPED.get(spec) if shipped else figures_beside(parsed.folder, info.stage)
+    return rows, info.base in NANO, info.style, figures
+
+
+def _measured(figures: Figures | None) -> list[Row]:
+    if figures is None:
+        names = ("Right in both orders", "Flips when swapped", "Length bias", "No verdict")
+        return [(name, UNKNOWN, "unknown") for name in names]
+    bias = UNKNOWN
+    if figures.longer is not None and figures.shorter is not None:
+        bias = (
+            f"right in both orders on {figures.longer:.1%} where the better response is the longer one, on "
+            f"{figures.shorter:.1%} where it is the shorter one"
+        )
+    right = f"{figures.right:.1%} (95 % interval {figures.low:.1%} to {figures.high:.1%}) of {figures.source}"
+    rows = [
+        ("Right in both orders", right, ""),
+        (
+            "Flips when swapped",
+            f"{figures.flips:.1%} of the pairs" if figures.unparsed < 1 else NO_VERDICT,
+            "",
+        ),
+        ("Length bias", bias, "unknown" if bias == UNKNOWN else ""),
+        ("No verdict", f"{figures.unparsed:.1%} of the judge calls", ""),
+    ]
+    return rows + ([("Writes", f"{figures.tokens:.0f} tokens on average", "")] if figures.tokens else [])
+
+
+def figures_beside(adapter: Path, stage: str) -> Figures | None:
+    """What the results.json of the adapter's run says of its stage, None where there is none to read.
+
+    The demo and the evaluation write it into the run, at most two folders above the adapter.
+    """
+    for folder in (adapter, *adapter.absolute().parents[:2]):
+        path = folder / "results.json"
+        if path.is_file():
+            try:
+                return _read_figures(json.loads(path.read_text(encoding="utf-8")), stage, path)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                return None  # another program's file, or a damaged one: nothing is known from it
+    return None
+
+
+def _read_figures(values: Mapping[str, Any], stage: str, path: Path) -> Figures:
+    found = values["stages"][stage]
+    low, high = found["intervals"]["strict_accuracy"]
+    bias = found.get("length_bias", {})
+    parts = [bias[part]["strict_accuracy"] if part in bias else None for part in ("longer", "shorter")]
+    source = f"{found['n']} pairs ({path.parent.name}/{path.name}, {values['created'][:10]})"
+    shares = [float(found[name]) for name in ("flip_rate", "unparsed")]
+    right = float(found["strict_accuracy"])
+    tokens = float(found["mean_tokens"])
+    return Figures(source, found["n"], right, float(low), float(high), *shares, *parts, tokens)

@@ -1,0 +1,110 @@
+"""Where a judge's quotes come from: found in the responses whatever the case, the line breaks and the
+quotation marks, and reported when they are not there. A judge that misquotes is worth seeing.
+
+A quote is found as it stands, or word by word in its order with words left out in between (some judges quote
+in key words). A quote that has words of its own is found in part at best, and those words are named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+
+Span = tuple[int, int]
+_WORD = re.compile(r"\w+(?:[’'\-]\w+)*")
+# text in quotation marks; an apostrophe is none
+_QUOTED = re.compile(r"“([^“”\n]{2,400})”|\"([^\"\n]{2,400})\"|«([^«»\n]{2,400})»|„([^„“\n]{2,400})“")
+MOST_WORDS = 3_000  # of both responses together, for the comparison word by word
+SHORT = 2  # quoted words in prose, up to which a phrase that is nowhere is not called a quote
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a quote is: its spans in the response, and the quoted words that are not there."""
+
+    spans: tuple[Span, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What is wrong with the quote, "" when all of it is there."""
+        if not self.spans:
+            return "not found in the response"
+        return f"not in the response: {', '.join(self.missing)}" if self.missing else ""
+
+
+def find_quote(response: str, quote: str) -> Found:
+    """The places of a quote in a response; without spans when less than half of its words are there."""
+    wanted = _WORD.findall(quote)
+    words = [(match[0].casefold(), match.span()) for match in _WORD.finditer(response)]
+    at = _as_it_stands([word.casefold() for word in wanted], [word for word, _ in words])
+    if at is not None:
+        return Found(((words[at][1][0], words[at + len(wanted) - 1][1][1]),))
+    places, missing = _word_by_word(wanted, [word for word, _ in words])
+    if not places or 2 * len(places) < len(wanted):
+        return Found()
+    spans: list[Span] = []
+    for before, place in zip([None, *places], places, strict=False):
+        start, end = words[place][1]
+        if before is not None and place == before + 1:  # words that follow each other are one place
+            start = spans.pop()[0]
+        spans.append((start, end))
+    return Found(tuple(spans), tuple(missing))
+
+
+def _as_it_stands(wanted: list[str], words: list[str]) -> int | None:
+    """The number of the word from which on all wanted words follow each other."""
+    count = len(wanted)
+    starts = range(len(words) - count + 1) if count else ()
+    return next((at for at in starts if words[at] == wanted[0] and words[at : at + count] == wanted), None)
+
+
+def _word_by_word(wanted: Sequence[str], words: list[str]) -> tuple[list[int], list[str]]:
+    """The number of each wanted word after the one before it; those that do not follow are missing."""
+    places, missing, at = [], [], 0
+    for word in wanted:
+        try:
+            places.append(words.index(word.casefold(), at))
+        except ValueError:
+            missing.append(word)
+        else:
+            at = places[-1] + 1
+    return places, missing
+
+
+def quoted_in(text: str) -> Iterator[tuple[Span, str]]:
+    """What stands in quotation marks in a judge's prose: its span without the marks, and the text."""
+    for match in _QUOTED.finditer(text):
+        group = match.lastindex or 0
+        yield match.span(group), match[group]
+
+
+def is_phrase(quote: str) -> bool:
+    """Whether words in quotation marks are long enough to be meant as a quote."""
+    return len(_WORD.findall(quote)) > SHORT
+
+
+def cut(text: str, spans: Sequence[tuple[Span, int]]) -> list[tuple[str, tuple[int, ...]]]:
+    """The text in pieces, each with the numbers of the spans that cover it; spans may overlap."""
+    edges = sorted({0, len(text), *(edge for span, _ in spans for edge in span)})
+    return [
+        (text[a:b], tuple(number for (start, end), number in spans if start <= a and b <= end))
+        for a, b in zip(edges, edges[1:], strict=False)
+    ]
+
+
+@lru_cache(maxsize=64)
+def differences(a: str, b: str) -> tuple[tuple[tuple[str, bool], ...], ...] | None:
+    """Both texts in pieces, each with whether the other text lacks it; None when they are too long for it."""
+    first, second = re.findall(r"\s+|\S+", a), re.findall(r"\s+|\S+", b)
+    if len(first) + len(second) > 2 * MOST_WORDS:  # half of the pieces are blanks
+        return None
+    made: tuple[list[tuple[str, bool]], list[tuple[str, bool]]] = ([], [])
+    for kind, a1, a2, b1, b2 in SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
+        for side, pieces in ((0, first[a1:a2]), (1, second[b1:b2])):
+            if pieces:
+                made[side].append(("".join(pieces), kind != "equal"))
+    return tuple(map(tuple, made))

@@ -1,0 +1,226 @@
+"""Which judges there are: what is known of them, how they are added, and by whom. Where the page listens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from threading import Event, Thread
+from types import SimpleNamespace
+
+import pytest
+
+from rmr1_lite.app import judges
+from rmr1_lite.app.actions import NOT_YOURS, App
+from rmr1_lite.app.address import choose_address
+from rmr1_lite.app.history import History
+from rmr1_lite.app.judge_card import SHIPPED, figures_beside, judge_line, judge_rows
+from rmr1_lite.app.judges import check_spec, comes_from_here, load_steps
+from rmr1_lite.judging.pool import JudgePool
+from rmr1_lite.types import InputError
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "perf" / "results" / "nano-seed0-400.json"
+
+
+@pytest.mark.parametrize(("spec", "stage"), [("nano", "grpo"), ("nano-sft", "sft"), ("nano-base", "base")])
+def test_the_figures_of_shipped_judges_are_the_measured_ones(spec, stage):
+    found, shown = json.loads(RESULTS.read_text())["stages"][stage], SHIPPED[spec]
+    low, high = found["intervals"]["strict_accuracy"]
+    longer, shorter = (found["length_bias"][part]["strict_accuracy"] for part in ("longer", "shorter"))
+    measured = [found["strict_accuracy"], low, high, found["flip_rate"], found["unparsed"], longer, shorter]
+    ours = [shown.right, shown.low, shown.high, shown.flips, shown.unparsed, shown.longer, shown.shorter]
+    assert ours == pytest.approx(measured, abs=6e-5) and shown.n == found["n"]
+    assert shown.tokens == pytest.approx(found["mean_tokens"], abs=0.06)
+
+
+def rows(spec: str) -> dict[str, str]:
+    return {name: value for name, value, _ in judge_rows(spec)}
+
+
+UNMEASURED = dict.fromkeys(("Right in both orders", "Flips when swapped", "Length bias"), "not measured")
+CARDS = [
+    ("nano", {"Base": "nano-base", "Prompt style": "compact", "Flips when swapped": "7.8%"}, "an adapter"),
+    ("nano-base", {"Kind": "base model", "Flips when swapped": "no verdict that could flip"}, "a base"),
+    ("openai:m@http://h/v1", {"Kind": "endpoint", **UNMEASURED}, "an endpoint"),
+    ("owner/name", {"Kind": "hub", **UNMEASURED}, "a hub id"),
+    ("nowhere/at/all", {"Problem": "does not exist"}, "a path that is not there"),
+    ("openai:m", {"Problem": "incomplete"}, "half an endpoint"),
+    ("replay:log.jsonl", {"Kind": "log", "No verdict": "not measured"}, "a log"),
+]
+
+
+@pytest.mark.parametrize(("spec", "wanted", "reason"), CARDS, ids=[row[-1] for row in CARDS])
+def test_a_card_says_what_is_known_and_what_was_not_measured(spec, wanted, reason, monkeypatch):
+    monkeypatch.setattr(
+        "rmr1_lite.models.hub_adapters.fetch_adapter", lambda spec: pytest.fail("asked the hub")
+    )
+    found = rows(spec)
+    assert [name for name, value in wanted.items() if value not in found[name]] == [], found
+
+
+def test_nano_is_explained_only_where_a_nano_judge_is():
+    assert "natural language" in rows("nano")["Limits"] and "natural language" in judge_line("nano")
+    assert (
+        "Limits" not in rows("owner/name")
+        and judge_line("owner/name") == "Right in both orders: not measured."
+    )
+
+
+def test_figures_come_from_the_results_of_the_adapters_own_run(tmp_path):
+    adapter = tmp_path / "run" / "grpo" / "adapter"
+    adapter.mkdir(parents=True)
+    assert figures_beside(adapter, "grpo") is None
+    (tmp_path / "run" / "results.json").write_text(RESULTS.read_text())
+    found = figures_beside(adapter, "grpo")
+    assert (found.right, found.flips, found.n) == (0.9125, 0.0775, 400) and "run/results.json" in found.source
+    assert figures_beside(adapter, "unknown stage") is None
+    (tmp_path / "run" / "results.json").write_text("[]")
+    assert figures_beside(adapter, "grpo") is None, "a file of another kind says nothing"
+
+
+SPECS = [
+    ("", "Type a judge", "nothing"),
+    (None, "Type a judge", "no text"),
+    ("nano", "already there", "twice"),
+    ("x" * 401, "at most 400", "too long"),
+    ("a\nb", "one line", "two lines"),
+]
+
+
+@pytest.mark.parametrize(("typed", "said", "reason"), SPECS, ids=[row[-1] for row in SPECS])
+def test_a_judge_to_add_is_checked(typed, said, reason):
+    with pytest.raises(InputError, match=said):
+        check_spec(typed, JudgePool(["nano"]))
+
+
+def test_a_judge_is_added_once_it_is_ready():
+    pool = JudgePool(["nano"])
+    assert pool.state("nano-sft").name == "waiting"
+    steps = list(load_steps(pool, "nano-sft", every=0.05))
+    names = [state.name for state, _, _ in steps]
+    assert names[-1] == "ready" and set(names) <= {"waiting", "loading", "ready"}
+    assert pool.specs == ("nano", "nano-sft") and pool.state("nano-sft").name == "ready"
+
+
+def test_a_judge_that_cannot_be_loaded_is_not_added(tmp_path):
+    pool = JudgePool(["nano"])
+    with pytest.raises(InputError, match="does not exist"):
+        list(load_steps(pool, "runs/nothing/here", every=0.05))
+    with pytest.raises(InputError, match="does not exist"):
+        pool.judge("runs/nothing/here")
+    state = pool.state("runs/nothing/here")
+    assert state.name == "failed" and "does not exist" in state.error
+    with pytest.raises(InputError, match="No server answers"):
+        list(load_steps(pool, "openai:m@http://127.0.0.1:9/v1", every=0.05))
+    assert pool.specs == ("nano",)
+
+
+def test_a_ready_judge_does_not_wait_for_one_that_loads(monkeypatch):
+    pool, go = JudgePool(["nano"]), Event()
+
+    def stuck(self, spec):
+        go.wait(20)
+        raise InputError("too slow")
+
+    pool.judge("nano")
+    monkeypatch.setattr(JudgePool, "_engine", stuck)
+    loading = Thread(target=lambda: pytest.raises(InputError, pool.judge, "slow"), daemon=True)
+    loading.start()
+    while pool.state("slow").name != "loading":
+        pass
+    assert pool.judge("nano").style == "compact"  # would hang here
+    go.set()
+    loading.join(20)
+
+
+HEADERS = [
+    ({"host": "127.0.0.1:7860"}, True, "this machine"),
+    ({"host": "localhost:7860"}, True, "by its other name"),
+    ({"host": "localhost"}, True, "without a port"),
+    ({"host": "[::1]:7860"}, True, "by its address in version 6"),
+    ({"host": "[::1]"}, True, "the same without a port"),
+    ({"host": "192.168.0.4:7860"}, False, "from the network"),
+    ({"host": "evil.example:7860"}, False, "a name that somebody points to this machine"),
+    ({"host": "127.0.0.1.evil.example"}, False, "a name that only begins like it"),
+    ({"host": "127.0.0.1:7860", "x-forwarded-for": "8.8.8.8"}, False, "through a proxy"),
+    ({}, False, "no name at all"),
+]
+
+
+@pytest.mark.parametrize(("headers", "here", "reason"), HEADERS, ids=[row[-1] for row in HEADERS])
+def test_a_request_comes_from_here_or_not(headers, here, reason):
+    assert comes_from_here(headers) is here
+
+
+OWNERS = [
+    ({"public": True, "owner": True}, {"host": "127.0.0.1"}, "shared with strangers"),
+    ({"public": False, "owner": False}, {"host": "127.0.0.1"}, "listens to the network"),
+    ({"public": False, "owner": True}, {"host": "evil.example"}, "asked from elsewhere"),
+    ({"public": False, "owner": True}, None, "asked by nobody known"),
+]
+
+
+@pytest.mark.parametrize(("page", "headers", "reason"), OWNERS, ids=[row[-1] for row in OWNERS])
+def test_only_the_owner_adds_judges(page, headers, reason, monkeypatch):
+    monkeypatch.setattr(judges, "_load", lambda *_: pytest.fail("loaded for a stranger"))
+    app = App(JudgePool(["nano"]), History(None), **page)
+    request = None if headers is None else SimpleNamespace(headers=headers)
+    ((state, _, ready),) = list(app.add_judge("nano-sft", request))
+    assert NOT_YOURS in state and not ready and app.pool.specs == ("nano",)
+
+
+def test_nobody_is_judged_by_a_judge_that_the_page_does_not_offer():
+    app = App(JudgePool(["nano"]), History(None), public=True)
+    fields = ("q", "x", "y")
+    for steps in (
+        app.judge("owner/other", "q", None, "x", "y", True, 0, History(None), None),
+        app.compare(["owner/other", "nano"], *fields, History(None), None),
+        app.rank(None, History(None), "owner/other", *fields),
+        app.vote("owner/other", *fields, "A is better", History(None)),
+    ):
+        assert any("Choose one of nano" in str(part) for part in list(steps)[-1])
+
+
+NAME, PORT, PATH, SPACE = "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "GRADIO_ROOT_PATH", "SPACE_ID"
+HERE, ANY, PROXY = "127.0.0.1", "0.0.0.0", "https://h.example/judge"
+ADDRESSES = [
+    ({}, None, None, (HERE, None, "", True), "nothing said: this machine only"),
+    ({PORT: "8000"}, None, None, (HERE, 8000, "", True), "the port variable"),
+    ({NAME: ANY}, None, None, (ANY, None, "", False), "the name variable"),
+    ({NAME: "::1"}, None, None, ("::1", None, "", True), "this machine in version 6"),
+    ({NAME: ANY, PORT: "1"}, "localhost", 2, ("localhost", 2, "", True), "options win"),
+    ({PORT: " "}, None, None, (HERE, None, "", True), "set to nothing"),
+    ({PATH: "/judge/"}, None, None, (HERE, None, "/judge", False), "behind a proxy"),
+    ({PATH: PROXY}, None, None, (HERE, None, PROXY, False), "a complete address"),
+    ({SPACE: "me/judge"}, None, None, (ANY, 7860, "", False), "a Space"),
+    ({SPACE: "me/judge", PORT: "7000"}, None, None, (ANY, 7000, "", False), "a Space that says more"),
+]
+
+
+@pytest.mark.parametrize(
+    ("env", "host", "port", "wanted", "reason"), ADDRESSES, ids=[r[-1] for r in ADDRESSES]
+)
+def test_where_the_page_listens(env, host, port, wanted, reason):
+    made = choose_address(host, port, env)
+    assert (made.host, made.port, made.root_path, made.local) == wanted
+
+
+WRONG = [
+    ("GRADIO_SERVER_PORT", "eighty", "1 to 65535", "no number"),
+    ("GRADIO_SERVER_PORT", "0", "1 to 65535", "too low"),
+    ("GRADIO_SERVER_PORT", "70000", "1 to 65535", "too high"),
+    ("GRADIO_SERVER_PORT", "-1", "1 to 65535", "below zero"),
+    ("GRADIO_SERVER_PORT", "9" * 5000, "1 to 65535", "longer than a number may be"),
+    ("GRADIO_SERVER_NAME", "http://0.0.0.0", "a name alone", "an address with its scheme"),
+    ("GRADIO_SERVER_NAME", "0.0.0.0:7860", "a name alone", "with a port"),
+    ("GRADIO_SERVER_NAME", "my host", "a name alone", "two words"),
+    ("GRADIO_ROOT_PATH", "judge", "like /judge", "no path"),
+    ("GRADIO_ROOT_PATH", "/a/../b", "like /judge", "a path that leaves itself"),
+    ("GRADIO_ROOT_PATH", "ftp://h/judge", "like /judge", "another scheme"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "remedy", "reason"), WRONG, ids=[row[-1] for row in WRONG])
+def test_a_variable_that_cannot_be_used_is_named(name, value, remedy, reason):
+    with pytest.raises(InputError, match=rf"{name} is .*{remedy}"):
+        choose_address(environment={name: value})
