@@ -41,8 +41,9 @@ def load(
 ) -> Loaded:
     """Load what `spec` names: nano, nano-sft, nano-base, smol-base, a folder (adapter or model) or a hub id.
 
-    four_bit: the base's linear layers in NF4; smol-base stays as it is stored, which is said. trainable: the adapter's tensors get gradients. training: by which backend, and for which lengths; without
-    it transformers + PEFT. Raises InputError for what cannot work, before anything slow.
+    four_bit: the base's linear layers in NF4; smol-base stays as it is stored, which is said. trainable: the
+    adapter's tensors get gradients. training: by which backend, and for which lengths; without it
+    transformers + PEFT. Raises InputError for what cannot work, before anything slow.
     """
     _check_process(training)
     folder = find_folder(spec)

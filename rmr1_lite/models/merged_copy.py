@@ -11,7 +11,8 @@ class MergedCopy:
     generate with.
 
     The quantised weights themselves are never merged into (NF4 would round the adapter away). `refresh`
-    updates the copy to the current adapter; until then it is the policy of the last refresh.
+    updates the copy to the current adapter; until then it is the policy of the last refresh. version: counts
+    the refreshes that changed anything.
     """
 
     def __init__(self, model: Any) -> None:
@@ -44,12 +45,17 @@ class MergedCopy:
         for name, buffer in self.model.named_buffers():
             buffer.data = buffers[name].clone() if name in buffers else buffer.data
         self.model.generation_config = model.generation_config
+        self.version, self.seen = 0, None
         self.refresh()
 
     def refresh(self) -> Any:
         """The copy, with the adapter's present weights."""
         import torch
 
+        now = [tensor for _, module in self.layers for tensor in _adapter_tensors(module)]
+        if self.seen is not None and _same_tensors(now, self.seen):
+            return self.model
+        self.seen, self.version = [tensor.detach().clone() for tensor in now], self.version + 1
         with torch.no_grad():
             for (name, module), base in zip(self.layers, self.bases, strict=True):
                 # summed in 32 bits and rounded once: an update smaller than half a bf16 step of the weight
@@ -61,12 +67,38 @@ class MergedCopy:
         return self.model
 
 
+def copy_bytes(model: Any) -> int:
+    """Bytes of memory that a copy takes: its weights, and on a CPU the dequantised ones in 32 bits beside
+    them."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    count, quantised = (
+        causal.num_parameters(),
+        any(type(m).__name__ == "Linear4bit" for m in causal.modules()),
+    )
+    return count * (causal.dtype.itemsize + (4 if quantised else 0))
+
+
 def _active_adapters(module: Any) -> list[str]:
     """Adapters that a layer adds to its base at this moment; none for a layer without, or while they are
     switched off."""
     if not hasattr(module, "get_delta_weight") or module.disable_adapters:
         return []
     return [adapter for adapter in module.active_adapters if adapter in module.lora_A]
+
+
+def _adapter_tensors(module: Any) -> list[Any]:
+    """What the present weight of a layer depends on beside its base: A and B of the active adapters."""
+    return [
+        matrices[adapter].weight
+        for adapter in _active_adapters(module)
+        for matrices in (module.lora_A, module.lora_B)
+    ]
+
+
+def _same_tensors(one: list[Any], other: list[Any]) -> bool:
+    import torch
+
+    return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
 def _is_replaced(name: str, module: Any) -> bool:
@@ -90,7 +122,9 @@ def _dequantised_weight(module: Any) -> Any:
     from peft.utils.integrations import dequantize_module_weight
 
     base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
-    weight = dequantize_module_weight(base) if type(base).__name__ == "Linear4bit" else base.weight
+    if type(base).__name__ != "Linear4bit":
+        return base.weight.detach()  # frozen: no copy needed
+    weight = dequantize_module_weight(base)
     return weight.detach().to(torch.float32 if weight.device.type == "cpu" else weight.dtype).clone()
 
 

@@ -67,8 +67,8 @@ def check_memory(spec: str, device: str, bytes_each: float) -> None:
     needed, free = stored_bytes(spec) / stored * bytes_each, available_memory()
     if device == "cpu" and needed > free:
         raise InputError(
-            f"{spec} needs {gib(needed)} of memory for its weights alone, and {gib(free)} are available. Close "
-            "other programs, or choose a smaller model."
+            f"{spec} needs {gib(needed)} of memory for its weights alone, and {gib(free)} are available. "
+            "Close other programs, or choose a smaller model."
         )
 
 

@@ -31,15 +31,7 @@ def half_precision(capability: tuple[int, int] | None) -> str:
 
 def cpu_computes_bf16() -> bool:
     """Whether this processor multiplies in bf16 (AVX512-BF16, AMX, Arm's BF16); elsewhere torch emulates it,
-    slower than fp32."""
-    import torch
-
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_device_supported()) and _has_bf16_instructions()
-
-
-def _has_bf16_instructions() -> bool:
-    """oneDNN also says yes to AVX512 without them. Linux names what the processor has; elsewhere torch is
-    asked."""
+    slower than fp32. Linux names what a processor has; on other systems torch is asked."""
     import torch
 
     try:

