@@ -228,6 +228,11 @@ def preset(stage: str, name: str, **changes: Any) -> Any:
     return with_changes(CONFIGS[stage](**PRESETS[stage][name]), **changes)
 
 
+def demo_settings(model: str) -> dict[str, Any]:
+    """The demo's settings for a base, where they are not `DemoConfig`'s own."""
+    return dict(presets.SMOL_DEMO) if model == "smol-base" else {}
+
+
 def preset_values(stage: str, name: str) -> dict[str, Any]:
     """What the preset sets; unknown names are InputErrors that list the choices."""
     preset(stage, name)

@@ -27,6 +27,9 @@ from rmr1_lite.evaluation.results import Results, new_results
 from rmr1_lite.evaluation.results_file import save_results
 from rmr1_lite.evaluation.runner import evaluate_pairs
 from rmr1_lite.judging.factory import judge_in_memory
+from rmr1_lite.models import smol
+from rmr1_lite.models.loading import load_tokenizer
+from rmr1_lite.presets import SMOL_DEMO_MINUTES
 from rmr1_lite.storage import same_settings, write_json
 from rmr1_lite.training.process import train
 from rmr1_lite.types import Judgment, Pair
@@ -38,6 +41,9 @@ EXAMPLES = 12  # judged pairs in the report
 def run_demo(config: DemoConfig, command: str = "python -m rmr1_lite demo") -> Path:
     """Run or resume the chain; returns out/results.json."""
     started, out = time.perf_counter(), Path(config.out)
+    if config.model == smol.NAME:
+        print(f"{smol.ABOUT}. The chain takes {SMOL_DEMO_MINUTES}.")
+        load_tokenizer(config.model)  # what is missing is told before anything else is done
     data = make_data(config, out)
 
     print("\nStage 1 of 3: SFT on distilled chains")
@@ -50,7 +56,8 @@ def run_demo(config: DemoConfig, command: str = "python -m rmr1_lite demo") -> P
     print(f"\nStage 3 of 3: evaluation on {len(pairs)} unseen pairs, in both orders")
     results = new_results(config.seed, command, json.loads((data / "data.json").read_text()))
     stages = {"base": config.model, "sft": str(sft_adapter), "grpo": str(grpo_adapter)}
-    judged = judge_stages(stages, pairs, out / "evaluation", results)
+    room = sft_config(config, out).max_new_tokens
+    judged = judge_stages(stages, pairs, out / "evaluation", results, room)
     add_rules(pairs, results)
     results.compare(pairs, judged, COUPLES)
 
@@ -70,11 +77,16 @@ def make_data(config: DemoConfig, out: Path) -> Path:
     return folder
 
 
+def preset_name(config: DemoConfig) -> str:
+    """Which settings hold but for those of `config`."""
+    return "smol" if config.model == smol.NAME else "nano"
+
+
 def sft_config(config: DemoConfig, out: Path) -> SFTConfig:
     """The SFT of this chain."""
     return preset(
         "sft",
-        "nano",
+        preset_name(config),
         model=config.model,
         style="compact",
         chains=str(out / "data" / "chains.jsonl"),
@@ -89,7 +101,7 @@ def grpo_config(config: DemoConfig, out: Path, sft_adapter: Path) -> GRPOConfig:
     """The GRPO of this chain, which continues the SFT adapter."""
     return preset(
         "grpo",
-        "nano",
+        preset_name(config),
         model=str(sft_adapter),
         pairs=str(out / "data" / "train.jsonl"),
         out=str(out / "grpo"),
@@ -100,7 +112,11 @@ def grpo_config(config: DemoConfig, out: Path, sft_adapter: Path) -> GRPOConfig:
 
 
 def judge_stages(
-    stages: dict[str, str], pairs: Sequence[Pair], out: Path, results: Results
+    stages: dict[str, str],
+    pairs: Sequence[Pair],
+    out: Path,
+    results: Results,
+    room: int = SFTConfig.max_new_tokens,
 ) -> dict[str, list[Judgment]]:
     """Every stage (name -> spec) on the pairs in both orders, greedy; the base also by its more likely
     letter."""
@@ -110,7 +126,7 @@ def judge_stages(
     judged = {}
     for name, spec in stages.items():
         loaded = load(spec)
-        judge = judge_in_memory(loaded, "compact", name, SFTConfig.max_new_tokens)
+        judge = judge_in_memory(loaded, "compact", name, room)
         result, judged[name] = evaluate_pairs(name, judge, pairs, out)
         results.add_stage(result, length_bias=length_bias(pairs, judged[name]))
         if name == "base":

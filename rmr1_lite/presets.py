@@ -1,5 +1,5 @@
-"""Settings that fit a card: `t4-16gb` and `l4-24gb` by model, and `paper`, RM-R1's own lengths on one 80 GB
-card.
+"""Settings that fit a card: `t4-16gb` and `l4-24gb` by model, `paper`, RM-R1's own lengths on one 80 GB card,
+and `smol`, a real language model of 135 M parameters for machines without one.
 
 Lengths, groups and micro-batches come from the planner's formulas (`python -m rmr1_lite plan`); learning
 rates are ours, since LoRA needs larger ones than the paper's full-parameter training. What they give on a
@@ -29,6 +29,9 @@ MODELS: dict[str, tuple[str, str]] = {
 # pattern, not tried
 PREQUANTISED = {hub_id: f"unsloth/{hub_id.partition('/')[2]}-bnb-4bit" for hub_id, _ in MODELS.values()}
 DEFAULT_MODEL = {"t4-16gb": "qwen2.5-1.5b", "l4-24gb": "qwen2.5-3b"}
+# what the demo takes for smol-base where nothing else is given: it writes fifty times as slowly as nano
+SMOL_DEMO = {"steps": 8, "epochs": 3.0, "test_pairs": 30, "train_pairs": 300}
+SMOL_DEMO_MINUTES = "20 to 40 minutes on two cores, a few on a GPU"
 CARD_GPU = {"t4-16gb": "t4", "l4-24gb": "l4", "paper": "h100"}
 
 _COMMON = {
@@ -88,13 +91,14 @@ def for_memory(gib: float) -> str:
 
 def preset_names() -> list[str]:
     """Every preset name but nano."""
-    return [*SIZES, *(f"{card}:{model}" for card, models in SIZES.items() for model in models), "paper"]
+    cards = [f"{card}:{model}" for card, models in SIZES.items() for model in models]
+    return [*SIZES, *cards, "paper", "smol"]
 
 
 def preset_settings(stage: str, name: str) -> dict[str, Any]:
     """What differs from the config's defaults; KeyError for an unknown name."""
-    if name == "paper":
-        return _paper(stage)
+    if name in ("paper", "smol"):
+        return _paper(stage) if name == "paper" else _smol(stage)
     card, _, model = name.partition(":")
     model = model or DEFAULT_MODEL[card]
     length, micro, chains, prompt, completion, groups, rollouts, grpo_micro, steps = SIZES[card][model]
@@ -122,6 +126,40 @@ def preset_settings(stage: str, name: str) -> dict[str, Any]:
         "rollouts": rollouts,
         "micro_batch": grpo_micro,
         "steps": steps,
+    }
+
+
+def _smol(stage: str) -> dict[str, Any]:
+    """smol-base on two cores without a GPU: few tokens at once, and little of everything."""
+    common = {
+        "four_bit": False,
+        "style": "compact",
+        "max_new_tokens": 200,
+        "probe_pairs": 10,
+        "save_every": 20,
+        "save_minutes": 10.0,
+    }
+    if stage == "sft":
+        return {
+            **common,
+            "model": "smol-base",
+            "lr": 4e-4,
+            "epochs": 1.0,
+            "max_length": 1024,
+            "batch_size": 16,
+            "micro_batch": 4,
+        }
+    return {
+        **common,
+        "lr": 1e-4,
+        "warmup_steps": 3,
+        "steps": 40,
+        "groups": 4,
+        "rollouts": 4,
+        "micro_batch": 16,
+        "max_prompt_tokens": 800,
+        "scale_rewards": "group",
+        "max_truncated": 0.6,
     }
 
 

@@ -14,19 +14,21 @@ def from_config(
     config_class: type,
     arguments: dict[str, tuple[Any, str]] | None = None,
     presets: Callable[[str], dict[str, Any]] | None = None,
+    defaults_by: tuple[str, Callable[[str], dict[str, Any]]] | None = None,
     **extra: Any,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: the command takes every field of `config_class` as an option and is called with the config.
 
     arguments: name -> (type, help) of positional ones. extra: option name -> (type, default, help)
     that is not a field. Both are passed on as keywords. presets: name -> values that take the place of the
-    defaults, under --preset; what is given on the command line wins.
+    defaults, under --preset; what is given on the command line wins. defaults_by: (option, its value -> the
+    defaults that it brings), likewise.
     """
     if presets is not None:
         extra["preset"] = (
             str,
             "nano",
-            "a set of settings: nano, t4-16gb, l4-24gb, paper, or CARD:MODEL (see plan)",
+            "a set of settings: nano, smol, t4-16gb, l4-24gb, paper, or CARD:MODEL (see plan)",
         )
     placed = arguments or {}
     hints = get_type_hints(config_class)
@@ -39,6 +41,8 @@ def from_config(
             context = values.pop("context", None)
             if presets is not None:
                 values |= _of_preset(presets(others.pop("preset")), context)
+            if defaults_by is not None:
+                values |= _of_preset(defaults_by[1](values[defaults_by[0]]), context)
             function(config_class(**values), **others)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
@@ -46,7 +50,7 @@ def from_config(
             *(_argument(name, *what) for name, what in placed.items()),
             *(_parameter(*option) for option in options),
         ]
-        if presets is not None:
+        if presets is not None or defaults_by is not None:
             parameters.append(
                 inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
             )

@@ -9,7 +9,15 @@ import typer
 
 from rmr1_lite.cli.options_from_config import from_config
 from rmr1_lite.cli.outputs import end_partly_done, print_curves, print_report, this_command
-from rmr1_lite.config import DemoConfig, DistillConfig, GRPOConfig, ReproduceConfig, SFTConfig, preset_values
+from rmr1_lite.config import (
+    DemoConfig,
+    DistillConfig,
+    GRPOConfig,
+    ReproduceConfig,
+    SFTConfig,
+    demo_settings,
+    preset_values,
+)
 
 
 @from_config(SFTConfig, presets=lambda name: preset_values("sft", name))
@@ -38,7 +46,9 @@ def plan(
         typer.Option(help="t4, l4, a10g, rtx3090, rtx4090, a100-40, a100, h100, h200; none: the preset's"),
     ] = "",
     model: Annotated[str, typer.Option(help="hub id, its short name, or a folder; none: the preset's")] = "",
-    preset: Annotated[str, typer.Option(help="t4-16gb, l4-24gb, paper or CARD:MODEL; none: the card's")] = "",
+    preset: Annotated[
+        str, typer.Option(help="t4-16gb, l4-24gb, paper, smol or CARD:MODEL; none: the card's")
+    ] = "",
     chains: Annotated[int, typer.Option(help="number of SFT rows, if the preset trains on all")] = 0,
     measure: Annotated[
         bool, typer.Option("--measure", help="also time one real step of each stage on this machine")
@@ -91,10 +101,11 @@ def distill(config: DistillConfig) -> None:
         end_partly_done(f"{undone} requests to the teacher failed, or their answers were withheld or clipped")
 
 
-@from_config(DemoConfig)
+@from_config(DemoConfig, defaults_by=("model", demo_settings))
 def demo(config: DemoConfig) -> None:
-    """Run the whole chain on the nano model: data, SFT, GRPO, evaluation, report. The same command
-    resumes."""
+    """Run the whole chain on the nano model: data, SFT, GRPO, evaluation, report. The same command resumes.
+    With --model smol-base: the nano world learned by a real language model, with small settings of its
+    own."""
     from rich import print as show
 
     from rmr1_lite.cli import tables

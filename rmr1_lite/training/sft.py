@@ -129,7 +129,10 @@ def _run_sft(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list
         run_trainer,
     )
     from rmr1_lite.training.probe import make_probe, read_probe_pairs
+    from rmr1_lite.training.step_order import step_order_trainer
 
+    # where a step is one micro-batch there is nothing to sort
+    trainer_class = trl.SFTTrainer if config.micro_batch == config.batch_size else step_order_trainer()
     # Unsloth has its own chunked loss, and TRL's would take the place of its forward pass
     loss = "nll" if loaded.backend and loaded.backend.unsloth else "chunked_nll"
     arguments = trl.SFTConfig(
@@ -153,7 +156,7 @@ def _run_sft(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list
     probe = make_probe(loaded, style, read_probe_pairs(config), config)
     monitor = TrainingMonitor(run, "SFT", probe, config.probe_every, save_minutes=config.save_minutes)
     trainer = build_trainer(
-        lambda: trl.SFTTrainer(
+        lambda: trainer_class(
             model=loaded.model,
             args=arguments,
             train_dataset=data,
