@@ -67,7 +67,7 @@ class App(Past):
     def about(self, spec: str) -> tuple[str, str, dict, dict]:
         """(card, one line, update of the everyday examples, of nano's) for the judge that is chosen."""
         ready = self.pool.state(spec).name == "ready"
-        style = self.pool.judge(spec).style or "" if ready else self.pool.style or ""
+        style = self.pool.judge(spec).style or "" if ready else self.pool.style_of(spec) or ""
         nano = knows_nano_only(spec)
         line = html.notice(judge_line(spec), "info")
         return html.card(judge_rows(spec, style)), line, gr.update(visible=not nano), gr.update(visible=nano)
@@ -78,7 +78,7 @@ class App(Past):
         a, b = random.sample(sides, 2)
         return question, a, b
 
-    def add_judge(self, typed: str, request: gr.Request) -> Iterator[tuple[str, str, bool]]:
+    def add_judge(self, typed: str, style: str, request: gr.Request) -> Iterator[tuple[str, str, bool]]:
         """(state to show, what stays in the field, whether it is ready), until the judge is there."""
         spec = typed
         try:
@@ -86,7 +86,7 @@ class App(Past):
                 raise InputError(NOT_YOURS)
             spec = check_spec(typed, self.pool)
             yield html.state(spec, STATES["waiting"]), typed, False
-            for state, seconds, note in load_steps(self.pool, spec):
+            for state, seconds, note in load_steps(self.pool, spec, style):
                 done = state.name == "ready"
                 text = note or ("Choose it in the list of judges." if done else f"{seconds:.0f} s")
                 kind = "" if done else typed

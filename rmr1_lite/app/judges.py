@@ -13,6 +13,7 @@ from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.types import InputError
 
 MAX_SPEC = 400
+STYLES = ("auto", "rubrics", "reasoning", "compact")
 EVERY = 0.5  # seconds between two looks at a judge that loads
 STATES = {
     "waiting": "waiting for another judge that is being loaded …",
@@ -45,9 +46,15 @@ def check_spec(text: Any, pool: JudgePool) -> str:
     return spec
 
 
-def load_steps(pool: JudgePool, spec: str, every: float = EVERY) -> Iterator[tuple[JudgeState, float, str]]:
+def load_steps(
+    pool: JudgePool, spec: str, style: str = "auto", every: float = EVERY
+) -> Iterator[tuple[JudgeState, float, str]]:
     """(state, seconds so far, what to know) now and then while a judge loads; the last one is ready, and then
     the pool offers it. Raises InputError for what cannot be loaded."""
+    if style not in STYLES:
+        raise InputError(f"The prompt style is {style!r:.40}. Choose one of {', '.join(STYLES)}.")
+    if style != STYLES[0]:
+        pool.set_style(spec, style)
     began, worker = time.monotonic(), ThreadPoolExecutor(1, thread_name_prefix="add-judge")
     loading = worker.submit(_load, pool, spec)
     worker.shutdown(wait=False)
@@ -55,8 +62,9 @@ def load_steps(pool: JudgePool, spec: str, every: float = EVERY) -> Iterator[tup
         yield pool.state(spec), time.monotonic() - began, ""
     try:
         note = loading.result()
-    except InputError:
-        raise
+    except InputError as error:
+        # the option that the message names is a field on the page
+        raise InputError(str(error).replace("Give --style", "Choose as prompt style")) from None
     except (OSError, RuntimeError, ImportError, ValueError, MemoryError) as error:
         # what loading libraries raise for a broken model or a full memory
         raise InputError(f"{spec} cannot be loaded: {error!s:.600}") from None

@@ -11,6 +11,7 @@ from rmr1_lite.app import html, service
 from rmr1_lite.app.actions import CHOICES, App
 from rmr1_lite.app.examples import knows_nano_only
 from rmr1_lite.app.history import History
+from rmr1_lite.app.judges import STYLES
 from rmr1_lite.app.script import FRAGMENT, SWAP
 
 CSS = Path(__file__).with_name("style.css")
@@ -182,12 +183,17 @@ def _add_judge(app: App, lists: list[Any]) -> None:
             placeholder="runs/grpo/adapter, owner/name or openai:MODEL@http://127.0.0.1:8000/v1",
             info="An adapter folder, a hub id, or an endpoint. It stays until the app is stopped.",
         )
+        style = gr.Dropdown(
+            list(STYLES),
+            label="Prompt style",
+            info="auto: the one it was trained in. A model of another kit does not say: choose rubrics.",
+        )
         add, state, ready = gr.Button("Add", min_width=80), gr.HTML(elem_id="added"), gr.State(False)
     # not in the queue of the judgments: a judge that loads for minutes holds up nobody
     done = gr.on(
         [add.click, typed.submit],
         app.add_judge,
-        [typed],
+        [typed, style],
         [state, typed, ready],
         concurrency_limit=4,
         **PRIVATE,
@@ -245,7 +251,14 @@ def _history_tab(
         else f"on this machine: `{app.kept.path}`"
     )
     gr.Markdown(f"Click a row to see it again. The history stays {place}.")
-    table = gr.Dataframe(headers=HEAD, datatype="str", interactive=False, wrap=True, label="History")
+    table = gr.Dataframe(
+        headers=HEAD,
+        datatype="str",
+        interactive=False,
+        wrap=True,
+        label="History",
+        column_widths=["15%", "9%", "20%", "34%", "12%", "10%"],
+    )
     row = gr.State(None)
     with gr.Row():
         again = gr.Button("Put this one into the fields", min_width=180)

@@ -50,6 +50,7 @@ def blocks_of(sections: Sequence[Section], text: str, order: Order, cites: Cites
             body += f" (your Response {OTHER[body]})" if order == "ba" and body in OTHER else ""
         if body and (title := _title(section.name, order)):
             made.append({"name": section.name, "title": title, "closed": section.closed, "text": body})
+    _leave_out_reasons_for_the_rubric(made)
     if not any(part["name"] != "answer" for part in made) and text.strip():
         made.insert(0, {"name": "reasons", "title": "Reasons", "closed": True, "text": text.strip()})
     quotes: list[tuple[str, dict[str, Any]]] = []
@@ -62,6 +63,14 @@ def blocks_of(sections: Sequence[Section], text: str, order: Order, cites: Cites
         if part["name"] in PROSE and cites.texts:
             part["pieces"] = _prose(part["text"], quotes if part["name"] == "eval" else [], cites)
     return made
+
+
+def _leave_out_reasons_for_the_rubric(made: list[dict[str, Any]]) -> None:
+    """They are inside the rubric's text and have a block of their own right below."""
+    for part, following in zip(made, made[1:], strict=False):
+        if part["name"] == "rubric" and following["name"] == "justify":
+            rest = " ".join(part["text"].split(following["text"], 1)).strip()
+            part["text"] = rest or part["text"]
 
 
 def _title(name: str, order: Order) -> str:

@@ -59,18 +59,31 @@ SCRIPT = (
     const root = cite.closest(".rm-judgment");
     return root ? all(`mark[data-cites~="${CSS.escape(cite.dataset.cite)}"]`, root) : [];
   };
-  const show = (cite, on, far) => {
+  const show = (cite, on) => {
     cite.classList.toggle("rm-on", on);
     const found = marks(cite);
     found.forEach((mark) => mark.classList.toggle("rm-on", on));
     if (!on || !found.length) return;
     const box = found[0].closest(".rm-response");
     box.scrollTop += found[0].getBoundingClientRect().top - box.getBoundingClientRect().top - 40;
-    if (far) box.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
+    box.parentElement.scrollLeft = box.offsetLeft - box.parentElement.offsetLeft;
+  };
+  // a click keeps it lit until something else is clicked: fingers do not hover
+  let pinned = null;
+  const pin = (cite) => {
+    if (pinned && pinned !== cite) show(pinned, false);
+    pinned = cite;
+    if (!cite) return;
+    show(cite, true);
+    const mark = marks(cite)[0];
+    if (mark) mark.closest(".rm-response").scrollIntoView({ block: "nearest", inline: "nearest" });
   };
   const cite = (event) => event.target.closest && event.target.closest(".rm-cite");
   for (const [type, on] of [["mouseover", true], ["mouseout", false], ["focusin", true], ["focusout", false]])
-    document.addEventListener(type, (event) => { const c = cite(event); if (c) show(c, on, false); });
+    document.addEventListener(type, (event) => {
+      const c = cite(event);
+      if (c && (on || c !== pinned)) show(c, on);
+    });
 
   const copy = async (text) => {
     if (navigator.clipboard && window.isSecureContext) return navigator.clipboard.writeText(text);
@@ -96,8 +109,7 @@ SCRIPT = (
     setTimeout(() => { button.textContent = before; }, 1500);
   };
   document.addEventListener("click", (event) => {
-    const c = cite(event);
-    if (c) show(c, true, true);
+    pin(cite(event));
     const button = event.target.closest && event.target.closest(".rm-actions button");
     if (!button) return;
     const { save: text, name: file, copy: markdown, link } = button.dataset;
@@ -123,7 +135,7 @@ SCRIPT = (
       press((b) => b.closest(".rm-stop") || b.classList.contains("rm-stop"));
     } else if ((event.key === "Enter" || event.key === " ") && cite(event)) {
       event.preventDefault();
-      show(cite(event), true, true);
+      pin(cite(event));
     }
   }, true);
 

@@ -131,6 +131,7 @@ def _one_look(judge: Judge, pair: Pair, order: Order, progress: Progress, every:
     stream = judge.engine.stream(judge.request(pair, order), judge.sampling)  # type: ignore[attr-defined]
     progress.texts[order], shown = "", time.perf_counter()
     try:
+        yield progress  # the page shows what is being done before the first word is there
         while True:
             try:
                 progress.texts[order] += next(stream)

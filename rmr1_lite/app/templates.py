@@ -46,7 +46,7 @@ Nothing was judged here.</div>{% endif %}
 </div>{% endif %}
 {% if sides %}<div class="rm-responses">
 {% for side in sides %}<section class="rm-response" tabindex="0" aria-label="{{ side.title }}, as judged">
-<h4>{{ side.title }} <small>as judged</small></h4><div class="rm-text">
+<h4>{{ side.title }} <small>as judged</small></h4><div class="rm-said">
 {%- for text, cites in side.pieces -%}
 {%- if cites -%}<mark data-cites=" {{ cites | join(' ') }} ">{{ text }}</mark>
 {%- else -%}{{ text }}{%- endif -%}
@@ -64,7 +64,7 @@ class="rm-raw">{{ look.text }}</pre></details>{% endif %}
 {% endfor %}
 </div>{% endif %}
 {% if differing %}<details class="rm-differ"><summary>Where the responses differ</summary><div
-class="rm-responses">{% for title, parts in differing %}<section><h4>{{ title }}</h4><div class="rm-text">
+class="rm-responses">{% for title, parts in differing %}<section><h4>{{ title }}</h4><div class="rm-said">
 {%- for text, only in parts -%}{%- if only -%}<ins>{{ text }}</ins>{%- else -%}{{ text }}{%- endif -%}
 {%- endfor -%}</div></section>{% endfor %}</div></details>{% endif %}
 </div>
@@ -90,7 +90,8 @@ CARD = """
 """
 RESPONSES = """
 <div class="rm-responses">{% for title, text in sides %}<section class="rm-response" tabindex="0"
-aria-label="{{ title }}, as ranked"><h4>{{ title }}</h4><div class="rm-text">{{ text }}</div></section>{% endfor %}</div>
+aria-label="{{ title }}, as ranked"><h4>{{ title }}</h4><div class="rm-said">{{ text }}</div></section>
+{% endfor %}</div>
 """
 STATE = """
 <div class="rm-notice rm-{{ kind }}" role="{{ role }}"><b>{{ spec }}</b>: {{ state }}{% if busy %}

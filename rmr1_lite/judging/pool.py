@@ -61,6 +61,7 @@ class JudgePool:
         self._bases: dict[str, _Base] = {}
         self._judges: dict[str, Judge] = {}
         self._states: dict[str, JudgeState] = {}
+        self._styles: dict[str, str] = {}  # of judges that were added with one of their own
         self._loading = RLock()
 
     def judge(self, spec: str, **sampling: Any) -> Judge:
@@ -76,6 +77,14 @@ class JudgePool:
             if spec not in self.specs:
                 self.specs = (*self.specs, spec)
 
+    def set_style(self, spec: str, style: str) -> None:
+        """Ask that judge in this prompt style instead of the pool's; before it is loaded."""
+        self._styles[spec] = style
+
+    def style_of(self, spec: str) -> str | None:
+        """The prompt style to ask that judge in, None for its own."""
+        return self._styles.get(spec, self.style)
+
     def state(self, spec: str) -> JudgeState:
         """How far that judge is; asking does not load it."""
         return self._states.get(spec, JudgeState())
@@ -86,7 +95,7 @@ class JudgePool:
                 return
             self._states[spec] = JudgeState("loading")
             try:
-                self._judges[spec] = make_judge(spec, self.style, engine=self._engine(spec))
+                self._judges[spec] = make_judge(spec, self.style_of(spec), engine=self._engine(spec))
             except BaseException as error:
                 self._states[spec] = JudgeState("failed", str(error))
                 raise
@@ -100,13 +109,13 @@ class JudgePool:
     def _engine(self, spec: str) -> Engine:
         parsed = parse_spec(spec)
         if not parsed.runs_here:
-            return make_engine(spec, self.style)
+            return make_engine(spec, self.style_of(spec))
         info = adapter_info(spec)
         base = self._base(info.base if info else spec)
         with base.lock:
             if info is not None:
                 _add_adapter(base, spec, parsed.folder, info)
-            style = self.style or (info.style if info else base.loaded.style)
+            style = self.style_of(spec) or (info.style if info else base.loaded.style)
             switch = settle_switch(
                 base.loaded.tokenizer,
                 style,

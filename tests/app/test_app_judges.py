@@ -115,6 +115,21 @@ def test_a_judge_that_cannot_be_loaded_is_not_added(tmp_path):
     assert pool.specs == ("nano",)
 
 
+def test_a_judge_that_does_not_say_its_prompt_style_is_added_with_one(monkeypatch):
+    monkeypatch.setattr(judges, "_ask_server", lambda *_: "The server asks for a key.")
+    pool, spec = JudgePool(["nano"]), "openai:m@http://127.0.0.1:9/v1"
+    with pytest.raises(InputError, match="Choose as prompt style rubrics, reasoning or compact"):
+        list(load_steps(pool, spec, every=0.05))
+    with pytest.raises(InputError, match="Choose one of auto"):
+        list(load_steps(pool, spec, "poems", every=0.05))
+    *_, (state, _, _) = load_steps(pool, spec, "rubrics", every=0.05)
+    assert (
+        state.name == "ready"
+        and pool.judge(spec).style == "rubrics"
+        and pool.judge("nano").style == "compact"
+    )
+
+
 def test_a_ready_judge_does_not_wait_for_one_that_loads(monkeypatch):
     pool, go = JudgePool(["nano"]), Event()
 
@@ -165,7 +180,7 @@ def test_only_the_owner_adds_judges(page, headers, reason, monkeypatch):
     monkeypatch.setattr(judges, "_load", lambda *_: pytest.fail("loaded for a stranger"))
     app = App(JudgePool(["nano"]), History(None), **page)
     request = None if headers is None else SimpleNamespace(headers=headers)
-    ((state, _, ready),) = list(app.add_judge("nano-sft", request))
+    ((state, _, ready),) = list(app.add_judge("nano-sft", "auto", request))
     assert NOT_YOURS in state and not ready and app.pool.specs == ("nano",)
 
 
