@@ -19,7 +19,7 @@ from rmr1_lite.app import html, service
 from rmr1_lite.app.examples import EVERYDAY_CARDS, cards_for, examples_for, knows_nano_only
 from rmr1_lite.app.history import History
 from rmr1_lite.app.judge_card import judge_line, judge_rows
-from rmr1_lite.app.judges import STATES, check_spec, comes_from_here, load_steps
+from rmr1_lite.app.judges import LOADED, STATES, check_spec, comes_from_here, load_steps
 from rmr1_lite.app.past import Past
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.judging.ranking import compute_ranking
@@ -66,11 +66,12 @@ class App(Past):
 
     def about(self, spec: str) -> tuple[str, str, dict, dict]:
         """(card, one line, update of the everyday examples, of nano's) for the judge that is chosen."""
-        ready = self.pool.state(spec).name == "ready"
-        style = self.pool.judge(spec).style or "" if ready else self.pool.style_of(spec) or ""
+        state = self.pool.state(spec)
+        style = self.pool.judge(spec).style if state.name == "ready" else self.pool.style_of(spec)
+        rows = [*judge_rows(spec, style or ""), ("State", state.error or LOADED[state.name], "")]
         nano = knows_nano_only(spec)
         line = html.notice(judge_line(spec), "info")
-        return html.card(judge_rows(spec, style)), line, gr.update(visible=not nano), gr.update(visible=nano)
+        return html.card(rows), line, gr.update(visible=not nano), gr.update(visible=nano)
 
     def any_example(self, spec: str) -> tuple[str, str, str]:
         """A pair that the judge can judge, its responses in random order."""

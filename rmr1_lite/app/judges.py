@@ -21,6 +21,8 @@ STATES = {
     "ready": "ready",
     "failed": "failed",
 }
+# the same of a judge that is chosen, not added
+LOADED = {**STATES, "waiting": "not loaded yet; it loads when it is first asked"}
 _PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 

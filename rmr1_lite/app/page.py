@@ -84,6 +84,11 @@ def _judge_choice(app: App, lists: list[Any]) -> gr.Dropdown:
     return made
 
 
+def _block(*value: str, **how: Any) -> gr.HTML:
+    """A place for one of `rmr1_lite.app.html`'s blocks."""
+    return gr.HTML(*value, padding=False, **how)
+
+
 def _text(label: str, lines: int, **how: Any) -> gr.Textbox:
     return gr.Textbox(label=label, lines=lines, max_lines=12, max_length=service.MAX_CHARS, **how)
 
@@ -105,28 +110,30 @@ def _run_buttons(app: App, name: str, message: gr.HTML) -> gr.Button:
 
 def _judge_tab(app: App, visitor: gr.State, lists: list[Any]) -> tuple[list[Any], gr.HTML, gr.HTML]:
     message, shown = (
-        gr.HTML(render=False, elem_classes="rm-message"),
-        gr.HTML(html.empty(NOTHING, keys=True), render=False, elem_id="judgment"),
+        _block(render=False, elem_classes="rm-message"),
+        _block(html.empty(NOTHING, keys=True), render=False, elem_id="judgment"),
     )
     with gr.Row(elem_classes="rm-sides"):
         with gr.Column(scale=5, min_width=320):
             spec = _judge_choice(app, lists)
-            line = gr.HTML(elem_classes="rm-line")
+            line = _block(elem_classes="rm-line")
             fields = _pair_fields()
             start = _run_buttons(app, "Judge", message)
             groups = _examples(app, spec, fields)
             earlier, both, votes = _judge_options()
             with gr.Accordion("About this judge", open=False):
-                card = gr.HTML()
+                card = _block()
             if app.owner:
                 _add_judge(app, lists)
         with gr.Column(scale=7, min_width=320):
             message.render()
             shown.render()
     inputs = [spec, *fields[:1], earlier, *fields[1:], both, votes, visitor]
-    start.click(app.judge, inputs, [shown, message, visitor], **PRIVATE, **BUSY)
-    gr.on([spec.change, shown.change], app.about, [spec], [card, line, *groups], queue=False, **PRIVATE)
-    line.value, card.value = app.about(app.pool.specs[0])[1::-1]
+    judged = start.click(app.judge, inputs, [shown, message, visitor], **PRIVATE, **BUSY)
+    about = {"fn": app.about, "inputs": [spec], "outputs": [card, line, *groups], **PRIVATE}
+    spec.change(**about)
+    judged.then(**about)  # by then it is loaded, or why it is not is known
+    card.value, line.value, *_ = app.about(app.pool.specs[0])
     return [*fields, earlier], shown, message
 
 
@@ -188,7 +195,7 @@ def _add_judge(app: App, lists: list[Any]) -> None:
             label="Prompt style",
             info="auto: the one it was trained in. A model of another kit does not say: choose rubrics.",
         )
-        add, state, ready = gr.Button("Add", min_width=80), gr.HTML(elem_id="added"), gr.State(False)
+        add, state, ready = gr.Button("Add", min_width=80), _block(elem_id="added"), gr.State(False)
     # not in the queue of the judgments: a judge that loads for minutes holds up nobody
     done = gr.on(
         [add.click, typed.submit],
@@ -204,10 +211,10 @@ def _add_judge(app: App, lists: list[Any]) -> None:
 def _compare_tab(app: App, visitor: gr.State, lists: list[Any]) -> None:
     specs = gr.CheckboxGroup(list(app.pool.specs), value=list(app.pool.specs), label="Judges")
     lists.append(specs)
-    fields, message = _pair_fields(), gr.HTML(render=False, elem_classes="rm-message")
+    fields, message = _pair_fields(), _block(render=False, elem_classes="rm-message")
     start = _run_buttons(app, "Compare", message)
     message.render()
-    shown = gr.HTML(html.empty("The judges appear here side by side, each with both orders."))
+    shown = _block(html.empty("The judges appear here side by side, each with both orders."))
     start.click(app.compare, [specs, *fields, visitor], [shown, message, visitor], **PRIVATE, **BUSY)
 
 
@@ -217,10 +224,10 @@ def _rank_tab(app: App, visitor: gr.State, lists: list[Any]) -> list[gr.Textbox]
     for row in range(0, service.MAX_RESPONSES, 2):
         with gr.Row():
             responses += [_text(f"Response {i + 1}", 2, min_width=260) for i in (row, row + 1)]
-    message = gr.HTML(render=False, elem_classes="rm-message")
+    message = _block(render=False, elem_classes="rm-message")
     start = _run_buttons(app, "Rank", message)
     message.render()
-    shown = gr.HTML(html.empty("Every response meets every other one, in both orders."))
+    shown = _block(html.empty("Every response meets every other one, in both orders."))
     inputs = [visitor, spec, question, *responses]
     start.click(app.rank, inputs, [shown, message, visitor], **PRIVATE, **BUSY)
     return [question, *responses]
@@ -236,7 +243,7 @@ def _vote_tab(app: App, visitor: gr.State, lists: list[Any]) -> None:
     fields = _pair_fields()
     choice = gr.Radio(list(CHOICES), label="Your vote")
     start = gr.Button("Vote, then see the judge", variant="primary", elem_classes="rm-go")
-    message, shown, counts = gr.HTML(elem_classes="rm-message"), gr.HTML(), gr.HTML()
+    message, shown, counts = _block(elem_classes="rm-message"), _block(), _block()
     draw.click(app.draw, [spec], [*fields, choice, shown], **PRIVATE)
     inputs = [spec, *fields, choice, visitor]
     start.click(app.vote, inputs, [shown, message, counts, visitor], **PRIVATE, **BUSY)
@@ -257,13 +264,13 @@ def _history_tab(
         interactive=False,
         wrap=True,
         label="History",
-        column_widths=["15%", "9%", "20%", "34%", "12%", "10%"],
+        column_widths=["170px", "100px", "210px", "430px", "120px", "130px"],
     )
     row = gr.State(None)
     with gr.Row():
         again = gr.Button("Put this one into the fields", min_width=180)
         upload = gr.UploadButton("Open a saved judgment", file_types=[".json"], type="binary", min_width=180)
-    shown, counts = gr.HTML(), gr.HTML()
+    shown, counts = _block(), _block()
     with gr.Row():
         labels = ("All as JSONL", "All as CSV", "Votes as training pairs")
         files = [gr.DownloadButton(label, min_width=140) for label in labels]

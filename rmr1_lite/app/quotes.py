@@ -39,7 +39,7 @@ class Found:
 def find_quote(response: str, quote: str) -> Found:
     """The places of a quote in a response; without spans when less than half of its words are there."""
     wanted = _WORD.findall(quote)
-    words = [(match[0].casefold(), match.span()) for match in _WORD.finditer(response)]
+    words = _words(response)
     at = _as_it_stands([word.casefold() for word in wanted], [word for word, _ in words])
     if at is not None:
         return Found(((words[at][1][0], words[at + len(wanted) - 1][1][1]),))
@@ -53,6 +53,13 @@ def find_quote(response: str, quote: str) -> Found:
             start = spans.pop()[0]
         spans.append((start, end))
     return Found(tuple(spans), tuple(missing))
+
+
+@lru_cache(maxsize=16)
+def _words(text: str) -> list[tuple[str, Span]]:
+    """The words of a response and where they are; a judgment that is being written asks for them again and
+    again."""
+    return [(match[0].casefold(), match.span()) for match in _WORD.finditer(text)]
 
 
 def _as_it_stands(wanted: list[str], words: list[str]) -> int | None:
@@ -99,11 +106,13 @@ def cut(text: str, spans: Sequence[tuple[Span, int]]) -> list[tuple[str, tuple[i
 @lru_cache(maxsize=64)
 def differences(a: str, b: str) -> tuple[tuple[tuple[str, bool], ...], ...] | None:
     """Both texts in pieces, each with whether the other text lacks it; None when they are too long for it."""
-    first, second = re.findall(r"\s+|\S+", a), re.findall(r"\s+|\S+", b)
-    if len(first) + len(second) > 2 * MOST_WORDS:  # half of the pieces are blanks
+    # a word with the blanks behind it: blanks of their own would match everywhere, which takes minutes
+    first, second = re.findall(r"\s*\S+\s*", a), re.findall(r"\s*\S+\s*", b)
+    if len(first) + len(second) > MOST_WORDS:
         return None
     made: tuple[list[tuple[str, bool]], list[tuple[str, bool]]] = ([], [])
-    for kind, a1, a2, b1, b2 in SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
+    words = ([piece.strip() for piece in side] for side in (first, second))
+    for kind, a1, a2, b1, b2 in SequenceMatcher(None, *words).get_opcodes():
         for side, pieces in ((0, first[a1:a2]), (1, second[b1:b2])):
             if pieces:
                 made[side].append(("".join(pieces), kind != "equal"))

@@ -38,21 +38,15 @@ SCRIPT = (
     const running = all("[data-running]").some(seen);
     // on a phone the judgment is below what was typed: it comes into view when it begins
     if (running && !ran && matchMedia("(max-width: 767px)").matches) {
-      const at = all("[data-running]").find(seen);
-      at.scrollIntoView({ block: "start", behavior: calm() ? "auto" : "smooth" });
+      // the judgment is drawn again ten times a second; what holds it stays
+      all("[data-running]").find(seen).closest(".block").scrollIntoView({ block: "start" });
     }
     ran = running;
   };
-  const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
   let waiting = 0;
   new MutationObserver(() => {
-    if (!waiting) waiting = setTimeout(() => { waiting = 0; tell(); name(); }, 60);
+    if (!waiting) waiting = setTimeout(() => { waiting = 0; tell(); }, 60);
   }).observe(document.body, { childList: true, subtree: true });
-
-  // parts of the framework that have no name or no size for a screen reader
-  const name = () => {
-    all("label.float").forEach((e) => { if (e.tagName === "LABEL" && !e.htmlFor) e.removeAttribute("for"); });
-  };
 
   // quotes: hover, focus or click shows where they are
   const marks = (cite) => {

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from threading import Event, Thread
 from types import SimpleNamespace
@@ -15,6 +18,7 @@ from rmr1_lite.app.address import choose_address
 from rmr1_lite.app.history import History
 from rmr1_lite.app.judge_card import SHIPPED, figures_beside, judge_line, judge_rows
 from rmr1_lite.app.judges import check_spec, comes_from_here, load_steps
+from rmr1_lite.app.launch import launch
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.types import InputError
 
@@ -239,3 +243,53 @@ WRONG = [
 def test_a_variable_that_cannot_be_used_is_named(name, value, remedy, reason):
     with pytest.raises(InputError, match=rf"{name} is .*{remedy}"):
         choose_address(environment={name: value})
+
+
+@pytest.fixture
+def launched(monkeypatch, tmp_path):
+    """What Gradio is asked for by `launch`, instead of a server."""
+    import gradio
+
+    asked = {}
+    monkeypatch.setattr(gradio.Blocks, "launch", lambda self, **how: asked.update(how))
+    monkeypatch.setattr("rmr1_lite.app.launch._warm", lambda pool: None)
+    monkeypatch.chdir(tmp_path)
+    for name in (NAME, PORT, PATH, SPACE):
+        monkeypatch.delenv(name, raising=False)
+    return asked
+
+
+LAUNCHES = [
+    ({}, {}, HERE, None, False, "a page of one's own"),
+    ({NAME: ANY, PORT: "8001"}, {}, ANY, 8001, True, "the variables"),
+    ({NAME: ANY}, {"auth": "me:longenough"}, ANY, None, False, "with a password"),
+    ({NAME: ANY, PORT: "8001"}, {"host": HERE, "port": 8002}, HERE, 8002, False, "arguments win"),
+    ({SPACE: "me/judge"}, {}, ANY, 7860, False, "a Space is public, and nobody has to be told"),
+]
+
+
+LAUNCH_IDS = [row[-1] for row in LAUNCHES]
+
+
+@pytest.mark.parametrize(("env", "how", "host", "port", "noted", "reason"), LAUNCHES, ids=LAUNCH_IDS)
+def test_the_page_is_opened_where_it_was_asked_to(
+    env, how, host, port, noted, reason, launched, monkeypatch, capsys, tmp_path
+):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    launch(["nano"], **how)
+    assert (launched["server_name"], launched["server_port"]) == (host, port)
+    assert ("Note: everybody who can reach" in capsys.readouterr().out) is noted
+    assert (tmp_path / "runs").exists() is (SPACE not in env), "strangers leave no history"
+
+
+def test_a_broken_variable_ends_the_command_before_anything_is_loaded(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "app.py")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), PORT: "eighty"},
+    )
+    assert done.returncode == 2 and done.stderr.startswith(f"Error: {PORT} is 'eighty'."), done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
