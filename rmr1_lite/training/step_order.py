@@ -1,8 +1,8 @@
 """The order of SFT rows: a step's rows stay its rows, but those of one length share a micro-batch.
 
 A micro-batch is padded to its longest row, and rows of real chains differ fivefold. The rows of an optimizer
-step are drawn as ever; only their way into micro-batches changes, and since a step's loss is the mean over all
-of its tokens, so does nothing that is learned (a test compares the gradients).
+step are drawn as ever; only their way into micro-batches changes. The loss of a step is the mean over all of
+its tokens, so nothing that is learned changes (a test compares the gradients).
 """
 
 from __future__ import annotations

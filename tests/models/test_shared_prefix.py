@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from fixtures.architectures import ARCHITECTURES, greedy_texts, tiny_model
+
 from rmr1_lite.models.prefix_sampling import sample_rollouts
 from rmr1_lite.models.shared_prefix import NAME, decoder_and_head, is_supported, token_logps
 from rmr1_lite.types import InputError
