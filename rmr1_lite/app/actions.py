@@ -16,9 +16,9 @@ from typing import Any
 import gradio as gr
 
 from rmr1_lite.app import html, service
-from rmr1_lite.app.examples import EVERYDAY_CARDS, cards_for, examples_for, knows_nano_only
+from rmr1_lite.app.examples import EVERYDAY_CARDS, cards_for, examples_for
 from rmr1_lite.app.history import History
-from rmr1_lite.app.judge_card import judge_line, judge_rows
+from rmr1_lite.app.judge_card import judge_line, judge_rows, knows_nano_only
 from rmr1_lite.app.judges import LOADED, STATES, check_spec, comes_from_here, load_steps
 from rmr1_lite.app.past import Past
 from rmr1_lite.judging.pool import JudgePool

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rmr1_lite.models.adapters import is_nano
-from rmr1_lite.types import InputError
+from rmr1_lite.app.judge_card import knows_nano_only
 
 Example = tuple[str, str, str]
 # what the card says -> question, two answers
@@ -80,15 +79,6 @@ def cards_for(specs: Sequence[str]) -> dict[str, Example]:
     """The same under the names on their cards: everyday questions first, the nano world's for nano judges."""
     nano = [knows_nano_only(spec) for spec in specs]
     return ({} if all(nano) else EVERYDAY_CARDS) | (_nano_cards() if any(nano) else {})
-
-
-def knows_nano_only(spec: str) -> bool:
-    """Whether a spec names a judge of the nano world. False for what cannot be read: that is reported when it
-    is asked to judge."""
-    try:
-        return is_nano(spec)
-    except InputError:
-        return False
 
 
 def _nano_cards() -> dict[str, Example]:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS, SMOL_TOKENS
 from rmr1_lite.data.nano.teacher import HOW_TO_READ
-from rmr1_lite.judging.factory import default_reading
-from rmr1_lite.models.adapters import default_max_new_tokens, is_adapter, read_adapter
-from rmr1_lite.models.judge_specs import NANO, Spec, local_folder, parse_spec
+from rmr1_lite.models import smol
+from rmr1_lite.models.adapters import is_adapter, read_adapter
+from rmr1_lite.models.judge_specs import NANO, local_folder, parse_spec
 from rmr1_lite.types import InputError
 
 UNKNOWN = "not measured"
@@ -59,19 +60,49 @@ SHIPPED = {
 }
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a judge comes from. rows: for the card. base: the shipped base it stands on, "" for others.
+    trained: an adapter of this kit. style: its prompt style, "" where it does not say."""
+
+    rows: list[Row]
+    base: str = ""
+    trained: bool = False
+    style: str = ""
+    figures: Figures | None = None
+
+    @property
+    def tokens(self) -> int:
+        """How many it may write in a judge call."""
+        nano = self.base in NANO
+        return NANO_TOKENS if nano else SMOL_TOKENS if self.base == smol.NAME else OTHER_TOKENS
+
+
 def judge_rows(spec: str, style: str = "") -> list[Row]:
     """The card of a judge. style: the prompt style that it is asked in, where that is already known."""
     try:
-        parsed = parse_local(spec)
-        own, nano, adapter, figures = _describe(spec, parsed)
+        found = find_origin(spec)
     except InputError as error:
         return [("Judge", spec, ""), ("Problem", str(error), "unknown")]
-    rows = [("Judge", spec, ""), *own, ("Prompt style", style or adapter or "chosen when it loads", "")]
-    local = parsed.kind != "hub"  # what a hub id names is only known once it is there
-    reading = READINGS[default_reading(spec)] if local else "strict for an adapter of this kit, else lenient"
-    most = f"at most {default_max_new_tokens(spec):,} new tokens per judge call" if local else "at most 2,048"
-    rows += [("Verdicts are read", reading, ""), ("Length", most, "")]
-    return rows + _measured(figures) + ([("Limits", NANO_ONLY + " " + HOW_TO_READ, "")] if nano else [])
+    nano = found.base in NANO
+    reading = READINGS["strict" if nano or found.trained else "lenient"]
+    rows = [
+        ("Judge", spec, ""),
+        *found.rows,
+        ("Prompt style", style or found.style or "chosen when it loads", ""),
+        ("Verdicts are read", reading, ""),
+        ("Length", f"at most {found.tokens:,} new tokens per judge call", ""),
+    ]
+    return rows + _measured(found.figures) + ([("Limits", f"{NANO_ONLY} {HOW_TO_READ}", "")] if nano else [])
+
+
+def knows_nano_only(spec: str) -> bool:
+    """Whether a spec names a judge of the nano world. False for what cannot be read: that is reported when it
+    is asked to judge."""
+    try:
+        return find_origin(spec).base in NANO
+    except InputError:
+        return False
 
 
 def judge_line(spec: str) -> str:
@@ -84,36 +115,38 @@ def judge_line(spec: str) -> str:
     return f"Right in both orders: {rows['Right in both orders']}."
 
 
-def parse_local(spec: str) -> Spec:
-    """As `parse_spec`, without looking anything up on the hub."""
+def find_origin(spec: str) -> Origin:
+    """Where a judge comes from, without looking anything up on the hub and without converting or loading a
+    model. Raises InputError for what is not there."""
     if spec.startswith(("openai:", "replay:")):
-        return parse_spec(spec)
-    folder = local_folder(spec)
-    return Spec("folder", folder=folder) if folder else Spec("hub", model=spec)
-
-
-def _describe(spec: str, parsed: Spec) -> tuple[list[Row], bool, str, Figures | None]:
-    """(rows on where it comes from, whether it is a nano judge, its prompt style, its figures)."""
-    if parsed.kind == "openai":
+        parsed = parse_spec(spec)
+        if parsed.kind == "replay":
+            return Origin([("Kind", "log of an earlier run; it knows the pairs of that run only", "")])
         server = f"{parsed.model} behind {parsed.url}. What you judge is sent there."
-        return [("Kind", "endpoint", ""), ("Server", server, "")], False, "", None
-    if parsed.kind == "replay":
-        return [("Kind", "log of an earlier run; it knows the pairs of that run only", "")], False, "", None
-    if parsed.folder is None:
-        return [("Kind", "model or adapter on the hub; fetched when it is first asked", "")], False, "", None
-    shipped = spec in NANO
-    if not is_adapter(parsed.folder):
-        kind = "base model that was never trained to judge" if shipped else "complete model"
-        return [("Kind", kind, "")], shipped, "compact" if shipped else "", SHIPPED.get(spec)
-    info = read_adapter(parsed.folder)
-    place = "shipped with rmr1_lite" if shipped else str(parsed.folder)
+        return Origin([("Kind", "endpoint", ""), ("Server", server, "")])
+    if spec == smol.NAME:
+        if not smol.is_here():
+            raise InputError(smol.state().why)
+        kind = f"small language model that was never trained to judge: {smol.MODEL}"
+        return Origin([("Kind", kind, "")], smol.NAME, style="compact")
+    folder = local_folder(spec)
+    if folder is None:
+        return Origin([("Kind", "model or adapter on the hub; fetched when it is first asked", "")])
+    if spec in NANO and not is_adapter(folder):
+        kind = "base model that was never trained to judge"
+        return Origin([("Kind", kind, "")], spec, style="compact", figures=SHIPPED.get(spec))
+    return _adapter(spec, folder) if is_adapter(folder) else Origin([("Kind", "complete model", "")])
+
+
+def _adapter(spec: str, folder: Path) -> Origin:
+    info, shipped = read_adapter(folder), spec in NANO
     rows = [
         ("Kind", f"LoRA adapter {STAGES.get(info.stage, '')}".strip(), ""),
         ("Base", info.base, ""),
-        ("Adapter", place, ""),
+        ("Adapter", "shipped with rmr1_lite" if shipped else str(folder), ""),
     ]
-    figures = SHIPPED.get(spec) if shipped else figures_beside(parsed.folder, info.stage)
-    return rows, info.base in NANO, info.style, figures
+    figures = SHIPPED.get(spec) if shipped else figures_beside(folder, info.stage)
+    return Origin(rows, info.base, True, info.style, figures)
 
 
 def _measured(figures: Figures | None) -> list[Row]:

@@ -9,8 +9,8 @@ import gradio as gr
 
 from rmr1_lite.app import html, service
 from rmr1_lite.app.actions import CHOICES, App
-from rmr1_lite.app.examples import knows_nano_only
 from rmr1_lite.app.history import History
+from rmr1_lite.app.judge_card import knows_nano_only
 from rmr1_lite.app.judges import STYLES
 from rmr1_lite.app.script import FRAGMENT, SWAP
 
@@ -264,7 +264,7 @@ def _history_tab(
         interactive=False,
         wrap=True,
         label="History",
-        column_widths=["170px", "100px", "210px", "430px", "120px", "130px"],
+        column_widths=["200px", "100px", "200px", "400px", "120px", "130px"],
     )
     row = gr.State(None)
     with gr.Row():

@@ -125,6 +125,8 @@ SCRIPT = (
         event.preventDefault();
         event.stopPropagation();
       }
+    } else if (event.key === "Escape" && pinned && pinned.isConnected) {
+      pin(null);
     } else if (event.key === "Escape" && all("[data-running]").some(seen)) {
       press((b) => b.closest(".rm-stop") || b.classList.contains("rm-stop"));
     } else if ((event.key === "Enter" || event.key === " ") && cite(event)) {

@@ -20,6 +20,7 @@ from rmr1_lite.app.judge_card import SHIPPED, figures_beside, judge_line, judge_
 from rmr1_lite.app.judges import check_spec, comes_from_here, load_steps
 from rmr1_lite.app.launch import launch
 from rmr1_lite.judging.pool import JudgePool
+from rmr1_lite.models import smol
 from rmr1_lite.types import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,7 @@ CARDS = [
     ("owner/name", {"Kind": "hub", **UNMEASURED}, "a hub id"),
     ("nowhere/at/all", {"Problem": "does not exist"}, "a path that is not there"),
     ("openai:m", {"Problem": "incomplete"}, "half an endpoint"),
+    ("smol-base", {"Kind": "never trained to judge", **UNMEASURED}, "the real language model"),
     ("replay:log.jsonl", {"Kind": "log", "No verdict": "not measured"}, "a log"),
 ]
 
@@ -58,8 +60,18 @@ def test_a_card_says_what_is_known_and_what_was_not_measured(spec, wanted, reaso
     monkeypatch.setattr(
         "rmr1_lite.models.hub_adapters.fetch_adapter", lambda spec: pytest.fail("asked the hub")
     )
+    monkeypatch.setattr(smol, "is_here", lambda: True)
+    monkeypatch.setattr(smol, "base_folder", lambda: pytest.fail("converted a model for a card"))
     found = rows(spec)
     assert [name for name, value in wanted.items() if value not in found[name]] == [], found
+
+
+def test_a_model_that_is_not_here_says_how_to_get_it(monkeypatch):
+    away = smol.State(
+        "absent", Path("nowhere"), why="smol-base is not on this machine. Get it with: make smol"
+    )
+    monkeypatch.setattr(smol, "state", lambda: away)
+    assert "Get it with" in rows("smol-base")["Problem"] and "Get it with" in judge_line("smol-base")
 
 
 def test_nano_is_explained_only_where_a_nano_judge_is():

@@ -40,21 +40,27 @@ def test_a_quote_shows_its_place_in_the_response(page):
     quote = page.locator("#judgment .rm-quote_A .rm-cite").first
     number = quote.get_attribute("data-cite")
     mark = page.locator(f'#judgment .rm-response mark[data-cites~="{number}"]').first
-    lit = re.compile("rm-on")
     assert "rm-on" not in (mark.get_attribute("class") or "")
-    for on, off in (
-        (quote.hover, lambda: page.mouse.move(1, 1)),
-        (quote.focus, quote.blur),
-        (lambda: quote.press("Enter"), quote.blur),
-    ):
+    elsewhere = shown(page.get_by_role("heading", name="RM-R1 judge"))
+    ways = [
+        ("the pointer", quote.hover, elsewhere.hover),
+        ("the focus", quote.focus, quote.blur),
+        ("a click, until another one", lambda: (quote.click(), elsewhere.hover()), elsewhere.click),
+        ("Enter, until Esc", lambda: quote.press("Enter"), lambda: (quote.press("Escape"), quote.blur())),
+    ]
+    for _, on, off in ways:
         on()
-        page.wait_for_function("e => e.classList.contains('rm-on')", arg=mark.element_handle())
-        assert lit.search(quote.get_attribute("class"))
+        _until_lit(page, mark, True)
         off()
-        page.wait_for_function("e => !e.classList.contains('rm-on')", arg=mark.element_handle())
+        _until_lit(page, mark, False)
     inline = page.locator("#judgment .rm-eval .rm-cite").first
     assert inline.get_attribute("data-cite") == number, "the same quote inside the evaluation"
     assert mark.inner_text().split()[0] in A
+
+
+def _until_lit(page, mark, lit: bool) -> None:
+    lights = "([e, lit]) => e.classList.contains('rm-on') === lit"
+    page.wait_for_function(lights, arg=[mark.element_handle(), lit], timeout=10_000)
 
 
 def test_a_screen_reader_hears_the_stages_and_the_verdict_once(page):
@@ -208,6 +214,12 @@ def test_the_owner_adds_a_judge_and_strangers_do_not(chromium, tmp_path):
         later.get_by_role("option", name="nano-sft", exact=True).wait_for()
         later.context.close()
         page.context.close()
+
+
+def test_behind_a_proxy_the_page_knows_its_path_and_nobody_adds_judges(tmp_path):
+    with running(tmp_path, ["nano"], GRADIO_ROOT_PATH="/judge") as address:
+        config = json.loads(urllib.request.urlopen(f"{address}/config").read())
+    assert config["root"].endswith("/judge") and "Judge to add" not in json.dumps(config)
 
 
 def test_a_space_listens_where_spaces_do_and_lets_nobody_add(chromium, tmp_path):
