@@ -18,6 +18,19 @@ class BadRow(str, Enum):
     skip, fail = "skip", "fail"
 
 
+class VerdictRule(str, Enum):
+    auto, brackets, sentence, scores, own, none = "auto", "brackets", "sentence", "scores", "own", "none"
+    last_line_123 = "last-line-123"
+
+
+class ChainStyle(str, Enum):
+    compact, rubrics, reasoning = "compact", "rubrics", "reasoning"
+
+
+class Keep(str, Enum):
+    right, all = "right", "all"
+
+
 BAD_ROW = "for a row that cannot be used: skip or fail"
 app = typer.Typer(no_args_is_help=True, help="Make, fetch, prepare and audit training data.")
 SOURCES = "JSONL, JSON, CSV, TSV or Parquet files, folders of them, or hub ids"
@@ -81,6 +94,50 @@ def audit(
     print(f"Page: {write_audit(found, out)}")
     if strict and found.alarm:
         raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    files: Annotated[list[str], typer.Argument(help="reviews: JSONL files, also as .gz")],
+    out: Annotated[Path, typer.Option(help="file for the chains; the report goes beside it")],
+    pairs: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="file with the labelled pairs by id; may be repeated; else the rows hold their pair"
+        ),
+    ] = None,
+    verdicts: Annotated[VerdictRule, typer.Option(help="rule that reads the verdict; auto: by source")] = (
+        VerdictRule.auto
+    ),
+    style: Annotated[
+        ChainStyle, typer.Option(help="prompt style whose layout to write")
+    ] = ChainStyle.compact,
+    max_chars: Annotated[
+        Optional[int],
+        typer.Option(help="longest chain in characters; 0: no limit; else 700 for compact, none for others"),
+    ] = None,
+    keep: Annotated[Keep, typer.Option(help="right: whose verdict is the label; all: that can be read")] = (
+        Keep.right
+    ),
+    allow_licence: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="licence a row may carry; may be repeated; else MIT, Apache-2.0, CC-BY-4.0, CC0-1.0"
+        ),
+    ] = None,
+) -> None:
+    """Turn judge reviews of other layouts into chains for SFT, by named rules and without a teacher."""
+    from rmr1_lite.data.convert import LICENCES, Conversion
+    from rmr1_lite.data.convert import convert as run
+
+    allowed = tuple(allow_licence) if allow_licence else LICENCES
+    done = run(
+        files, pairs or [], out, Conversion(verdicts.value, style.value, max_chars, keep.value, allowed)
+    )
+    print(done.text())
+    print(f"Left out: {done.left_out}")
+    print(f"Report: {done.report}")
+    print(f"Chains: {done.out}")
 
 
 @app.command()
