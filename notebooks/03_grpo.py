@@ -23,7 +23,7 @@ s = choose_settings(
     data="auto",  # the same as in 02_sft
     # the same as in 02_sft: the adapter is read from there (Kaggle: add 02's saved output as input)
     out="auto",
-    fast="auto",  # True: use the embedded nano model even if there is a GPU
+    fast="auto",  # True: use the embedded nano model even if there is a GPU; "smol": train smol-base in its world
     needs="sft",  # without an SFT adapter in `out`, the embedded model is used and the cell says so
 )
 

@@ -17,7 +17,7 @@ s = choose_settings(
     preset="auto",  # t4-16gb, l4-24gb or paper
     # as in 02_sft and 03_grpo: the adapters are read from there (Kaggle: add their saved outputs as input)
     out="auto",
-    fast="auto",  # True: use the embedded nano model even if there is a GPU
+    fast="auto",  # True: use the embedded nano model even if there is a GPU; "smol": what 02 and 03 made of smol
     needs="grpo",  # without one in `out`, the shipped nano adapters are used
 )
 
@@ -110,9 +110,12 @@ summary = judge_file(judge, s.out / "to-judge.jsonl", s.out / "judged.jsonl", pr
 
 # %%
 from rmr1_lite.app.launch import launch
+from rmr1_lite.models import smol
 from rmr1_lite.notebook.settings import base_of
 
-judges = [spec, "nano-sft", "nano-base"] if s.fast else [spec, base_of(s)]
+judges = [spec, "nano-sft", "nano-base"] if s.model == "nano" else [spec, base_of(s)]
+# a real language model, where `python -m rmr1_lite models get smol` was run: fluent, and not taught to judge
+judges += [smol.NAME] if smol.is_here() and smol.NAME not in judges else []
 app, address, public = launch(judges, port=None, style=s.style, wait=False)
 
 # %%

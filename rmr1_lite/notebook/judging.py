@@ -16,22 +16,36 @@ from rmr1_lite.evaluation.results import Results, new_results
 from rmr1_lite.evaluation.runner import evaluate_pairs
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.judging.pool import JudgePool
+from rmr1_lite.models import smol
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.loading import free_memory
 from rmr1_lite.notebook.settings import Settings
 from rmr1_lite.types import Judgment, Pair
+
+EVERYDAY = Pair(
+    "everyday",
+    ({"role": "user", "content": "How long should I boil an egg so that the yolk stays soft?"},),
+    "About six minutes in boiling water, then cool it under cold water.",
+    "Eggs are a popular breakfast food and can be prepared in many different ways.",
+)
 
 
 def pool_of(s: Settings, specs: Sequence[str]) -> JudgePool:
     """The judges of these specs, loaded when they are first asked; what a training left in memory is let go
     before."""
     free_memory()
-    return JudgePool(list(specs), batch_size=64 if s.fast else 8, style=s.style)
+    return JudgePool(list(specs), batch_size=64 if s.model == "nano" else 8, style=s.style)
 
 
 def judge_of(s: Settings, pool: JudgePool, spec: str, **sampling: Any) -> Judge:
     """One of them, greedy unless `sampling` says otherwise, with as many tokens as its chains need."""
     return pool.judge(spec, **{"max_new_tokens": s.max_new_tokens, **sampling})
+
+
+def judge_everyday(tokens: int) -> Judgment:
+    """What smol-base, untrained, writes about `EVERYDAY`, in both orders."""
+    free_memory()
+    return JudgePool([smol.NAME]).judge(smol.NAME, max_new_tokens=tokens).compare(EVERYDAY)
 
 
 def judge_all(

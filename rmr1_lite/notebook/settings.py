@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.config import GRPOConfig, SFTConfig, preset, with_changes
+from rmr1_lite.config import NANO_TOKENS, GRPOConfig, SFTConfig, preset, with_changes
 from rmr1_lite.data.pairs import read_pairs
-from rmr1_lite.models.adapters import WEIGHTS, default_max_new_tokens
+from rmr1_lite.models import smol
+from rmr1_lite.models.adapters import WEIGHTS
 from rmr1_lite.models.backend import this_machine
 from rmr1_lite.models.judge_specs import SHIPPED
 from rmr1_lite.notebook.platforms import KAGGLE, copy_kaggle_inputs, detect_platform, output_folder
@@ -32,6 +33,10 @@ SHORT = "RMR1_NOTEBOOK_SHORT"  # the tests' switch: tiny sizes
 # seconds of one step on two CPU cores: the fast and the slow day of the machine that the README's figures
 # come from
 NANO_SECONDS = {"sft": (0.75, 1.15), "grpo": (3.7, 4.5), "look": (0.05, 0.09)}
+SMOL_STEP = {
+    "sft": "a second each on a GPU, a minute on two cores",
+    "grpo": "some seconds each on a GPU, a minute on two cores",
+}
 TINY_DATA = {"train": 200, "validation": 20, "test": 24}
 TINY_SFT = {"limit": 32, "epochs": 4.0, "save_every": 1, "probe_pairs": 2}
 TINY_GRPO = {"steps": 4, "groups": 2, "rollouts": 4, "micro_batch": 8, "save_every": 1, "probe_pairs": 2}
@@ -39,8 +44,8 @@ TINY_GRPO = {"steps": 4, "groups": 2, "rollouts": 4, "micro_batch": 8, "save_eve
 
 @dataclass(frozen=True)
 class Settings:
-    """What the cells below take. out: of this model alone. data: "nano", "published" or a folder of one's own
-    files."""
+    """What the cells below take. fast: an embedded model, nano or smol, in the nano world. out: of this model
+    alone. data: "nano", "published" or a folder of one's own files."""
 
     fast: bool
     model: str
@@ -89,7 +94,7 @@ class Settings:
     @property
     def max_new_tokens(self) -> int:
         """Tokens that a judge may write."""
-        return default_max_new_tokens("nano") if self.fast else preset("grpo", self.preset).max_new_tokens
+        return NANO_TOKENS if self.model == "nano" else preset("grpo", self.preset).max_new_tokens
 
     @property
     def longest_prompt(self) -> int:
@@ -121,7 +126,7 @@ class Settings:
         if (own / WEIGHTS).exists():
             print(f"{stage}: {own}, made here")
             return str(own)
-        if not self.fast:
+        if self.model != "nano":
             raise InputError(f"There is no {stage} adapter in {own}. Run the notebook that trains it first.")
         print(f"{stage}: {SHIPPED[stage]}, the shipped nano adapter (none of yours in {own.parent})")
         return SHIPPED[stage]
@@ -140,6 +145,8 @@ class Settings:
         """How long a training will take, in words: by the planner on a GPU, by what was measured for the nano
         model."""
         stage = "sft" if isinstance(config, SFTConfig) else "grpo"
+        if self.model == "smol":
+            return f"{steps_of(config)} steps: {SMOL_STEP[stage]}"
         if self.fast:
             return _describe_minutes(stage, steps_of(config), "measured on two CPU cores")
         gpu = CARD_GPU[self.preset.partition(":")[0]]
@@ -153,12 +160,12 @@ class Settings:
         """How long `count` looks of the embedded judge take."""
         return (
             _describe_minutes("look", count, "measured on two CPU cores")
-            if self.fast
+            if self.model == "nano"
             else f"{count} judge calls"
         )
 
     def _base(self) -> dict[str, Any]:
-        return {"model": "nano-base", "style": "compact"} if self.fast else {}
+        return {"model": base_of(self), "style": "compact"} if self.fast else {}
 
 
 def choose_settings(
@@ -174,15 +181,19 @@ def choose_settings(
 
     model: a name of `presets.MODELS`. preset: t4-16gb, l4-24gb or paper; by the card's memory. data:
     "published" (the paper's sets, from the hub) or a folder. out: by default the Drive on Colab, the working
-    folder on Kaggle. fast: the embedded nano model; without a GPU always. needs: the stage whose adapter an
-    earlier notebook must have made. run: keeps the runs of this notebook apart from those of the others.
+    folder on Kaggle. fast: True for the embedded nano model, without a GPU always; "smol" for a real language
+    model of 135 M parameters in the nano world, minutes on a GPU. needs: the stage whose adapter an earlier
+    notebook must have made. run: keeps the runs of this notebook apart from those of the others.
     """
     where, memory = detect_platform(os.environ), this_machine().memory_gib
     folder = output_folder(out, where)
     # wrong names are told here too
     wanted = _on_gpu(model, preset, "published" if data == "auto" else data, folder, memory)
     nano = Settings(True, "nano", "nano", "nano", folder / "nano", bool(os.environ.get(SHORT)))
-    if fast is True or not memory:
+    if fast == "smol":
+        smol.base_folder()  # or the line that says how to get it
+        made = _or_nano(replace(nano, model="smol", preset="smol", out=folder / "smol"), nano, needs)
+    elif fast is True or not memory:
         made = nano
         given = {"model": model, "preset": preset, "data": data}
         unused = [f"{name}={value!r}" for name, value in given.items() if value not in ("auto", "nano")]
@@ -196,17 +207,23 @@ def choose_settings(
         made = wanted
         if where == KAGGLE:
             copy_kaggle_inputs(made.out, made.model)
-        skips_it = needs == "sft" and made.cold_start
-        if needs and not skips_it and not (made.out / needs / "adapter" / WEIGHTS).exists():
-            print(
-                f"No {needs} adapter of {made.model} in {made.out}: the embedded nano model is used instead. "
-                "Run the notebook that trains it first to use yours."
-            )
-            made = nano
+        made = _or_nano(made, nano, needs)
     made = replace(made, out=made.out.with_name(f"{made.out.name}-{run}")) if run else made
     made.out.mkdir(parents=True, exist_ok=True)
     print(_describe_settings(made, where))
     return made
+
+
+def _or_nano(made: Settings, nano: Settings, needs: str) -> Settings:
+    """The settings, or nano's where an adapter that the notebook needs was not made yet."""
+    skips_it = needs == "sft" and made.cold_start
+    if not needs or skips_it or (made.out / needs / "adapter" / WEIGHTS).exists():
+        return made
+    print(
+        f"No {needs} adapter of {made.model} in {made.out}: the embedded nano model is used instead. "
+        "Run the notebook that trains it first to use yours."
+    )
+    return nano
 
 
 def _on_gpu(model: str, name: str, data: str, folder: Path, memory: float) -> Settings:
@@ -232,10 +249,12 @@ def _on_gpu(model: str, name: str, data: str, folder: Path, memory: float) -> Se
 def _describe_settings(s: Settings, where: str) -> str:
     if s.fast:
         size = ", shortened for a test" if s.short else ""
-        return (
-            f"Settings: the embedded nano model{size} (a toy world, in minutes, without a GPU). Output: "
-            f"{s.out}"
+        what = (
+            "the embedded nano model{} (a toy world, in minutes, without a GPU)"
+            if s.model == "nano"
+            else "smol-base{}, a real language model, in nano's toy world (minutes on a GPU)"
         )
+        return f"Settings: {what.format(size)}. Output: {s.out}"
     return f"Settings: {MODELS[s.model][0]}, preset {s.preset}, data {s.data}. Output: {s.out}"
 
 
@@ -293,4 +312,4 @@ def found_data(s: Settings) -> dict[str, Any]:
 
 def base_of(s: Settings) -> str:
     """The spec of the base model."""
-    return "nano-base" if s.fast else MODELS[s.model][0]
+    return {"nano": "nano-base", "smol": smol.NAME}.get(s.model) or MODELS[s.model][0]

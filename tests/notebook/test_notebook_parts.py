@@ -68,6 +68,36 @@ def test_settings_follow_the_machine_and_say_so(memory, asked, made, reason, mon
         assert "No sft adapter of qwen2.5-1.5b" in said
 
 
+SMOL = [
+    ({}, "smol", "a real model in the small world"),
+    ({"needs": "grpo"}, "nano", "nothing was trained yet, so the shipped adapters are shown"),
+]
+
+
+@pytest.mark.parametrize("memory", [0, 14.6], ids=["no GPU", "a T4"])
+@pytest.mark.parametrize(("asked", "model", "reason"), SMOL, ids=[row[-1] for row in SMOL])
+def test_smol_is_trained_in_the_nano_world(asked, model, reason, memory, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(settings, "this_machine", lambda: Machine(memory_gib=memory))
+    monkeypatch.setattr(settings.smol, "base_folder", lambda: tmp_path)
+    monkeypatch.setenv(settings.SHORT, "1")
+    s = choose_settings(out=str(tmp_path), fast="smol", **asked)
+    assert (s.fast, s.model, s.out) == (True, model, tmp_path / model)
+    config = s.sft()
+    assert config.model == f"{model}-base" == settings.base_of(s) and config.style == "compact"
+    assert config.four_bit == (model == "nano") and s.estimate(config)
+    if model == "smol":
+        assert "smol-base, shortened for a test, a real language model" in capsys.readouterr().out
+        with pytest.raises(InputError, match="There is no sft adapter"):
+            s.adapter("sft")
+
+
+def test_smol_that_is_not_here_is_told_with_the_way_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("RMR1_CACHE", str(tmp_path))
+    monkeypatch.setattr(settings.smol, "installed_gguf", lambda: None)
+    with pytest.raises(InputError, match="rmr1_lite models get smol"):
+        choose_settings(out=str(tmp_path), fast="smol")
+
+
 MISFITS = [
     (
         {"model": "r1-distill-7b", "preset": "paper"},
