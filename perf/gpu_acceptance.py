@@ -18,6 +18,7 @@ memory at 7B's shape.
        kit's other backend
     7  7B in fp16 while another process leaves 14.5 GiB of the card: "capped at 14.5 GiB", it is no T4
     8  the paper's lengths (4,096 + 8,192, groups of 7), when there is time
+    9  smol on real texts, with --real FOLDER (see gpu/smol.py): SFT on three seeds, GRPO, controls
 
 They run in the order of what is worth most: 0, 1, the 7B, 5, the baseline, 7, the chains, the rest.
 
@@ -70,6 +71,10 @@ class Job:
     product: str = ""
 
 
+SMOL = tuple(
+    Job(9, f"smol-{variant}", ("smol", variant), 540, ("smol-get",), "", 60)
+    for variant in ("seed-0", "seed-1", "seed-2", "letters", "shuffled")
+)
 # jobs of one wave run side by side, waves one after the other
 WAVES: tuple[tuple[Job, ...], ...] = (
     (Job(0, "facts", ("facts",), 90, product="nano/chains.jsonl"),),
@@ -83,14 +88,17 @@ WAVES: tuple[tuple[Job, ...], ...] = (
     (Job(5, "speed-unsloth", ("speed", "unsloth"), 150, ("model",), "unsloth", 40),),
     (Job(6, "speed-trl", ("speed", "trl"), 100, ("model",), "", 40),),
     (Job(7, "capped", ("capped", "unsloth"), 120, ("model",), "unsloth", 40),),
+    (Job(9, "smol-get", ("smol_get",), 120, product="smol-base/origin.json"),),
     (
-        Job(2, "chain-unsloth", ("chain", "unsloth"), 240, ("facts",), "unsloth", 60),
-        Job(3, "chain-transformers", ("chain", "transformers"), 180, ("facts",), "", 60),
+        Job(2, "chain-unsloth", ("chain", "unsloth"), 500, ("facts",), "unsloth", 60),
+        *SMOL,
+        Job(3, "chain-transformers", ("chain", "transformers"), 300, ("facts",), "", 60),
         Job(4, "llama-unsloth", ("llama", "unsloth"), 150, ("model",), "unsloth", 40),
     ),
     (Job(6, "speed-transformers", ("speed", "transformers"), 90, ("model",), "", 40),),
     (Job(8, "paper", ("paper", "unsloth"), 90, ("model",), "unsloth", 70),),
 )
+REAL = 9  # the part that needs texts of the user's
 
 
 @dataclass
@@ -340,9 +348,16 @@ def main(asked: Sequence[str] | None = None, run: Callable[..., Report] = drive)
         help="folder of results.json and logs (default runs/gpu)",
     )
     parser.add_argument("--folder", type=Path, help="where models and runs go: 20 GB (default: OUT/work)")
+    parser.add_argument(
+        "--real", type=Path, help="folder of part 9: smol's file, chains, pairs, held-out pairs"
+    )
     parser.add_argument("--small", action="store_true", help="in miniature: what a CPU can do")
     args = parser.parse_args(asked)
     out, folder = args.out.resolve(), (args.folder or args.out / "work").resolve()
+    if REAL in args.parts:
+        if args.real is None:
+            parser.error(f"part {REAL} needs --real FOLDER, see gpu/smol.py")
+        os.environ |= {"RMR1_GPU_REAL": str(args.real.resolve()), "RMR1_CACHE": str(folder)}
     report = run(args.parts, args.minutes, out, folder, args.small)
     wrong = list(ended_badly(report, args.parts))
     print(f"{report.path}: {'; '.join(wrong) if wrong else 'everything that was asked for ran to its end'}")

@@ -25,6 +25,8 @@ JOBS = {
     "speed": "speed",
     "capped": "speed",
     "paper": "speed",
+    "smol_get": "smol",
+    "smol": "smol",
 }
 
 
