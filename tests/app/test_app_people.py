@@ -92,6 +92,7 @@ def test_the_keys_judge_and_stop(page):
 
 
 def test_focus_can_be_seen(page):
+    page.wait_for_timeout(2000)  # what a fresh page looks up draws some of its parts again
     shown(page.get_by_label("Question", exact=True)).focus()
     for _ in range(5):
         page.keyboard.press("Tab")

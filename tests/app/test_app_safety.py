@@ -22,7 +22,7 @@ HOSTILE = (
 
 def test_hostile_pairs_are_text_on_the_judge_tab_and_in_the_history(page, server):
     fill(page, HOSTILE, HOSTILE, HOSTILE + " and more")
-    page.get_by_role("button", name=re.compile("Earlier turns")).click()
+    page.get_by_role("button", name=re.compile("earlier turns")).click()
     for row in (0, 1):
         _type_cell(page, row, HOSTILE)
     click(page, "Judge")
