@@ -141,6 +141,29 @@ def convert(
 
 
 @app.command()
+def balance(
+    files: Annotated[list[str], typer.Argument(help=f"{SOURCES}; labelled pairs")],
+    out: Annotated[Path, typer.Option(help="file for the pairs; the report goes beside it")],
+    count: Annotated[int, typer.Option(help="pairs to draw; 0: as many as balance", min=0)] = 0,
+    max_chars: Annotated[int, typer.Option(help="longest prompt and responses together; 0: any", min=0)] = 0,
+    per_prompt: Annotated[int, typer.Option(help="pairs of one prompt at most; 0: any", min=0)] = 0,
+    english: Annotated[
+        bool, typer.Option("--english", help="only pairs in which nine of ten letters are English ones")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="seed of the hash that orders the draw")] = 0,
+) -> None:
+    """Draw pairs whose length, style, side and source say nothing about the label."""
+    from rmr1_lite.data.balance import Balance
+    from rmr1_lite.data.balance import balance as run
+
+    done = run(files, out, Balance(count, max_chars, per_prompt, english, seed))
+    print(done.text())
+    print(f"Left out: {done.left_out}")
+    print(f"Report: {done.report}")
+    print(f"Pairs: {done.out}")
+
+
+@app.command()
 def published(
     name: Annotated[
         str, typer.Argument(help="distill-sft, after-distill-rlvr, reasoning-rlvr or entire-rlvr")
