@@ -109,7 +109,8 @@ def headline(progress: Progress) -> str:
     if progress.flipped:
         return "Changed its mind when swapped: treat as a tie."
     if progress.label is None:
-        return "Not every order gave a verdict."
+        some = any(look.label for look in progress.looks.values())
+        return "Not every order gave a verdict." if some else "No verdict."
     one = " One order only: it may favour a position." if len(progress.looks) == 1 else ""
     return f"Response {progress.label} is better.{one}"
 
@@ -191,7 +192,7 @@ def _spoken(progress: Progress, head: str) -> str:
         orders = "both orders agree" if len(progress.looks) == 2 else "one order only"
         said = f"Verdict: Response {progress.label} is better, {orders}"
     else:
-        said = "Verdict: a tie, the orders disagree" if progress.flipped else "No verdict in every order"
+        said = "Verdict: a tie, the orders disagree" if progress.flipped else headline(progress)
     return f"{head}: {said}" if head else said
 
 

@@ -87,6 +87,7 @@ PAIR = Pair("p", ({"role": "user", "content": "q"},), "x", "y")
         ("B", "A", "B", False, ("Response B is better.", "Both orders agree")),
         ("A", "A", None, True, ("Changed its mind when swapped: treat as a tie.", "The orders disagree")),
         ("A", "C", None, False, ("Not every order gave a verdict.", "Not comparable")),
+        ("C", "C", None, False, ("No verdict.", "Not comparable")),
     ],
 )
 def test_both_orders_are_told_plainly(tmp_path, ab, ba, label, flipped, said):

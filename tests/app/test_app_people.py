@@ -70,12 +70,12 @@ def test_a_screen_reader_hears_the_stages_and_the_verdict_once(page):
             .observe(document.getElementById('rm-live'), {childList: true}); }"""
     )
     judge(page)
-    page.wait_for_function("window.heard.some(text => text.startsWith('Verdict') || /No verdict/.test(text))")
+    page.wait_for_function("window.heard.some(text => /^Verdict|^No/.test(text))")
     heard = page.evaluate("window.heard")
     live = page.locator("#rm-live")
     assert (live.get_attribute("role"), live.get_attribute("aria-live")) == ("status", "polite")
     assert heard[0] == "Judging, first order" and "Judging, swapped order" in heard
-    assert re.match("Verdict: |No verdict", heard[-1]) and len(heard) <= 6, "stages, not words"
+    assert re.match("Verdict: |Not? ", heard[-1]) and len(heard) <= 6, "stages, not words"
 
 
 def test_the_keys_judge_and_stop(page):
