@@ -41,7 +41,7 @@ from rmr1_lite.data.convert_rows import (
 )
 from rmr1_lite.data.convert_shorten import shorten
 from rmr1_lite.data.convert_text import LEAST, criteria_in, in_layout, is_ours, review_body
-from rmr1_lite.data.foreign_verdicts import RULES, TIE, Reading, best_rule, read_verdict
+from rmr1_lite.data.foreign_verdicts import CONFLICT, RULES, TIE, Reading, best_rule, read_verdict
 from rmr1_lite.data.pairs import Problem
 from rmr1_lite.data.readers import Raw, read_rows
 from rmr1_lite.data.rows import pair_digest, pair_from_row
@@ -255,10 +255,9 @@ class _Job:
             raise LeftOut(reading.said or reading.reason)
         counts.read += 1
         words = read_verdict(review.text, "sentence")
-        if words.letter and words.letter != reading.letter:
-            raise LeftOut(
-                CONTRADICTS, f"{counts.rule} reads {reading.letter}, a sentence says {words.letter}"
-            )
+        if words.said not in ("", reading.letter) or words.reason == CONFLICT:
+            other = words.said or "the other side"
+            raise LeftOut(CONTRADICTS, f"{counts.rule} reads {reading.letter}, a sentence says {other}")
         return reading
 
     def _text(self, review: Review, reading: Reading, letter: Label) -> tuple[str, bool]:

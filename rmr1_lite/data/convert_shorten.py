@@ -54,7 +54,7 @@ def shorten(text: str, limit: int) -> str | None:
     spans = sentence_spans(text)
     said = [text[start:end] for start, end in spans]
     ranks = [rank(sentence) for sentence in said]
-    ending = [n for n, sentence in enumerate(said) if _CONCLUDES.match(sentence)]
+    ending = [n for n, sentence in enumerate(said) if _CONCLUDES.match(sentence) and ranks[n] < LAST]
     if ending and names_side(said[ending[-1]]):
         ranks[ending[-1]] = 0
     kept: set[int] = set()

@@ -15,7 +15,7 @@ from rmr1_lite.data.foreign_verdicts import Reading
 from rmr1_lite.prompts import make_inert, verdict_marker
 from rmr1_lite.types import Label
 from rmr1_lite.verdict import parse_verdict
-from rmr1_lite.verdict.hidden import Hidden, without_thought
+from rmr1_lite.verdict.hidden import Hidden
 
 LEAST = 20  # characters of a review that says anything
 
@@ -59,6 +59,7 @@ _REASON = re.compile(
 
 _MARK = re.compile(r"[\s:(\[*]*\[\[[^\[\]\n]*\]\][)\]*]*\s*(?P<stop>[.!]?)\s*$")
 _MARK_INSIDE = re.compile(r"\[\[\s*([AB])\s*\]\]")
+_ANY_MARK = re.compile(r"[\s:*(]*\[\[[^\[\]\n]{1,12}\]\][)*]*")
 _ONLY_VERDICT = re.compile(
     r"^\W*(?:(?:therefore|thus|so|hence),? )?(?:(?:the|my) )?(?:final |chosen |correct |better )*"
     r"(?:answer|choice|output|verdict)(?: is)?[:\s]*(?:option |number |answer |assistant )*[12AB]\W*$",
@@ -100,8 +101,8 @@ def _without_mark(said: str) -> str:
 
 _STRAY = re.compile(r"</?(?:answer|eval|type|rubric|solution|justify)>")
 _LEFTOVER = re.compile(
-    r"^\W*(?:(?:my |the )?(?:final )?(?:verdict|output|choice|score|decision|explanation|answer)"
-    r"(?: is)?)?\W*$",
+    r"^[\s*_#:.>\-]*(?:(?:my |the )?(?:final )?(?:verdict|output|choice|score|decision|explanation|answer)"
+    r"(?: is)?)?[\s*_#:.!\-]*$",
     re.IGNORECASE,
 )
 _PREFACE = re.compile(
@@ -117,19 +118,16 @@ def review_body(text: str, reading: Reading, style: str) -> str:
     `reasoning` keeps a thought. For the other styles the thought is left out, and where only the verdict
     follows it, its last paragraph is the review.
     """
-    bare = without_statements(text, reading.places)
-    hidden = Hidden(text, False)
-    if style != "reasoning" and hidden.end_of_head(text):
-        rest = tidy(without_thought(bare)) if hidden.end_of_head(bare) else ""
-        thought = text[: hidden.end_of_head(text)]
-        bare = rest if len(rest) >= LEAST else _last_paragraph(thought)
-    elif style == "reasoning":
-        bare = re.sub(r"</?think>", "\n", bare)
-    return tidy(bare)
+    if style == "reasoning":
+        return tidy(re.sub(r"</?think>", "\n", without_statements(text, reading.places)))
+    head = Hidden(text, False).end_of_head(text)
+    behind = tuple((start - head, end - head) for start, end in reading.places if start >= head)
+    body = tidy(without_statements(text[head:], behind))
+    return body if len(body) >= LEAST or not head else tidy(_last_paragraph(text[:head]))
 
 
 def _last_paragraph(thought: str) -> str:
-    said = re.sub(r"</?think>", "\n", thought)
+    said = _ANY_MARK.sub("", re.sub(r"</?think>", "\n", thought))
     return next((p for p in reversed(re.split(r"\n\s*\n", said)) if len(tidy(p)) >= LEAST), "")
 
 
@@ -150,8 +148,8 @@ def tidy(text: str) -> str:
 
 _CRITERIA = (
     r"(?:helpfulness|relevance|accuracy|(?:level of )?details?|depth|creativity|clarity|correctness|"
-    r"completeness|safety|conciseness|style|coherence|factuality|harmlessness|honesty|structure|organi[sz]ation|readability|"
-    r"tone|usefulness|informativeness|comprehensiveness|fluency|originality|engagement|"
+    r"completeness|safety|conciseness|style|coherence|factuality|harmlessness|honesty|structure|"
+    r"organi[sz]ation|readability|tone|usefulness|informativeness|comprehensiveness|fluency|originality|engagement|"
     r"instruction[- ]following|truthfulness|language|formatting|efficiency|overall quality|"
     r"(?:factual|level of) \w+)"
 )
