@@ -32,6 +32,11 @@ STATUS = (
         ("tests/test_demo.py", "perf/results/nano-reproduce-3-seeds.json"),
     ),
     (
+        "smol-base on a CPU",
+        "loads, judges and trains; not taught to judge real text yet ([guide](docs/smol.md))",
+        ("tests/models/test_smol_model.py",),
+    ),
+    (
         "Colab, Kaggle",
         "notebooks ran on Colab's package list (Python 3.12, CPU); never there",
         ("tests/notebook",),

@@ -5,7 +5,7 @@ The texts are the user's: a folder (--real) with `model.gguf` (or the wheel), `c
 and `heldout.jsonl`, as `data convert` and `data balance` write them.
 
     seed-0, seed-1, seed-2   SFT, then GRPO
-    letters                  SFT on the verdicts alone: what do chains add?
+    letters                  SFT on bare verdicts of GRPO's pairs: what chains have to meet
     shuffled                 SFT on chains whose verdicts were drawn by a hash: must stay at chance
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 from gpu.common import Place, fresh, rows_of
 
 REAL = "RMR1_GPU_REAL"  # environment variable: the folder of --real
-ROOM = 200  # tokens of a chain
+ROOM = 112  # tokens of a chain
 FIGURES = ("n", "strict_accuracy", "accuracy", "flip_rate", "unparsed")
 
 
@@ -52,7 +52,7 @@ def smol(place: Place) -> Iterator[dict[str, Any]]:
     took = round(time.perf_counter() - started, 1)
     yield {"sft_seconds": took, "sft_loss": sampled(rows_of(out["sft"], "loss"))}
     yield {"sft": judged(place, adapter, heldout, f"{variant}-sft")}
-    keep_adapter(place, adapter, f"smol-sft-{variant}")
+    keep_adapter(place, adapter, f"adapter-sft-{variant}")
     if not variant.startswith("seed"):
         return
     started = time.perf_counter()
@@ -63,7 +63,7 @@ def smol(place: Place) -> Iterator[dict[str, Any]]:
         "grpo_rows": rows_of(out["grpo"], "rollout/accuracy", "loss", "time/step_seconds"),
     }
     yield {"grpo": judged(place, made, heldout, f"{variant}-grpo")}
-    keep_adapter(place, made, f"smol-grpo-{variant}")
+    keep_adapter(place, made, f"adapter-grpo-{variant}")
 
 
 def real() -> Path:
@@ -89,10 +89,10 @@ def sft_config(place: Place, variant: str, out: Path) -> Any:
             "preflight": "off",
             "lora_r": 8,
             "lora_alpha": 16,
-            "epochs": 2.0,
+            "epochs": 2.0 if variant != "letters" else 1.0,
             "batch_size": 32,
             "micro_batch": 16,
-            "max_length": 1400,
+            "max_length": 1280,
             "save_every": 0,
             "save_minutes": 0.0,
             **sizes,
@@ -103,11 +103,9 @@ def sft_config(place: Place, variant: str, out: Path) -> Any:
 def grpo_config(place: Place, variant: str, adapter: Path, out: Path) -> Any:
     from rmr1_lite.config import preset
 
-    sizes = (
-        {"groups": 2, "rollouts": 2, "micro_batch": 4, "steps": 2, "max_new_tokens": 16}
-        if place.small
-        else {"groups": 32, "rollouts": 8, "micro_batch": 128, "steps": 24, "max_new_tokens": ROOM}
-    )
+    sizes = {"groups": 32, "rollouts": 8, "micro_batch": 64, "steps": 24, "max_new_tokens": ROOM}
+    if place.small:
+        sizes = {"groups": 2, "rollouts": 2, "micro_batch": 4, "steps": 2, "max_new_tokens": 16}
     return preset(
         "grpo",
         "smol",
@@ -117,29 +115,43 @@ def grpo_config(place: Place, variant: str, adapter: Path, out: Path) -> Any:
         seed=seed_of(variant),
         backend="transformers",
         preflight="off",
+        lr=2e-4,
         max_prompt_tokens=700,
         max_truncated=1.0,
-        save_every=0,
+        save_every=8,
         save_minutes=0.0,
         **sizes,
     )
 
 
 def variant_chains(place: Place, variant: str) -> Path:
-    """The chains as they are, without their text, or with verdicts that mean nothing."""
+    """The chains as they are, with verdicts that mean nothing, or bare verdicts on GRPO's own pairs."""
     path = place.folder / f"chains-{variant}.jsonl"
-    with open(real() / "chains.jsonl", encoding="utf-8") as rows, open(path, "w", encoding="utf-8") as made:
-        for line in rows:
-            row = json.loads(line)
-            before, mark, behind = row["chain"].rpartition("<answer>[[")
-            letter = behind[0]
-            if variant == "letters":
-                before = ""
-            if variant == "shuffled":
-                key = f"{row['id']}/{row['order']}"
-                letter = "AB"[hashlib.sha256(key.encode()).digest()[0] % 2]
-            made.write(json.dumps({**row, "chain": f"{before}{mark}{letter}]]</answer>"}) + "\n")
+    made = bare_verdicts() if variant == "letters" else changed_chains(shuffled=variant == "shuffled")
+    path.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
     return path
+
+
+def bare_verdicts() -> Iterator[dict[str, Any]]:
+    """Both orders of every training pair, each with its right verdict and no reasoning."""
+    for row in rows_in("pairs.jsonl"):
+        for order in ("ab", "ba"):
+            letter = row["label"] if order == "ab" else "BA"["AB".index(row["label"])]
+            yield {**row, "order": order, "chain": f"<answer>[[{letter}]]</answer>"}
+
+
+def changed_chains(shuffled: bool) -> Iterator[dict[str, Any]]:
+    """The chains; with `shuffled` each with the verdict that a hash of its id gives."""
+    for row in rows_in("chains.jsonl"):
+        before, mark, behind = row["chain"].rpartition("<answer>[[")
+        key = f"{row['id']}/{row['order']}".encode()
+        letter = "AB"[hashlib.sha256(key).digest()[0] % 2] if shuffled else behind[0]
+        yield {**row, "chain": f"{before}{mark}{letter}]]</answer>"}
+
+
+def rows_in(name: str) -> Iterator[dict[str, Any]]:
+    with open(real() / name, encoding="utf-8") as file:
+        yield from map(json.loads, file)
 
 
 def judged(place: Place, adapter: Path, pairs: Any, name: str) -> dict[str, Any]:
