@@ -64,6 +64,7 @@ def _until_lit(page, mark, lit: bool) -> None:
 
 
 def test_a_screen_reader_hears_the_stages_and_the_verdict_once(page):
+    page.locator("#rm-live").wait_for(state="attached")
     page.evaluate(
         """() => { window.heard = [];
         new MutationObserver(() => window.heard.push(document.getElementById('rm-live').textContent))
