@@ -9,8 +9,10 @@ and row number.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import suppress
@@ -272,20 +274,17 @@ def _dump_readable(value: Any, indent: int | None = None) -> str:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, bytes, bool]]:
-    """Row number (from 1), bytes and whether the line has its end, for every line that is not blank."""
+    """Row number (from 1), bytes and whether the line has its end, for lines that are not blank; .gz too."""
     try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise InputError(
-            f"{path}: {error.strerror}. Give the path of a JSONL file that can be read."
-        ) from None
-    with file:
-        # bytes on purpose: text mode would stop at the first bad byte, and splitlines() cuts at U+2028 inside
-        # a text
-        for number, line in enumerate(file, 1):
-            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if line.strip():
-                yield number, line, line.endswith(b"\n")
+        with gzip.open(path) if str(path).endswith(".gz") else open(path, "rb") as file:
+            # bytes: text mode would stop at a bad byte, and splitlines() cuts at U+2028 inside a text
+            for number, line in enumerate(file, 1):
+                line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if line.strip():
+                    yield number, line, line.endswith(b"\n")
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", "") or error
+        raise InputError(f"{path}: {why}. Give the path of a JSONL file that can be read.") from None
 
 
 def parse_line(line: bytes, ended: bool = True) -> Any:

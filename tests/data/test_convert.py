@@ -322,6 +322,12 @@ def test_packed_files_and_pairs_inside_the_rows_are_read(tmp_path):
         file.write(json.dumps(review(1, CLEAR, pair=pair(1))) + "\n")
     done = convert([tmp_path / "r.jsonl.gz"], [], tmp_path / "chains.jsonl", Conversion())
     assert done.kept == 1
+    with gzip.open(tmp_path / "chains.jsonl.gz", "wb") as file:
+        file.write(done.out.read_bytes())
+    assert read_chains(tmp_path / "chains.jsonl.gz").chains == read_chains(done.out).chains
+    (tmp_path / "cut.jsonl.gz").write_bytes((tmp_path / "chains.jsonl.gz").read_bytes()[:-9])
+    with pytest.raises(InputError, match="cut.jsonl.gz"):
+        read_chains(tmp_path / "cut.jsonl.gz")
 
 
 @pytest.mark.parametrize("style", ["compact", "rubrics", "reasoning"])
