@@ -11,7 +11,8 @@
 3. The sides are given by a hash of the id: half of every source has the better response as A.
 
 Nothing is random: the order of the draw is a hash of seed, prompt and id, so the pairs of one prompt stay
-together.
+together. Rows of chains are drawn too: the pair as it was shown counts, and the side that the verdict names
+is matched like the rest, since a chain cannot be exchanged.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from rmr1_lite.data.balance_checks import (
     leans_of,
     word_margins,
 )
-from rmr1_lite.data.balance_looks import MARKS, Couple, Item, Looks, looks_of, prompt_text, with_sides
+from rmr1_lite.data.balance_looks import MARKS, Couple, Item, Looks, item_of, prompt_text, with_sides
+from rmr1_lite.data.chains import chain_row
 from rmr1_lite.data.label_leaks import Row, find_signals, surface_features
 from rmr1_lite.data.pairs import Problem
 from rmr1_lite.data.readers import read_rows
-from rmr1_lite.data.rows import pair_from_row, row_from_pair
+from rmr1_lite.data.rows import row_from_pair
 from rmr1_lite.storage import AtomicLines, RowError, write_json
 from rmr1_lite.types import InputError, Pair
 
@@ -118,18 +120,16 @@ class _Draw:
             try:
                 if raw.error:
                     raise raw.error
-                pair = pair_from_row(raw.values)
+                item = item_of(raw.values, (raw.file, raw.number), self._hash)
             except RowError as error:
                 self.leave_out(
                     BAD_ROW, raw.file, raw.number, "", str(Problem.of(raw.file, raw.number, error))
                 )
                 continue
-            if reason := self._unusable(pair) or (SAME_ID if pair.id in found else ""):
-                self.leave_out(reason, raw.file, raw.number, pair.id)
-                continue
-            source = str(pair.meta.get("source") or Path(raw.file).name)
-            order = (self._hash(prompt_text(pair)), self._hash(pair.id))
-            found[pair.id] = Item(pair, raw.file, raw.number, source, looks_of(pair), order)
+            if reason := self._unusable(item.pair) or (SAME_ID if item.pair.id in found else ""):
+                self._drop([item], reason)
+            else:
+                found[item.pair.id] = item
         if not found:
             raise InputError(f"No labelled pair could be read from {', '.join(map(str, files))}.")
         return self._few_of_a_prompt(sorted(found.values(), key=lambda item: item.order))
@@ -237,9 +237,11 @@ class _Draw:
     def write(self, out: Path, items: list[Item], kept: list[Pair], inputs: dict[str, str]) -> Balanced:
         """The pairs, what was left out, and a report that tells which pairs of which files these are."""
         left_out = out.with_name("balance-left-out.jsonl")
+        chains = {item.pair.id: item.chain for item in items}
         with AtomicLines(out, left_out) as files:
             for pair in kept:
-                files.write(out, row_from_pair(pair))
+                chain = chains[pair.id]
+                files.write(out, chain_row(chain) if chain else row_from_pair(pair))
             for row in self.left_out:
                 files.write(left_out, row)
         sources = {item.pair.id: item.source for item in items}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from rmr1_lite.data.balance_checks import better_and_worse
-from rmr1_lite.prompts import swap_responses
+from rmr1_lite.data.chains import Chain, chain_from_row
+from rmr1_lite.data.rows import pair_from_row
+from rmr1_lite.prompts import pair_as_shown, swap_responses
 from rmr1_lite.types import Pair
 
 RATIOS = (1.0, 1.15, 1.5, 2.0, 3.0, 4.0, 6.0)  # lower ends of the bins of length
@@ -26,7 +30,11 @@ Couple = tuple["Item", ...]  # two that lean against each other, or one that doe
 
 @dataclass(frozen=True)
 class Item:
-    """A pair, where it stands, its source, and its looks: each the better side against the worse one."""
+    """A pair, where it stands, its source, and its looks: each the better side against the worse one.
+
+    chain: what a judge wrote about the pair as it stands; its sides cannot be exchanged, so the side that the
+    verdict names is one of its looks.
+    """
 
     pair: Pair
     file: str
@@ -34,6 +42,18 @@ class Item:
     source: str
     looks: Looks
     order: tuple[str, str]
+    chain: Chain | None = None
+
+
+def item_of(row: Any, place: tuple[str, int], order_of: Callable[[str], str]) -> Item:
+    """A row of pairs or chains; raises RowError. order_of: the hash that orders the draw."""
+    chain = chain_from_row(row) if isinstance(row, dict) and "chain" in row else None
+    pair = pair_from_row(row) if chain is None else pair_as_shown(chain.pair, chain.order)
+    pair = pair if chain is None else replace(pair, id=f"{pair.id} ({chain.order})")
+    side = () if chain is None else (1 if pair.label == "A" else -1,)
+    source = str(pair.meta.get("source") or Path(place[0]).name)
+    order = (order_of(prompt_text(pair)), order_of(pair.id))
+    return Item(pair, *place, source, looks_of(pair) + side, order, chain)
 
 
 def looks_of(pair: Pair) -> Looks:
@@ -54,10 +74,14 @@ def _length_bin(better: int, worse: int) -> int:
 
 
 def with_sides(items: Iterable[Item]) -> list[Pair]:
-    """Every second pair of a source, in the order of the hashes, has the better response as A."""
+    """Every second pair of a source, in the order of the hashes, has the better response as A; pairs with a
+    chain stay as they are."""
     placed: list[Pair] = []
     turn: Counter[str] = Counter()
     for item in sorted(items, key=lambda item: item.order[1]):
+        if item.chain:
+            placed.append(item.pair)
+            continue
         label = "AB"[turn[item.source] % 2]
         turn[item.source] += 1
         placed.append(item.pair if item.pair.label == label else swapped(item.pair))

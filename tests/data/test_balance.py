@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rmr1_lite.data.balance import Balance, balance
 from rmr1_lite.data.balance_checks import audit_row, classifier_accuracy, leans_of
 from rmr1_lite.data.balance_looks import MARKS, looks_of, swapped
+from rmr1_lite.data.chains import read_chains
 from rmr1_lite.data.label_leaks import find_signals
 from rmr1_lite.data.pairs import read_pairs
 from rmr1_lite.types import InputError, Pair
@@ -104,6 +105,19 @@ def test_words_that_tell_the_label_are_drawn_evenly(tmp_path):
         row[side] = f"Sorry {row[side]}" if n % 2 else row[side]
     done = balance([write(tmp_path / "pairs.jsonl", made)], tmp_path / "out.jsonl", Balance())
     assert any("Sorry" in signal for signal in done.before.signals) and done.after.signals == []
+
+
+def test_chains_keep_their_sides_and_are_matched_by_the_side_that_wins(tmp_path):
+    made = [{**row, "order": "ab" if n % 3 else "ba"} for n, row in enumerate(rows(400, longer=0.7))]
+    for row in made:
+        letter = row["label"] if row["order"] == "ab" else "AB"[row["label"] == "A"]
+        row["chain"] = f"<eval>Chatbot {letter} says more that is true.</eval><answer>[[{letter}]]</answer>"
+    done = balance([write(tmp_path / "chains.jsonl", made)], tmp_path / "out.jsonl", Balance())
+    read = read_chains(done.out)
+    assert not read.problems and len(read.chains) == done.after.pairs > 60
+    assert done.after.label_a == 0.5 and done.after.shares["longer"][0] == 0.5
+    stored = {row["id"]: row for row in made}
+    assert all(chain.pair.response_a == stored[chain.pair.id]["response_a"] for chain in read.chains)
 
 
 def test_few_pairs_of_one_prompt(tmp_path):
