@@ -122,6 +122,9 @@ _SCORED = re.compile(
 )
 
 
+_UNEVEN = re.compile(r"\b(?:slightly|somewhat|a bit|marginally) higher (?:score|rating)\b", re.IGNORECASE)
+
+
 def scores(text: str) -> Reading:
     """Two scores: the first line, and one labelled score a side; both forms must agree where both stand."""
     statements: list[Statement] = []
@@ -135,6 +138,10 @@ def scores(text: str) -> Reading:
         a, b = sides["A"][0], sides["B"][0]
         said = _higher(a[2], b[2])
         statements += [(said, a.span()), (said, b.span())]
+    # equal figures, and words that want them unequal
+    uneven = _UNEVEN.search(text)
+    if uneven and any(said == TIE for said, _ in statements):
+        statements.append(("uneven", uneven.span()))
     return decide(statements)
 
 

@@ -63,6 +63,7 @@ VERDICTS = [
     ("scores", "Assistant 1: 8/10 for care.\nAssistant 2: 6/10.", "A", "a score a side"),
     ("scores", "8 6\nAssistant 1: 5/10\nAssistant 2: 6/10", CONFLICT, "scores that disagree"),
     ("scores", "Assistant 1: 8/10 for care.", NONE, "one side alone"),
+    ("scores", "7 7\nThe first deserves a slightly higher score.", CONFLICT, "equal scores, unequal words"),
     ("scores", "8 6 4\nThree numbers.", NONE, "not two"),
     ("own", "<eval>A tells it.</eval>\n<answer>[[A]]</answer>", "A", "the marker"),
     ("own", "<answer>[[B]]</answer>\n</eval>", "B", "a closing tag too many behind it"),
