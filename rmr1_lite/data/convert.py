@@ -263,7 +263,7 @@ class _Job:
     def _text(self, review: Review, reading: Reading, letter: Label) -> tuple[str, bool]:
         """The chain in the layout, and whether it was shortened; raises LeftOut."""
         limit, style = self.settings.limit, self.settings.style
-        if is_ours(review.text, reading):
+        if style != "reasoning" and is_ours(review.text, reading):
             whole = _ended(review.text, reading)
             if limit and len(whole) > limit:
                 raise LeftOut(TOO_LONG, f"{len(whole)} characters, in the layout already")

@@ -99,7 +99,9 @@ def _without_mark(said: str) -> str:
 
 # ---- the body
 
-_STRAY = re.compile(r"</?(?:answer|eval|type|rubric|solution|justify)>")
+_STRAY = re.compile(
+    r"<type>[^<]{0,20}</type>|</?(?:answer|eval|type|rubric|solution|justify|(?:quote|summary)_[AB])>"
+)
 _LEFTOVER = re.compile(
     r"^[\s*_#:.>\-]*(?:(?:my |the )?(?:final )?(?:verdict|output|choice|score|decision|explanation|answer)"
     r"(?: is)?)?[\s*_#:.!\-]*$",
