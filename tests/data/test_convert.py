@@ -184,16 +184,11 @@ def test_shortening_keeps_whole_sentences_in_order(words, limit):
     if short is None or short == text:
         assert short is None or len(text) <= limit
         return
-    sentences = [text[start:end] for start, end in sentence_spans(text)]
-    at = 0
-    for sentence in sentences:
-        at += (
-            len(sentence)
-            if short[at:].lstrip().startswith(sentence) and not short[at : at + 1].isspace()
-            else 0
-        )
-        at += len(short[at:]) - len(short[at:].lstrip())
-    assert at == len(short) <= limit, "nothing but whole sentences, in their order"
+    # every place of the short text that a choice of sentences, in their order, can reach
+    reached = {0}
+    for start, end in sentence_spans(text):
+        reached |= {at + end - start + 1 for at in reached if short.startswith(text[start:end], at)}
+    assert len(short) + 1 in reached and len(short) <= limit, "nothing but whole sentences, in their order"
 
 
 PIECES = (
@@ -319,10 +314,10 @@ def test_chains_in_our_layout_stay_as_they_are(tmp_path):
 
 
 def test_the_reasoning_style_has_no_tags_but_the_verdict(tmp_path):
-    ours = "<type>Chat</type>\n<eval><quote_A>1931</quote_A> is the year it was written.</eval>\n<answer>[[A]]</answer>"
+    ours = "<type>Chat</type>\n<eval><quote_A>1931</quote_A> is when it began.</eval>\n<answer>[[A]]</answer>"
     files, pairs = [write(tmp_path / "r.jsonl", [review(1, ours)])], [write(tmp_path / "p.jsonl", [pair(1)])]
     done = convert(files, pairs, tmp_path / "chains.jsonl", Conversion("own", "reasoning"))
-    assert read_chains(done.out).chains[0].text == "1931 is the year it was written.\n<answer>[[A]]</answer>"
+    assert read_chains(done.out).chains[0].text == "1931 is when it began.\n<answer>[[A]]</answer>"
 
 
 def test_packed_files_and_pairs_inside_the_rows_are_read(tmp_path):
