@@ -314,10 +314,16 @@ def test_chains_in_our_layout_stay_as_they_are(tmp_path):
 
 
 def test_the_reasoning_style_has_no_tags_but_the_verdict(tmp_path):
-    ours = "<type>Chat</type>\n<eval><quote_A>1931</quote_A> is when it began.</eval>\n<answer>[[A]]</answer>"
-    files, pairs = [write(tmp_path / "r.jsonl", [review(1, ours)])], [write(tmp_path / "p.jsonl", [pair(1)])]
+    ours = "<type>Chat</type>\n<eval><quote_A>1931</quote_A> is the true year, and A says so.</eval>\n"
+    files, pairs = (
+        [write(tmp_path / "r.jsonl", [review(1, ours + "<answer>[[A]]</answer>")])],
+        [write(tmp_path / "p.jsonl", [pair(1)])],
+    )
     done = convert(files, pairs, tmp_path / "chains.jsonl", Conversion("own", "reasoning"))
-    assert read_chains(done.out).chains[0].text == "1931 is when it began.\n<answer>[[A]]</answer>"
+    assert (
+        read_chains(done.out).chains[0].text
+        == "1931 is the true year, and A says so.\n<answer>[[A]]</answer>"
+    )
 
 
 def test_packed_files_and_pairs_inside_the_rows_are_read(tmp_path):
