@@ -16,6 +16,7 @@ import typer
 from rmr1_lite.app.address import LOCAL, PORT, SPACE, choose_address
 from rmr1_lite.config import StyleName
 from rmr1_lite.environment import prepare_environment, prepare_process
+from rmr1_lite.models import smol
 from rmr1_lite.types import InputError
 
 JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; give it again for more judges"
@@ -156,7 +157,7 @@ def default_judges() -> list[str]:
 def language_judges() -> list[str]:
     """Judges of natural language that need no download. The page chooses the first judge, so that whoever has
     one sees it first."""
-    return []
+    return [smol.NAME] if smol.is_here() else []
 
 
 def _trained_judges() -> list[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from rmr1_lite.models import smol
+from rmr1_lite.models.smol_convert import base_folder
 from rmr1_lite.types import InputError
 
 ASSETS = Path(__file__).parents[1] / "nano_assets"
@@ -86,7 +87,7 @@ def local_folder(spec: str) -> Path | None:
             )
         return NANO[spec]
     if spec == smol.NAME:
-        return smol.base_folder()
+        return base_folder()
     folder = Path(spec)
     if folder.is_dir():
         return folder

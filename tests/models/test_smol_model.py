@@ -13,7 +13,7 @@ from rmr1_lite.config import preset
 from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
 from rmr1_lite.judging.engines.local_slots import fits_slots
 from rmr1_lite.judging.factory import make_judge
-from rmr1_lite.models import smol
+from rmr1_lite.models import smol, smol_convert
 from rmr1_lite.models.render import render_ids
 from rmr1_lite.types import InputError, Pair
 
@@ -42,7 +42,7 @@ def loaded(here):
 
 
 def test_the_weights_are_those_of_the_pinned_file(loaded):
-    origin = json.loads((smol.base_folder() / smol.ORIGIN).read_text(encoding="utf-8"))
+    origin = json.loads((smol_convert.base_folder() / smol.ORIGIN).read_text(encoding="utf-8"))
     assert origin["gguf_sha256"] == smol.GGUF_SHA256 and loaded.fingerprint == smol.FINGERPRINT
     assert loaded.model.num_parameters() == smol.PARAMETERS
 

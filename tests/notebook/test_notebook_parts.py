@@ -78,7 +78,7 @@ SMOL = [
 @pytest.mark.parametrize(("asked", "model", "reason"), SMOL, ids=[row[-1] for row in SMOL])
 def test_smol_is_trained_in_the_nano_world(asked, model, reason, memory, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(settings, "this_machine", lambda: Machine(memory_gib=memory))
-    monkeypatch.setattr(settings.smol, "base_folder", lambda: tmp_path)
+    monkeypatch.setattr(settings, "base_folder", lambda: tmp_path)
     monkeypatch.setenv(settings.SHORT, "1")
     s = choose_settings(out=str(tmp_path), fast="smol", **asked)
     assert (s.fast, s.model, s.out) == (True, model, tmp_path / model)
