@@ -17,10 +17,12 @@ operations, and `rmr1_lite.models.prefix_sampling` has fewer. Tested architectur
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from rmr1_lite.models.attention_masks import causal_mask
+from rmr1_lite.models.packed_linears import PackedLinears
 from rmr1_lite.models.shared_prefix import decoder_and_head, shared_attention
 
 Ids = list[int]
@@ -60,12 +62,14 @@ def decode_rows(
     choose: Choose,
     ends: Sequence[int],
     beginning: list[Beginning] | None = None,
+    linears: PackedLinears | None = None,
 ) -> Iterator[list[tuple[int, int, bool]]]:
     """Yield, step by step, (row, token, whether it is the row's last) of every slot; rows are begun in their
     order.
 
     room: the most tokens of a text. A text ends with one of `ends`, which is yielded, or at `room`.
-    beginning: a list that holds the last prompt's keys between calls on the same weights.
+    beginning: a list that holds the last prompt's keys between calls on the same weights. linears: the
+    model's layers in a faster layout.
     """
     import torch
 
@@ -73,11 +77,12 @@ def decode_rows(
     store = SlotStore(decoder, beginning if beginning is not None else [])
     waiting = list(range(len(prompts)))[::-1]
     active: list[Slot] = []
+    packed = linears.active if linears else nullcontext
     was_training = model.training
     model.eval()
     try:
         while waiting or active:
-            with torch.inference_mode(), shared_attention(decoder):
+            with torch.inference_mode(), shared_attention(decoder), packed():
                 # 1. one token further in every slot, 2. new prompts into the free ones
                 states = [store.step(active)] if active else []
                 while waiting and len(active) < slots:
@@ -167,22 +172,23 @@ class SlotStore:
     def _read_slots(
         self, layer: int, query: Any, key: Any, value: Any, scaling: float, window: int | None
     ) -> Any:
-        """Slot by slot, since each has its own length: the query heads of a key head side by side, so that
-        the keys are read once."""
+        """Slot by slot, since each has its own length."""
+        import torch
         import torch.nn.functional as F
 
-        rows, heads, _, size = query.shape
-        kv = key.shape[1]
-        beside = query.view(rows, kv, heads // kv, size)
-        out = query.new_empty(rows, kv, heads // kv, size)
+        out = torch.empty_like(query)
         for place, slot in enumerate(self.active):
             keys, values = slot.buffers[layer]
             end, first = slot.length + 1, max(0, slot.length + 1 - window) if window else 0
             keys[:, slot.length], values[:, slot.length] = key[place, :, 0], value[place, :, 0]
             out[place] = F.scaled_dot_product_attention(
-                beside[place : place + 1], keys[None, :, first:end], values[None, :, first:end], scale=scaling
+                query[place : place + 1],
+                keys[None, :, first:end],
+                values[None, :, first:end],
+                scale=scaling,
+                enable_gqa=True,
             )[0]
-        return out.view(rows, heads, 1, size)
+        return out
 
     def _run(self, ids: Any, places: Any) -> Any:
         return self.decoder(

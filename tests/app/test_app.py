@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmr1_lite.app import html, service
+from rmr1_lite.app import html, launch, service
 from rmr1_lite.app.examples import EVERYDAY, EVERYDAY_CARDS, examples_for
 from rmr1_lite.app.history import History, as_csv, as_jsonl, as_pairs, count_agreement
 from rmr1_lite.app.launch import credentials, default_judges
@@ -254,6 +254,9 @@ def test_a_password_that_is_none_is_refused(auth):
 
 def test_default_judges_are_what_the_demo_made(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launch.smol, "is_here", lambda: True)
+    assert default_judges() == ["smol-base", "nano", "nano-sft", "nano-base"], "natural language first"
+    monkeypatch.setattr(launch.smol, "is_here", lambda: False)
     assert default_judges() == ["nano", "nano-sft", "nano-base"]
     for stage in ("sft", "grpo"):
         folder = tmp_path / "runs" / "demo" / stage / "adapter"

@@ -22,7 +22,7 @@ from typing import Any
 
 from rmr1_lite.judging.engines.base import Request, Sampling
 from rmr1_lite.judging.engines.local_sampling import generators, processors, queued_text
-from rmr1_lite.judging.engines.local_slots import SlotWriter, fits_slots
+from rmr1_lite.judging.engines.local_slots import SPARE, SlotWriter, fits_slots
 from rmr1_lite.models.loading import is_quantised
 from rmr1_lite.models.memory import available_memory
 from rmr1_lite.models.merged_copy import MergedCopy, copy_bytes
@@ -30,8 +30,6 @@ from rmr1_lite.models.prefix_sampling import sample_rollouts
 from rmr1_lite.models.render import end_ids, opens_thought, render_ids
 from rmr1_lite.models.shared_prefix import is_supported
 from rmr1_lite.types import Generation, InputError
-
-SPARE = 2**29  # bytes of memory that a plain copy leaves free: keys and values, and other programs
 
 
 class LocalEngine:

@@ -8,9 +8,13 @@ from typing import Any
 
 from rmr1_lite.judging.engines.base import Request, Sampling
 from rmr1_lite.judging.engines.local_sampling import TextPieces, chooser
+from rmr1_lite.models.memory import available_memory
+from rmr1_lite.models.merged_copy import copy_bytes
+from rmr1_lite.models.packed_linears import PackedLinears
 from rmr1_lite.models.shared_prefix import is_supported
 from rmr1_lite.models.slots import Beginning, decode_rows
 
+SPARE = 2**29  # bytes of memory that copies of weights leave free: keys and values, and other programs
 SLOTS_FROM = 30_000_000  # parameters from which a token waits for the weights; below, for the number of calls
 
 
@@ -26,6 +30,7 @@ class SlotWriter:
     def __init__(self, model: Any, tokenizer: Any, ends: Sequence[int], version: int) -> None:
         self.model, self.tokenizer, self.ends, self.version = model, tokenizer, ends, version
         self._beginning: list[Beginning] = []
+        self._linears: PackedLinears | None = None
 
     def texts(
         self, requests: list[Request], prompts: list[list[int]], sampling: Sampling, slots: int
@@ -59,6 +64,8 @@ class SlotWriter:
     def _steps(
         self, requests: list[Request], prompts: list[list[int]], sampling: Sampling, slots: int
     ) -> Iterator[list[tuple[int, int, bool]]]:
+        if self._linears is None and copy_bytes(self.model) + SPARE < available_memory():
+            self._linears = PackedLinears(self.model, slots)
         choose = chooser(requests, sampling)
         room, kept = sampling.max_new_tokens, self._beginning
-        return decode_rows(self.model, prompts, slots, room, choose, self.ends, kept)
+        return decode_rows(self.model, prompts, slots, room, choose, self.ends, kept, self._linears)
