@@ -36,7 +36,7 @@ from rmr1_lite.training.run_folder import read_log
 
 ROOM = 160  # tokens of a judge's text
 STEP = 16  # rows of an SFT step
-SLOTS = (8, 16)
+SLOTS = (8, 16, 32)
 THREADS = {"OMP_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "false"}
 LLAMA = """
 import sys, threading, xllamacpp
