@@ -32,7 +32,7 @@ DEFAULT_MODEL = {"t4-16gb": "qwen2.5-1.5b", "l4-24gb": "qwen2.5-3b"}
 # what the demo takes for smol-base where nothing else is given: it writes fifty times as slowly as nano
 SMOL_DEMO = {"steps": 8, "epochs": 3.0, "test_pairs": 30, "train_pairs": 300}
 SMOL_DEMO_MINUTES = "20 to 40 minutes on two cores, a few on a GPU"
-CARD_GPU = {"t4-16gb": "t4", "l4-24gb": "l4", "paper": "h100"}
+CARD_GPU = {"t4-16gb": "t4", "l4-24gb": "l4", "paper": "h100", "smol": "t4"}
 
 _COMMON = {
     "gradient_checkpointing": True,

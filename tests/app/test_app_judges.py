@@ -20,7 +20,7 @@ from rmr1_lite.app.judge_card import SHIPPED, figures_beside, judge_line, judge_
 from rmr1_lite.app.judges import check_spec, comes_from_here, load_steps
 from rmr1_lite.app.launch import launch
 from rmr1_lite.judging.pool import JudgePool
-from rmr1_lite.models import smol
+from rmr1_lite.models import judge_specs, smol
 from rmr1_lite.types import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_a_card_says_what_is_known_and_what_was_not_measured(spec, wanted, reaso
         "rmr1_lite.models.hub_adapters.fetch_adapter", lambda spec: pytest.fail("asked the hub")
     )
     monkeypatch.setattr(smol, "is_here", lambda: True)
-    monkeypatch.setattr(smol, "base_folder", lambda: pytest.fail("converted a model for a card"))
+    monkeypatch.setattr(judge_specs, "base_folder", lambda: pytest.fail("converted a model for a card"))
     found = rows(spec)
     assert [name for name, value in wanted.items() if value not in found[name]] == [], found
 

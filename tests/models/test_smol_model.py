@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from rmr1_lite.judging.engines.local_slots import fits_slots
 from rmr1_lite.judging.factory import make_judge
 from rmr1_lite.models import smol, smol_convert
 from rmr1_lite.models.render import render_ids
+from rmr1_lite.training.planning.gpu_memory import shape_of
 from rmr1_lite.types import InputError, Pair
 
 pytestmark = pytest.mark.smol
@@ -45,6 +47,7 @@ def test_the_weights_are_those_of_the_pinned_file(loaded):
     origin = json.loads((smol_convert.base_folder() / smol.ORIGIN).read_text(encoding="utf-8"))
     assert origin["gguf_sha256"] == smol.GGUF_SHA256 and loaded.fingerprint == smol.FINGERPRINT
     assert loaded.model.num_parameters() == smol.PARAMETERS
+    assert shape_of("smol-base") == replace(shape_of("", smol_convert.base_folder()), biases=False)
 
 
 @pytest.mark.parametrize(

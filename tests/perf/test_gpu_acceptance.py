@@ -194,7 +194,8 @@ PARTS = [
     ("0-1", [0, 1]),
     ("5", [5]),
     ("2,5-8", [2, 5, 6, 7, 8]),
-    ("9", None),
+    ("9", [9]),
+    ("10", None),
     ("", None),
     ("a", None),
     ("1-", None),
@@ -209,6 +210,12 @@ def test_parts_are_numbers_and_ranges(driver, text, parts, capsys):
     with pytest.raises(SystemExit):
         driver.main(["--parts", text])
     assert "argument --parts" in capsys.readouterr().err
+
+
+def test_the_part_on_real_texts_says_what_it_needs(driver, capsys):
+    with pytest.raises(SystemExit):
+        driver.main(["--parts", "9"])
+    assert "part 9 needs --real FOLDER" in capsys.readouterr().err
 
 
 PARITY = [

@@ -79,6 +79,7 @@ SHAPES: dict[str, Shape] = {
     "Qwen/Qwen3-1.7B": Shape(2048, 28, 16, mlp=6144, tied=True, **_QWEN3),
     "Qwen/Qwen3-4B": Shape(2560, 36, 32, mlp=9728, tied=True, **_QWEN3),
     "Qwen/Qwen3-8B": Shape(4096, 36, 32, mlp=12288, tied=False, **_QWEN3),
+    "smol-base": Shape(576, 30, 9, 3, 1536, 49152, tied=True, head_dim=64, biases=False),
 }
 
 

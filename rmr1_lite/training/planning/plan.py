@@ -125,10 +125,9 @@ def _hub_id(model: str) -> str:
 
 
 def _base_folder(spec: str) -> Any:
-    from rmr1_lite.models.judge_specs import NANO, local_folder
-    from rmr1_lite.models.smol import NAME
+    from rmr1_lite.models.judge_specs import NANO
 
-    return NANO["nano-base"] if spec in NANO else local_folder(spec) if spec == NAME else None
+    return NANO["nano-base"] if spec in NANO else None
 
 
 def _fit_stage(stage: Any, config: Any, shape: Shape, gpu: GPU, chains: int) -> Stage:
