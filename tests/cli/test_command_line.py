@@ -107,6 +107,7 @@ def test_errors_are_short_and_say_what_to_do(arguments, said, reason, tmp_path):
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_data_is_prepared_and_audited(tmp_path):
     row = '{{"id": "{0}", "prompt": "What is {0}+1?", "chosen": "{1}", "rejected": "{0} zebra"}}\n'
     (tmp_path / "mine.jsonl").write_text("".join(row.format(i, i + 1) for i in range(60)) + "{broken\n")
