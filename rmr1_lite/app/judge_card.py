@@ -25,6 +25,9 @@ NANO_ONLY = (
     "Knows a small generated world and nothing else: it was made to show the whole training in minutes. It "
     "does not judge natural language."
 )
+SMOL_ONLY = (
+    "A small language model that was never trained to judge: it writes fluent English and seldom a verdict."
+)
 READINGS = {
     "strict": "strict: the exact marker that it was trained to write",
     "lenient": "lenient: also the ways in which other models write a verdict",
@@ -112,6 +115,8 @@ def judge_line(spec: str) -> str:
         return rows["Problem"]
     if "Limits" in rows:
         return NANO_ONLY
+    if spec == smol.NAME:
+        return SMOL_ONLY
     return f"Right in both orders: {rows['Right in both orders']}."
 
 

@@ -74,6 +74,11 @@ def test_a_model_that_is_not_here_says_how_to_get_it(monkeypatch):
     assert "Get it with" in rows("smol-base")["Problem"] and "Get it with" in judge_line("smol-base")
 
 
+def test_what_to_expect_of_an_untrained_model_is_said_before_it_is_asked(monkeypatch):
+    monkeypatch.setattr(smol, "is_here", lambda: True)
+    assert "never trained to judge" in judge_line("smol-base")
+
+
 def test_nano_is_explained_only_where_a_nano_judge_is():
     assert "natural language" in rows("nano")["Limits"] and "natural language" in judge_line("nano")
     assert (
