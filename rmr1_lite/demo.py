@@ -82,6 +82,11 @@ def preset_name(config: DemoConfig) -> str:
     return "smol" if config.model == smol.NAME else "nano"
 
 
+def probe_file(config: DemoConfig, out: Path) -> str:
+    """Pairs to judge during training; none for smol, where twenty texts take as long as several steps."""
+    return "" if config.model == smol.NAME else str(out / "data" / "validation.jsonl")
+
+
 def sft_config(config: DemoConfig, out: Path) -> SFTConfig:
     """The SFT of this chain."""
     return preset(
@@ -93,8 +98,7 @@ def sft_config(config: DemoConfig, out: Path) -> SFTConfig:
         out=str(out / "sft"),
         seed=config.seed,
         epochs=config.epochs,
-        # smol begins by writing to the limit; twenty such texts take as long as the training
-        probe=str(out / "data" / "validation.jsonl") if config.model != smol.NAME else "",
+        probe=probe_file(config, out),
     )
 
 
@@ -108,7 +112,7 @@ def grpo_config(config: DemoConfig, out: Path, sft_adapter: Path) -> GRPOConfig:
         out=str(out / "grpo"),
         seed=config.seed,
         steps=config.steps,
-        probe=str(out / "data" / "validation.jsonl"),
+        probe=probe_file(config, out),
     )
 
 
