@@ -114,10 +114,10 @@ def demo(config: DemoConfig) -> None:
 
     path = run_demo(config, this_command())
     results = load_results(path)
+    smol = config.model == "smol-base"
+    whose = "smol's results in the nano world" if smol else "Nano results"
     show(
-        tables.judges_table(
-            results, f"Nano results on {results.stages['sft'].result.n} unseen pairs, both orders"
-        )
+        tables.judges_table(results, f"{whose} on {results.stages['sft'].result.n} unseen pairs, both orders")
     )
     print_report(path.parent)
     print("\nNext: open the report, or judge pairs of your own: python -m rmr1_lite judge --help")
