@@ -9,6 +9,7 @@ last bits differ.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -45,9 +46,12 @@ class PackedLinears:
 
 
 def can_pack() -> bool:
-    """Whether this build of torch has oneDNN's packed products."""
+    """Whether this is an x86-64 processor (the layouts were never tried on Arm) and this build of torch has
+    oneDNN's packed products."""
     import torch
 
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
