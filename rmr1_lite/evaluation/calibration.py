@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
+from rmr1_lite.evaluation.bootstrap import draw_counts, interval
 from rmr1_lite.evaluation.metrics import known_fields
 from rmr1_lite.types import InputError, Judgment, Pair
 
@@ -124,12 +126,14 @@ def _expected_error(rows: Sequence[tuple[float, float]]) -> float:
 
 
 def _error_interval(rows: Sequence[tuple[float, float]], seed: int) -> tuple[float, float]:
-    """Percentile bootstrap over pairs."""
-    import numpy as np
+    """Percentile bootstrap over pairs: how many come from each bin, then which of its pairs."""
+    bins: dict[int, list[float]] = {}
+    for confidence, right in rows:
+        bins.setdefault(_bin_index(confidence), []).append(right - confidence)
+    gaps, rng = list(bins.values()), Random(seed)
 
-    drawn = np.random.default_rng(seed).integers(len(rows), size=(RESAMPLES, len(rows)))
-    gaps = np.array([right - confidence for confidence, right in rows])[drawn]
-    places = np.array([_bin_index(confidence) for confidence, _ in rows])[drawn]
-    eces = sum(np.abs(np.where(places == index, gaps, 0).sum(axis=1)) for index in range(BINS)) / len(rows)
-    low, high = np.quantile(eces, (0.025, 0.975))
-    return float(low), float(high)
+    def drawn_error() -> float:
+        counts = draw_counts(rng, [len(held) for held in gaps])
+        return sum(abs(sum(rng.choices(held, k=k))) for held, k in zip(gaps, counts, strict=True)) / len(rows)
+
+    return interval([drawn_error() for _ in range(RESAMPLES)])

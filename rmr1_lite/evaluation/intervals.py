@@ -12,8 +12,12 @@ and McNemar's exact test.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from random import Random
 from statistics import NormalDist
+
+from rmr1_lite.evaluation.bootstrap import draw_counts, interval
 
 Z = NormalDist().inv_cdf(0.975)
 RESAMPLES = 10_000
@@ -41,19 +45,23 @@ def clustered_interval(counts: Sequence[tuple[float, float]], seed: int = 0) -> 
     %), and with none it has no width at all. Wilson's interval on the number of pairs stands in there, rather
     too wide.
     """
-    import numpy as np
-
-    rows, times = np.unique(np.asarray(counts, dtype=float), axis=0, return_counts=True)
-    rows, times = rows[rows[:, 1] > 0], times[rows[:, 1] > 0]
-    if not len(rows):
+    # sorted: the order of the pairs must not change what a seed gives
+    found = sorted(Counter((x, y) for x, y in counts if y > 0).items())
+    if not found:
         return math.nan, math.nan
-    n = int(times.sum())
-    if n - times.max() < ENOUGH:
-        share = float(times @ rows[:, 0] / (times @ rows[:, 1]))
-        return wilson_interval(share * n, n)
-    drawn = np.random.default_rng(seed).multinomial(n, times / n, size=RESAMPLES)
-    low, high = np.quantile((drawn @ rows[:, 0]) / (drawn @ rows[:, 1]), (0.025, 0.975))
-    return float(low), float(high)
+    rows, times = [row for row, _ in found], [count for _, count in found]
+    n = sum(times)
+    if n - max(times) < ENOUGH:
+        return wilson_interval(_ratio(rows, times) * n, n)
+    rng = Random(seed)
+    return interval([_ratio(rows, draw_counts(rng, times)) for _ in range(RESAMPLES)])
+
+
+def _ratio(rows: Sequence[tuple[float, float]], times: Sequence[int]) -> float:
+    """sum(x) / sum(y)."""
+    return sum(c * x for c, (x, _) in zip(times, rows, strict=True)) / sum(
+        c * y for c, (_, y) in zip(times, rows, strict=True)
+    )
 
 
 def newcombe_paired(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
@@ -75,10 +83,9 @@ def newcombe_paired(both: int, only_first: int, only_second: int, neither: int) 
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """Two-sided exact McNemar p: would pairs on which the judges differ split this unevenly by a fair
     coin?"""
-    from scipy.stats import binomtest
-
-    differ = only_first + only_second
-    return float(binomtest(only_first, differ).pvalue) if differ else 1.0
+    differ, fewer = only_first + only_second, min(only_first, only_second)
+    # both tails of a fair coin are alike, and whole numbers are exact; an even split is in both tails
+    return min(1.0, 2 * sum(math.comb(differ, k) for k in range(fewer + 1)) / 2**differ)
 
 
 def _phi(a: int, b: int, c: int, d: int) -> float:

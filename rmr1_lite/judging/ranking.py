@@ -1,20 +1,23 @@
 """From pairwise judgments to an order of many responses, without ever inventing a winner.
 
-Each parsed look is one game. Bradley-Terry scores are fitted to the games by logistic regression with
-scikit-learn; its ridge keeps the score of an unbeaten response finite. Tied responses share a place.
+Each parsed look is one game. Bradley-Terry scores are fitted to the games by Newton's method with a ridge, which
+keeps the score of an unbeaten response finite; some dozens of responses need no library for that, and so an
+installation for endpoints ranks without one. Tied responses share a place.
 Responses that no chain of parsed games connects cannot be compared, so then there is no best one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from rmr1_lite.types import InputError, Judgment, Message, Pair
 
-# scores closer than this are level; the fit is exact to about 1e-6
+# scores closer than this are level; the fit is exact to about 1e-9
 LEVEL = 1e-3
+STEP = 1e-9  # of a score, at which the fit ends
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def round_robin(prompt: str | Sequence[Message], responses: Sequence[str]) -> li
     present = [place for place, text in enumerate(responses) if text.strip()]
     if len(present) < 2:
         raise InputError(f"{len(present)} responses cannot be ranked. Give at least two.")
-    turns = ({"role": "user", "content": prompt},) if isinstance(prompt, str) else tuple(prompt)
+    turns = (Message(role="user", content=prompt),) if isinstance(prompt, str) else tuple(prompt)
     return [Pair(f"{i}-{j}", turns, responses[i], responses[j]) for i, j in combinations(present, 2)]
 
 
@@ -73,40 +76,69 @@ def compute_ranking(n: int, judgments: Sequence[Judgment]) -> Ranking:
 def bradley_terry(wins: Sequence[Sequence[int]]) -> list[float | None]:
     """Log-strengths from a win matrix, None for a row that never played; ridge of variance 1 on each
     strength."""
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
-
     n = len(wins)
-    games = [(i, j) for i in range(n) for j in range(n) if wins[i][j]]
-    if not games:
-        return [None] * n
-    eye = np.eye(n)
-    ahead = np.array([eye[i] - eye[j] for i, j in games])
-    weights = np.array([wins[i][j] for i, j in games], dtype=float)
-    # every game from both sides at half weight: the fit needs both classes, and this way nobody's side is
-    # special
-    fit = LogisticRegression(fit_intercept=False, tol=1e-8, max_iter=1000)
-    fit.fit(np.vstack([ahead, -ahead]), [1] * len(games) + [0] * len(games), np.tile(weights / 2, 2))
-    played = {k for game in games for k in game}
-    return [float(score) if k in played else None for k, score in enumerate(fit.coef_[0])]
+    played = [any(wins[i]) or any(row[i] for row in wins) for i in range(n)]
+    scores, step = [0.0] * n, [math.inf] * n
+    # strictly convex with a bounded curvature: the whole step converges from 0, a halved one where it is long
+    while max(map(abs, step), default=0.0) > STEP:
+        step = _solve(*_newton_system(wins, scores))
+        longest = max(map(abs, step))
+        scores = [score + move / max(1.0, longest) for score, move in zip(scores, step, strict=True)]
+    return [score if played[k] else None for k, score in enumerate(scores)]
+
+
+def _newton_system(
+    wins: Sequence[Sequence[int]], scores: Sequence[float]
+) -> tuple[list[list[float]], list[float]]:
+    """(curvature, slope) of the log-posterior at these scores: curvature @ step = slope."""
+    n = len(wins)
+    curvature = [[float(i == j) for j in range(n)] for i in range(n)]  # the ridge
+    slope = [-score for score in scores]
+    for i, j in combinations(range(n), 2):
+        games = wins[i][j] + wins[j][i]
+        expected = 1 / (1 + math.exp(scores[j] - scores[i]))  # that i wins
+        slope[i] += wins[i][j] - games * expected
+        slope[j] -= wins[i][j] - games * expected
+        weight = games * expected * (1 - expected)
+        curvature[i][i] += weight
+        curvature[j][j] += weight
+        curvature[i][j] -= weight
+        curvature[j][i] -= weight
+    return curvature, slope
+
+
+def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
+    """x of matrix @ x = right by elimination; the ridge makes the matrix dominated by its diagonal, so no row
+    has to be exchanged. Both are overwritten."""
+    n = len(right)
+    for k in range(n):
+        for i in range(k + 1, n):
+            if factor := matrix[i][k] / matrix[k][k]:
+                matrix[i] = [a - factor * b for a, b in zip(matrix[i], matrix[k], strict=True)]
+                right[i] -= factor * right[k]
+    for k in reversed(range(n)):
+        right[k] = (right[k] - sum(matrix[k][j] * right[j] for j in range(k + 1, n))) / matrix[k][k]
+    return right
 
 
 def _group_places(scores: Sequence[float | None]) -> tuple[tuple[int, ...], ...]:
-    known = sorted((k for k, score in enumerate(scores) if score is not None), key=lambda k: -scores[k])
+    known = sorted((-score, k) for k, score in enumerate(scores) if score is not None)
     places: list[list[int]] = []
-    for k in known:
-        if places and scores[places[-1][-1]] - scores[k] < LEVEL:
+    last = -math.inf
+    for below, k in known:
+        if places and below - last < LEVEL:
             places[-1].append(k)
         else:
             places.append([k])
+        last = below
     return tuple(map(tuple, places))
 
 
 def _linked_groups(wins: Sequence[Sequence[int]], present: Sequence[int]) -> int:
     """Groups of the responses that were judged, linked by parsed games; 0 before the first judgment."""
-    import numpy as np
-    from scipy.sparse.csgraph import connected_components
-
-    if not present:
-        return 0
-    return int(connected_components(np.array(wins)[np.ix_(present, present)], directed=False)[0])
+    groups = [{k} for k in present]
+    for i, j in combinations(present, 2):
+        if wins[i][j] or wins[j][i]:
+            joined = set().union(*(group for group in groups if group & {i, j}))
+            groups = [group for group in groups if not group & joined] + [joined]
+    return len(groups)

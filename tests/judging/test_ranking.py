@@ -93,3 +93,23 @@ def test_empty_responses_keep_their_place_and_play_no_game():
     assert found.best == 3 and found.connected and found.scores[0] is None and found.places == ((3,), (1,))
     with pytest.raises(InputError, match="1 responses"):
         round_robin("q", ["", "apple"])
+
+
+def test_scores_are_those_of_a_logistic_regression_with_the_same_ridge() -> None:
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    for n, most in ((2, 1), (3, 4), (5, 100), (12, 2), (2, 5000)):
+        wins = rng.integers(0, most + 1, (n, n)) * (rng.random((n, n)) < 0.7)
+        wins[0, 1] = most
+        np.fill_diagonal(wins, 0)
+        games = [(i, j) for i in range(n) for j in range(n) if wins[i, j]]
+        ahead = np.array([np.eye(n)[i] - np.eye(n)[j] for i, j in games])
+        weights = np.array([wins[game] for game in games]) / 2  # every game from both sides
+        fit = LogisticRegression(fit_intercept=False, tol=1e-12, max_iter=10_000)
+        fit.fit(
+            np.vstack([ahead, -ahead]), [1] * len(games) + [0] * len(games), sample_weight=np.tile(weights, 2)
+        )
+        found = [0.0 if score is None else score for score in bradley_terry(wins.tolist())]
+        assert found == pytest.approx(fit.coef_[0], abs=1e-6)

@@ -1,6 +1,6 @@
 """A benchmark's own scores with 95 % intervals, and how many items a narrower interval would take.
 
-Intervals: percentile bootstrap (scipy) that resamples items within their stratum, so pairs of one question
+Intervals: percentile bootstrap that resamples items within their stratum, so pairs of one question
 stay together and the strata keep their sizes. Where nearly all items agree a bootstrap is too narrow or has
 no width; Wilson's interval on the number of items stands in, as in `rmr1_lite.evaluation.intervals`.
 """
@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from random import Random
 from typing import Any
 
 from rmr1_lite.evaluation.benchmarks.base import (
@@ -21,6 +22,7 @@ from rmr1_lite.evaluation.benchmarks.base import (
     stratum_weights,
     weighted_mean,
 )
+from rmr1_lite.evaluation.bootstrap import draw_counts, interval
 from rmr1_lite.evaluation.intervals import ENOUGH, wilson_interval
 from rmr1_lite.evaluation.metrics import known_fields
 from rmr1_lite.types import Judgment, Pair
@@ -102,29 +104,23 @@ def weighted_mean_interval(
     groups: Sequence[Sequence[float]], parts: Sequence[float], share: float, seed: int
 ) -> tuple[float | None, float | None]:
     """95 % bounds of the weighted mean of the groups' means; (None, None) where a group has a single item."""
-    import numpy as np
-    from scipy.stats import bootstrap
-
     if min(map(len, groups)) < 2:
         return None, None
     scores = Counter(score for group in groups for score in group)
     n = scores.total()
     if n - scores.most_common(1)[0][1] < ENOUGH:
         return wilson_interval(share * n, n)
+    # (part of the whole, score -> how many items have it) of every group
+    strata = [(part, sorted(Counter(group).items())) for part, group in zip(parts, groups, strict=True)]
+    rng = Random(seed)
+    return interval([sum(part * _drawn_mean(rng, held) for part, held in strata) for _ in range(RESAMPLES)])
 
-    def mean(*samples: Any, axis: int) -> Any:
-        return sum(part * np.mean(sample, axis=axis) for part, sample in zip(parts, samples, strict=True))
 
-    found = bootstrap(
-        [np.asarray(group) for group in groups],
-        mean,
-        n_resamples=RESAMPLES,
-        batch=200,
-        vectorized=True,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+def _drawn_mean(rng: Random, held: Sequence[tuple[float, int]]) -> float:
+    """The mean of as many scores, drawn with replacement, as a group holds."""
+    times = [count for _, count in held]
+    drawn = draw_counts(rng, times)
+    return sum(count * score for count, (score, _) in zip(drawn, held, strict=True)) / sum(times)
 
 
 def items_needed(score: OwnScore) -> dict[str, int]:
