@@ -5,7 +5,7 @@ python app.py --judge runs/grpo/adapter --judge openai:MODEL@http://127.0.0.1:80
 
 from __future__ import annotations
 
-from rmr1_lite.app.launch import main
+from rmr1_lite.app.command import main
 
 if __name__ == "__main__":
     main()

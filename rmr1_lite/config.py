@@ -16,6 +16,7 @@ from typing import Any, Literal
 from rmr1_lite import presets
 from rmr1_lite.types import InputError
 
+APP_HISTORY = "runs/app/history.sqlite3"  # of the judge app, where it is not shared
 NANO_TOKENS = 152  # the longest chain of the nano world has 144 and its closing token
 SMOL_TOKENS = 400  # a short chain in natural language; untrained it seldom ends one by itself
 OTHER_TOKENS = 2048  # room for the chains of other judges

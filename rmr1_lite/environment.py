@@ -15,8 +15,9 @@ import logging
 import os
 import platform
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -86,6 +87,19 @@ def hidden_environment() -> Iterator[None]:
         yield
     finally:
         os.environ = kept  # noqa: B003
+
+
+def environment_with_kit(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which a process finds the package that runs here, also where it was not installed
+    (notebooks)."""
+    place = str(Path(__file__).parents[1])
+    # found there anyway, and in PYTHONPATH it would come before the standard library
+    if place in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        return dict(environment)
+    return {
+        **environment,
+        "PYTHONPATH": os.pathsep.join(filter(None, (place, environment.get("PYTHONPATH", "")))),
+    }
 
 
 def spare_environment() -> None:

@@ -15,11 +15,12 @@ ROOT = Path(__file__).parents[1] / "rmr1_lite"
 # Package or module -> what it may import beside itself; what stands above may import what stands below, never
 # the reverse.
 # Imports inside functions and for type checkers count too.
-GROUND = ("types", "presets", "environment", "config", "prompts", "verdict", "storage")
+GROUND = ("types", "presets", "environment", "extras", "config", "prompts", "verdict", "storage")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "types": (),
     "presets": (),
     "environment": (),
+    "extras": ("types",),
     "config": ("types", "presets"),
     "prompts": ("types",),
     "verdict": ("types",),
@@ -34,7 +35,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "demo": (*GROUND, "data", "models", "judging", "evaluation", "training"),
     "reproduce": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "demo"),
     "notebook": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "app"),
-    "cli": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "demo", "reproduce"),
+    "cli": (
+        *GROUND,
+        "data",
+        "models",
+        "judging",
+        "evaluation",
+        "app",
+        "training",
+        "reporting",
+        "demo",
+        "reproduce",
+    ),
     "__main__": ("cli",),
     "__init__": (),
 }

@@ -70,7 +70,7 @@ def refusal(command: str) -> str:
 
         return parse(app, words[3:])
     if words[:2] == ["python", "app.py"]:
-        from rmr1_lite.app.launch import start
+        from rmr1_lite.app.command import start
 
         return parse(start, words[2:])
     if words[0] == "python":

@@ -1,8 +1,8 @@
-"""The judge app: `python app.py` judges, compares, ranks and lets a person vote, with the model's reasoning
-in view.
+"""The judge app: `python -m rmr1_lite app` judges, compares, ranks and lets a person vote, with the model's
+reasoning in view.
 
 Start it with one of these; the first takes the nano judges, on http://127.0.0.1:7860:
 
-    python app.py
-    python app.py --judge runs/grpo/adapter --judge openai:MODEL@http://127.0.0.1:8000/v1
+    python -m rmr1_lite app
+    python -m rmr1_lite app --judge runs/grpo/adapter --judge openai:MODEL@http://127.0.0.1:8000/v1
 """

@@ -1,65 +1,23 @@
-"""`python app.py`: which judges, on which address, for whom. The page itself loads when the options are
-right."""
+"""Opening the judge app: which judges, on which address, for whom. Its options: `rmr1_lite.app.command`."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import sys
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Annotated, Any, Optional
+from typing import Any
 
-import typer
-
-from rmr1_lite.app.address import LOCAL, PORT, SPACE, choose_address
-from rmr1_lite.config import StyleName
-from rmr1_lite.environment import prepare_environment, prepare_process
+from rmr1_lite.app.address import LOCAL, SPACE, choose_address
+from rmr1_lite.config import APP_HISTORY
+from rmr1_lite.environment import prepare_environment
 from rmr1_lite.models import smol
 from rmr1_lite.types import InputError
 
-JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; give it again for more judges"
 DEMO = Path("runs/demo")
-HISTORY = Path("runs/app/history.sqlite3")
 NOTEBOOKS = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")  # environment variables of Colab and Kaggle
 WARM_SECONDS = 8.0
-
-
-def start(
-    judge: Annotated[Optional[list[str]], typer.Option(help=JUDGES)] = None,
-    host: Annotated[
-        Optional[str],
-        typer.Option(
-            help="address to listen on; 127.0.0.1, this machine only, unless GRADIO_SERVER_NAME is set"
-        ),
-    ] = None,
-    port: Annotated[
-        Optional[int],
-        typer.Option(help="port to listen on; 7860 unless GRADIO_SERVER_PORT is set", min=1, max=65535),
-    ] = None,
-    share: Annotated[bool, typer.Option(help="a public link; asks for --auth or makes a password")] = False,
-    auth: Annotated[
-        str, typer.Option(help="NAME:PASSWORD that a visitor must give", envvar="RMR1_APP_AUTH")
-    ] = "",
-    history: Annotated[
-        Path, typer.Option(help="SQLite file of the history; not written when shared")
-    ] = HISTORY,
-    style: Annotated[StyleName, typer.Option(help="prompt style of models that do not name one")] = "auto",
-    four_bit: Annotated[bool, typer.Option(help="weights of local models in NF4, or as stored")] = True,
-) -> None:
-    """Judge pairs of responses in the browser."""
-    address = choose_address(host, port)  # what is wrong with it is told before anything is loaded
-    launch(
-        judge or default_judges(),
-        address.host,
-        address.port or PORT,
-        share,
-        auth,
-        history,
-        style,
-        four_bit,
-    )
 
 
 def launch(
@@ -68,7 +26,7 @@ def launch(
     port: int | None = None,
     share: bool = False,
     auth: str = "",
-    history: Path = HISTORY,
+    history: Path = Path(APP_HISTORY),
     style: str = "auto",
     four_bit: bool = True,
     wait: bool = True,
@@ -166,15 +124,3 @@ def _trained_judges() -> list[str]:
         print(f"Judges: {DEMO} (GRPO and SFT) and their base.")
         return [*map(str, made), "nano-base"]
     return ["nano", "nano-sft", "nano-base"]
-
-
-def main() -> None:
-    """Entry point: our own errors are one line and a status of 2."""
-    prepare_process()
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(start)
-    try:
-        app()
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)

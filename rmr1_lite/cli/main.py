@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Callable
 
 import typer
 
+from rmr1_lite.app import command as judge_app
 from rmr1_lite.cli import data, evaluate, models, train
 from rmr1_lite.environment import prepare_process
+from rmr1_lite.extras import named_extras
 from rmr1_lite.types import InputError, TrainingStopped
 
 app = typer.Typer(
@@ -18,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="RM-R1 on one GPU: train, evaluate and use judges that reason before they prefer.",
 )
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "sft": train.sft,
     "grpo": train.grpo,
     "plan": train.plan,
@@ -30,6 +33,7 @@ COMMANDS = {
     "demo": train.demo,
     "reproduce": train.reproduce_command,
     "report": evaluate.report,
+    "app": judge_app.start,
 }
 for name, command in COMMANDS.items():
     app.command(name=name)(command)
@@ -42,7 +46,8 @@ def main() -> None:
     and shows itself."""
     prepare_process()
     try:
-        app()
+        with named_extras():
+            app()
     except (InputError, TrainingStopped) as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)

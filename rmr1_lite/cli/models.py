@@ -26,7 +26,8 @@ def get(
         raise InputError(f"name is {name!r:.40}. The model that can be had is smol.")
     print(f"{smol.ABOUT}.")
     folder = get_smol(file)
-    print(f"Ready: {folder}\nNext: python app.py, or give --judge or --model {smol.NAME} to any command.")
+    print(f"Ready: {folder}")
+    print(f"Next: python -m rmr1_lite app, or give --judge or --model {smol.NAME} to any command.")
 
 
 @app.command(name="list")

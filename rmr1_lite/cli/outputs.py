@@ -22,10 +22,13 @@ def end_partly_done(what: str) -> None:
 
 def print_report(folder: Path) -> None:
     """Write report.html, and curves.png where there are logs; print where."""
+    from rmr1_lite.reporting.plots import why_no_plots
     from rmr1_lite.reporting.report import write_report
 
     print(f"Report: {write_report(folder)}")
-    if any((folder / stage / "metrics.jsonl").exists() for stage in ("sft", "grpo")):
+    if why := why_no_plots():
+        print(why)
+    elif any((folder / stage / "metrics.jsonl").exists() for stage in ("sft", "grpo")):
         print_curves(str(folder))
 
 

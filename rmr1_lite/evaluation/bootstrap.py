@@ -1,9 +1,9 @@
-"""Percentile bootstrap with the standard library alone, so that an installation for endpoints and logs has every
-interval without 70 MB of numpy and twice that of scipy, and every installation has the same ones.
+"""Percentile bootstrap with the standard library alone, so that an installation for endpoints and logs has
+every interval without 70 MB of numpy and twice that of scipy, and every installation has the same ones.
 
-Drawing n items with replacement is drawing how often each *distinct* value comes up: a multinomial, which is a
-chain of binomials. A binomial is drawn with whole words of random bits at once, one bit an item, so 20,000
-items cost little more than 400.
+Drawing n items with replacement is drawing how often each *distinct* value comes up: a multinomial, which is
+a chain of binomials. A binomial is drawn with whole words of random bits, one bit an item, so that its cost
+hardly grows with the number of items.
 
     rng = random.Random(0)
     interval([statistic(draw_counts(rng, times)) for _ in range(4000)])  # (low, high)
@@ -20,7 +20,7 @@ COVERED = (0.025, 0.975)
 
 
 def draw_counts(rng: Random, times: Sequence[int]) -> list[int]:
-    """How often each value comes up when as many items are drawn as there are; times: how often it is there."""
+    """How often each value comes up when as many items are drawn as there are. times: of each value."""
     items = left = sum(times)
     counts = []
     for each in times[:-1]:
@@ -30,8 +30,8 @@ def draw_counts(rng: Random, times: Sequence[int]) -> list[int]:
 
 
 def _draw_binomial(rng: Random, n: int, share: float) -> int:
-    """Successes in n trials. Bit i of the word is trial i: is its uniform number, whose digits are drawn from the
-    last to the first, smaller than the share? An earlier digit decides unless both are equal there."""
+    """Successes in n trials. Bit i of the word is trial i: is its uniform number below the share? Binary
+    digits are drawn from the last to the first, and an earlier one decides unless it is that of the share."""
     digits, word = round(share * 2**DIGITS), 0
     if digits >> DIGITS:
         return n

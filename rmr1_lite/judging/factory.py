@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
+from rmr1_lite.extras import named_extras
 from rmr1_lite.judging.engines.base import Engine, Sampling
 from rmr1_lite.judging.engines.endpoint import OpenAIEngine
 from rmr1_lite.judging.engines.local import LocalEngine
@@ -127,7 +128,8 @@ def make_engine(
         )
     from rmr1_lite.models.loading import load
 
-    loaded = load(spec, four_bit)
+    with named_extras():
+        loaded = load(spec, four_bit)
     switch = settle_switch(loaded.tokenizer, style or loaded.style, thinking, loaded.thinking)
     return local_engine(loaded, batch_size, spec, style, switch, max_prompt_tokens)
 

@@ -1,8 +1,8 @@
 """From pairwise judgments to an order of many responses, without ever inventing a winner.
 
-Each parsed look is one game. Bradley-Terry scores are fitted to the games by Newton's method with a ridge, which
-keeps the score of an unbeaten response finite; some dozens of responses need no library for that, and so an
-installation for endpoints ranks without one. Tied responses share a place.
+Each parsed look is one game. Bradley-Terry scores are fitted to the games by Newton's method with a ridge,
+which keeps the score of an unbeaten response finite; some dozens of responses need no library for that, and
+so an installation for endpoints ranks without one. Tied responses share a place.
 Responses that no chain of parsed games connects cannot be compared, so then there is no best one.
 """
 

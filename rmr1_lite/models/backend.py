@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rmr1_lite.environment import prepare_card, prepare_environment
+from rmr1_lite.extras import install_line
 from rmr1_lite.models.precision import half_precision
 from rmr1_lite.storage import write_json
 from rmr1_lite.types import InputError
@@ -93,7 +94,7 @@ def choose_backend(asked: str, machine: Machine) -> Backend:
         return Backend("transformers", "fp32", "CPU", "no CUDA card")
     old = machine.capability < LEAST_CAPABILITY
     if asked == "unsloth" and (old or not machine.has_unsloth):
-        reason = "is too old for it" if old else "does not have unsloth installed (see requirements-gpu.txt)"
+        reason = "is too old for it" if old else f"does not have unsloth installed ({install_line('gpu')})"
         raise InputError(
             f"Unsloth was asked for, but this machine ({machine.card}) {reason}. Choose --backend "
             "transformers."
@@ -165,8 +166,8 @@ def _import_unsloth(folder: Path) -> None:
 
     if not hasattr(GRPOConfig, "unsloth_num_chunks"):
         raise InputError(
-            "Unsloth could not patch TRL (see its warning above). Install the versions of "
-            "requirements-gpu.txt, or choose --backend transformers."
+            "Unsloth could not patch TRL (see its warning above). Install the versions that this kit was "
+            f"tested with ({install_line('gpu')}), or choose --backend transformers."
         )
 
 

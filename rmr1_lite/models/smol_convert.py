@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.extras import need
 from rmr1_lite.models.memory import available_memory, gib
 from rmr1_lite.models.smol import (
     CACHE_MB,
@@ -41,6 +42,7 @@ from rmr1_lite.types import InputError
 
 END, PAD = "<|im_end|>", "<|endoftext|>"
 CONTEXT = 8192
+CONVERTS_WITH = ("torch", "transformers", "gguf")
 ROOM = 1.2  # of the disk: what is there at the same moment, and something to spare
 NEEDED = 12 * PARAMETERS  # bytes of memory: the weights in fp32, once more while they are read, and in bf16
 
@@ -64,6 +66,7 @@ def get_smol(file: Path | None = None) -> Path:
     folder = cache_folder()
     if is_complete(folder):
         return folder
+    need(*CONVERTS_WITH)
     _check_room(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(folder), tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{NAME}.") as place:
@@ -79,6 +82,7 @@ def convert(gguf: Path, folder: Path) -> Path:
 
     Raises InputError for another file, too little disk or memory, and transformers that cannot read it.
     """
+    need(*CONVERTS_WITH)
     check_gguf(gguf)
     _check_room(folder)
     if (free := available_memory()) < NEEDED:

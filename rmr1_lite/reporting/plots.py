@@ -13,6 +13,7 @@ from typing import Any
 
 from rmr1_lite.evaluation.calibration import ReliabilityBin
 from rmr1_lite.evaluation.results import Results
+from rmr1_lite.extras import is_here, missing_line
 from rmr1_lite.storage import atomic_write_bytes
 
 
@@ -34,9 +35,16 @@ DARK = Theme("#e8ebf1", "#98a2b3", "#2e3644", "#1a2029", _DARK_LINES)
 DPI = 160
 
 
-def write_comparison_plot(results: Results, folder: Path) -> Path:
+def why_no_plots() -> str:
+    """The line for an installation without matplotlib, where reports come without their plots; else ""."""
+    return "" if is_here("matplotlib") else f"Plots are left out: {missing_line('matplotlib')}"
+
+
+def write_comparison_plot(results: Results, folder: Path) -> Path | None:
     """Write `folder`/comparison.png: the main figure of every judge with its interval, and the quoted
-    rows."""
+    rows. None, and no file, without matplotlib."""
+    if why_no_plots():
+        return None
     path = folder / "comparison.png"
     atomic_write_bytes(path, comparison_png(results))
     return path

@@ -23,7 +23,7 @@ from rmr1_lite.data.rows import pair_from_row
 from rmr1_lite.evaluation.results import Results
 from rmr1_lite.evaluation.results_file import load_results, require
 from rmr1_lite.reporting.judges_table import METRICS
-from rmr1_lite.reporting.plots import DARK, LIGHT, comparison_png, reliability_png
+from rmr1_lite.reporting.plots import DARK, LIGHT, comparison_png, reliability_png, why_no_plots
 from rmr1_lite.reporting.training_curves import panel_png, panels_with_data, read_logs
 from rmr1_lite.storage import RowError, atomic_write_text
 from rmr1_lite.types import OTHER, GroupResult, InputError, Pair
@@ -66,6 +66,7 @@ def write_report(run_dir: str | Path) -> Path:
         own=own_part(results),
         calibrations=calibration_parts(results),
         curves=curve_images(run_dir),
+        no_plots=why_no_plots(),
         examples=read_examples(run_dir / "examples.json"),
         facts=list(_flat_items(results.data)),
     )
@@ -144,8 +145,8 @@ def own_part(results: Results) -> dict[str, Any] | None:
         }
         for name in names
     ]
-    everywhere = len(stages) == len(results.stages)
-    chart = base64.b64encode(comparison_png(results)).decode() if everywhere else None
+    drawn = len(stages) == len(results.stages) and not why_no_plots()
+    chart = base64.b64encode(comparison_png(results)).decode() if drawn else None
     return {"first": first, "judges": list(stages), "quoted": list(quoted), "rows": rows, "chart": chart}
 
 
@@ -156,7 +157,9 @@ def calibration_parts(results: Results) -> list[dict[str, Any]]:
             "name": name,
             "source": source,
             "found": found,
-            "chart": base64.b64encode(reliability_png(found.bins, f"{name}, by {source}")).decode(),
+            "chart": None
+            if why_no_plots()
+            else base64.b64encode(reliability_png(found.bins, f"{name}, by {source}")).decode(),
         }
         for name, stage in results.stages.items()
         for source, found in stage.calibration.items()
@@ -164,7 +167,9 @@ def calibration_parts(results: Results) -> list[dict[str, Any]]:
 
 
 def curve_images(run_dir: Path) -> list[dict[str, str]]:
-    """Every panel of the logs as PNG data URIs, for light and dark pages."""
+    """Every panel of the logs as PNG data URIs, for light and dark pages; none without matplotlib."""
+    if why_no_plots():
+        return []
     made = []
     for stage, log in read_logs(run_dir).items():
         for panel in panels_with_data(log, stage):

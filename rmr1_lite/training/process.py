@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.config import CONFIGS, as_json
+from rmr1_lite.environment import environment_with_kit
 from rmr1_lite.models.backend import choose_backend, this_machine
 from rmr1_lite.storage import write_json
-from rmr1_lite.training.planning.preflight import REFUSED, environment_with_kit
+from rmr1_lite.training.planning.preflight import REFUSED
 from rmr1_lite.types import InputError, TrainingStopped
 
 STOPPED = 3  # exit status: a stop condition of the training held

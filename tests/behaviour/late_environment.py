@@ -42,7 +42,7 @@ def main() -> None:
 
 def _run(command: str) -> None:
     if command == "app":
-        from rmr1_lite.app.launch import main as start
+        from rmr1_lite.app.command import main as start
     else:
         from rmr1_lite.cli.main import main as start
     start()

@@ -22,6 +22,9 @@ DERIVED = {
 # what --help may import of the kit: the commands' names, their settings, and nothing that does the work
 FOR_HELP = {
     "__main__",
+    "app",
+    "app.address",
+    "app.command",
     "cli",
     "cli.data",
     "cli.evaluate",
@@ -32,6 +35,7 @@ FOR_HELP = {
     "cli.train",
     "config",
     "environment",
+    "extras",
     "presets",
     "types",
 }

@@ -15,12 +15,12 @@ from rmr1_lite.config import SFTConfig, preset
 from rmr1_lite.data.chains import Chain, read_chains, write_chains
 from rmr1_lite.data.nano.dataset import NanoData, write_nano_data
 from rmr1_lite.data.pairs import read_pairs, write_pairs
+from rmr1_lite.environment import environment_with_kit
 from rmr1_lite.training.planning import preflight
 from rmr1_lite.training.planning.preflight import (
     LIMIT,
     NO_ROOM,
     REFUSED,
-    environment_with_kit,
     run_preflight,
     trial_config,
 )

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import Any
 from rmr1_lite.config import CONFIGS, as_json, check_config
 from rmr1_lite.data.chains import read_chains, write_chains
 from rmr1_lite.data.pairs import read_pairs, write_pairs
+from rmr1_lite.environment import environment_with_kit
 from rmr1_lite.models.backend import start_backend, this_machine
 from rmr1_lite.storage import write_json
 from rmr1_lite.training.planning.ballast import hold_card_memory
@@ -150,16 +151,6 @@ def _run_trial(stage: str, config: Any) -> tuple[int, str]:
         done = subprocess.run(command, env=environment_with_kit(os.environ), capture_output=True, text=True)
         result = Path(folder) / "result.json"
         return done.returncode, result.read_text() if done.returncode == 0 else done.stderr
-
-
-def environment_with_kit(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which a process finds the package that runs here, also where it was not installed
-    (notebooks)."""
-    place = str(Path(__file__).parents[3])
-    return {
-        **environment,
-        "PYTHONPATH": os.pathsep.join(filter(None, (place, environment.get("PYTHONPATH", "")))),
-    }
 
 
 def trial_config(stage: str, config: Any, folder: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -19,11 +20,11 @@ class Refusal(Exception):
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """What may go wrong on the way to a server and back; ValueError: a body that is not what it should be."""
-    import httpx
-    from openai import OpenAIError
+    from openai import DefaultHttpxClient, OpenAIError
 
-    # older clients let a stream that breaks through as it is
-    return OpenAIError, httpx.TransportError, ValueError, Refusal
+    # older clients let a stream that breaks through as it is: an error of what they are made of, httpx or httpx2
+    below = import_module(DefaultHttpxClient.__bases__[0].__module__.partition(".")[0])
+    return OpenAIError, below.TransportError, ValueError, Refusal
 
 
 def make_client(base_url: str, key: str, max_retries: int, timeout: float) -> Any:

@@ -1,0 +1,72 @@
+"""The options of the judge app: `python -m rmr1_lite app`, or `python app.py` in a checkout.
+
+Nothing of the page is imported here, so `--help` is instant and wrong options are reported before anything
+loads.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from rmr1_lite.app.address import PORT, choose_address
+from rmr1_lite.config import APP_HISTORY, StyleName
+from rmr1_lite.environment import prepare_process
+from rmr1_lite.extras import named_extras
+from rmr1_lite.types import InputError
+
+JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; give it again for more judges"
+
+
+def start(
+    judge: Annotated[Optional[list[str]], typer.Option(help=JUDGES)] = None,
+    host: Annotated[
+        Optional[str],
+        typer.Option(
+            help="address to listen on; 127.0.0.1, this machine only, unless GRADIO_SERVER_NAME is set"
+        ),
+    ] = None,
+    port: Annotated[
+        Optional[int],
+        typer.Option(help="port to listen on; 7860 unless GRADIO_SERVER_PORT is set", min=1, max=65535),
+    ] = None,
+    share: Annotated[bool, typer.Option(help="a public link; asks for --auth or makes a password")] = False,
+    auth: Annotated[
+        str, typer.Option(help="NAME:PASSWORD that a visitor must give", envvar="RMR1_APP_AUTH")
+    ] = "",
+    history: Annotated[Path, typer.Option(help="SQLite file of the history; not written when shared")] = Path(
+        APP_HISTORY
+    ),
+    style: Annotated[StyleName, typer.Option(help="prompt style of models that do not name one")] = "auto",
+    four_bit: Annotated[bool, typer.Option(help="weights of local models in NF4, or as stored")] = True,
+) -> None:
+    """Judge pairs of responses in the browser."""
+    from rmr1_lite.app.launch import default_judges, launch
+
+    address = choose_address(host, port)  # what is wrong with it is told before anything is loaded
+    launch(
+        judge or default_judges(),
+        address.host,
+        address.port or PORT,
+        share,
+        auth,
+        history,
+        style,
+        four_bit,
+    )
+
+
+def main() -> None:
+    """Entry point: our own errors are one line and a status of 2."""
+    prepare_process()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(start)
+    try:
+        with named_extras():
+            app()
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
