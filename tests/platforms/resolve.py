@@ -1,9 +1,9 @@
-"""Do the pins resolve where nobody has run them? Windows, macOS and Linux, Python 3.11 to 3.13, from the
-index's metadata alone and with wheels only: what resolves here needs no compiler there.
+"""Do the pins and the wheel's extras resolve where nobody has run them? Windows, macOS and Linux, Python 3.11
+to 3.13, from the index's metadata alone and with wheels only: what resolves here needs no compiler there.
 
     make pins
 
-By hand, not in CI: it needs the index and three minutes. Exit status 1 when a combination does not resolve.
+By hand, not in CI: it needs the index and five minutes. Exit status 1 when a combination does not resolve.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import tomllib
+
 ROOT = Path(__file__).parents[2]
 PYTHONS = ("3.11", "3.12", "3.13")
 # name -> (what uv calls it, environment). torch 2.13 has wheels from macOS 14 on; uv asks for 13 by itself
@@ -21,11 +23,22 @@ PLATFORMS = {
     "macOS 14 arm64": ("aarch64-apple-darwin", {"MACOSX_DEPLOYMENT_TARGET": "14.0"}),
     "Linux x86-64": ("x86_64-unknown-linux-gnu", {}),
 }
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # what is installed together, and where
 LISTS = (
     (("requirements.txt", "requirements-dev.txt"), tuple(PLATFORMS)),
     # Unsloth on macOS runs on MLX, not on this kit's code
     (("requirements-gpu.txt",), ("Windows x86-64", "Linux x86-64")),
+    # the wheel: light, and with all extras that do not need a card
+    (("pyproject.toml",), tuple(PLATFORMS)),
+    (
+        (
+            "pyproject.toml",
+            *(f"--extra={name}" for name in PROJECT["optional-dependencies"] if name != "gpu"),
+        ),
+        tuple(PLATFORMS),
+    ),
+    (("pyproject.toml", "--extra=gpu"), ("Windows x86-64", "Linux x86-64")),
 )
 
 

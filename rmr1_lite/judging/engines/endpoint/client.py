@@ -22,7 +22,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     """What may go wrong on the way to a server and back; ValueError: a body that is not what it should be."""
     from openai import DefaultHttpxClient, OpenAIError
 
-    # older clients let a stream that breaks through as it is: an error of what they are made of, httpx or httpx2
+    # older clients let a stream that breaks through as it is: an error of httpx or httpx2, their own ground
     below = import_module(DefaultHttpxClient.__bases__[0].__module__.partition(".")[0])
     return OpenAIError, below.TransportError, ValueError, Refusal
 
