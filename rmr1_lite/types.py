@@ -80,6 +80,10 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 NOT_JUDGED: tuple[Status, ...] = ("too_long", "clipped", "filtered", "error")
 
 
+# why a Generation holds no text to read
+Problem = Literal["error", "filtered", "clipped"]
+
+
 @dataclass(frozen=True)
 class Section:
     """One tagged part of a chain: `closed` is False while it still streams (or was never closed)."""
@@ -121,7 +125,7 @@ class Generation:
     seconds: float = 0.0
     too_long: bool = False
     error: str | None = None
-    problem: Literal["error", "filtered", "clipped"] = "error"
+    problem: Problem = "error"
 
 
 @dataclass(frozen=True)

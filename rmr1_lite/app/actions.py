@@ -244,7 +244,7 @@ def _check_vote_count(count: int) -> int:
     return count
 
 
-def _table_rows(table: Any) -> list[list[Any]]:
+def _table_rows(table: Any) -> list[Any]:
     """Rows of what a Dataframe gives: a pandas frame, a list, or nothing."""
     if table is None:
         return []

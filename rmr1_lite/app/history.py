@@ -101,6 +101,7 @@ class History:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """A connection of this thread, committed at the end."""
+        assert self.path is not None  # callers without a file keep their rows in memory
         with closing(sqlite3.connect(self.path, timeout=10)) as base, base:
             yield base
 

@@ -197,9 +197,12 @@ def _read_figures(values: Mapping[str, Any], stage: str, path: Path) -> Figures:
     found = values["stages"][stage]
     low, high = found["intervals"]["strict_accuracy"]
     bias = found.get("length_bias", {})
-    parts = [bias[part]["strict_accuracy"] if part in bias else None for part in ("longer", "shorter")]
+    longer, shorter = (
+        bias[part]["strict_accuracy"] if part in bias else None for part in ("longer", "shorter")
+    )
     source = f"{found['n']} pairs ({path.parent.name}/{path.name}, {values['created'][:10]})"
-    shares = [float(found[name]) for name in ("flip_rate", "unparsed")]
+    flips, unparsed = (float(found[name]) for name in ("flip_rate", "unparsed"))
     right = float(found["strict_accuracy"])
     tokens = float(found["mean_tokens"])
-    return Figures(source, found["n"], right, float(low), float(high), *shares, *parts, tokens)
+    bounds = (float(low), float(high))
+    return Figures(source, found["n"], right, *bounds, flips, unparsed, longer, shorter, tokens)

@@ -36,9 +36,12 @@ class Past:
         }
         for name, text in made.items():
             (folder / name).write_text(text, encoding="utf-8")
+        log, sheet, votes = (str(folder / name) for name in made)
         return (
             [_table_row(row) for row in rows],
-            *(str(folder / name) for name in made),
+            log,
+            sheet,
+            votes,
             html.votes([row for row in rows if row["kind"] == "vote"]),
         )
 

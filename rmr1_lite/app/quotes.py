@@ -111,8 +111,8 @@ def differences(a: str, b: str) -> tuple[tuple[tuple[str, bool], ...], ...] | No
     if len(first) + len(second) > MOST_WORDS:
         return None
     made: tuple[list[tuple[str, bool]], list[tuple[str, bool]]] = ([], [])
-    words = ([piece.strip() for piece in side] for side in (first, second))
-    for kind, a1, a2, b1, b2 in SequenceMatcher(None, *words).get_opcodes():
+    words, others = ([piece.strip() for piece in side] for side in (first, second))
+    for kind, a1, a2, b1, b2 in SequenceMatcher(None, words, others).get_opcodes():
         for side, pieces in ((0, first[a1:a2]), (1, second[b1:b2])):
             if pieces:
                 made[side].append(("".join(pieces), kind != "equal"))

@@ -42,7 +42,7 @@ class Cites:
 def blocks_of(sections: Sequence[Section], text: str, order: Order, cites: Cites) -> list[dict[str, Any]]:
     """Blocks in the order written; quotes inside the evaluation stay in its text and get blocks of their own.
     A text without any section is one block: foreign judges reason in prose."""
-    made = []
+    made: list[dict[str, Any]] = []
     for section in sections:
         body = section.text.strip()
         if section.name == "answer":

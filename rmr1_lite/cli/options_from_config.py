@@ -63,8 +63,11 @@ def from_config(
 
 def _of_preset(values: dict[str, Any], context: typer.Context) -> dict[str, Any]:
     """The preset's values but for the options that were given."""
+    sources = {name: context.get_parameter_source(name) for name in values}
     return {
-        name: value for name, value in values.items() if context.get_parameter_source(name).name == "DEFAULT"
+        name: value
+        for name, value in values.items()
+        if (source := sources[name]) is not None and source.name == "DEFAULT"
     }
 
 

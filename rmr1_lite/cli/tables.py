@@ -28,7 +28,7 @@ def own_scores_table(results: Results, name: str) -> Any:
     """One judge in the benchmark's own convention, next to the rows quoted from the paper."""
     from rich.table import Table
 
-    own, quoted = results.stages[name].own, results.quoted
+    own, quoted = results.stages[name].scored, results.quoted
     table = Table(title=f"{results.data['title']}, its own convention: {own.rule}.", title_justify="left")
     table.add_column("score")
     table.add_column(f"{name}, measured here (95 %)", justify="right")
@@ -56,7 +56,9 @@ def differences_table(results: Results) -> Any:
         bounds = f"{100 * d.difference:+.1f} ({100 * d.low:+.1f} to {100 * d.high:+.1f})"
         table.add_row(each.first, each.second, METRICS[d.metric], bounds, f"{d.p_value:.2g}")
     for own in results.own_differences:
-        known = "too few differ" if own.low is None else f"{100 * own.low:+.1f} to {100 * own.high:+.1f}"
+        known = "too few differ"
+        if own.low is not None and own.high is not None:
+            known = f"{100 * own.low:+.1f} to {100 * own.high:+.1f}"
         table.add_row(own.first, own.second, own.figure, f"{100 * own.difference:+.1f} ({known})", "")
     return table
 

@@ -224,7 +224,8 @@ def _pair_row(raw: Raw, found: Audit) -> Row | None:
             str(row.get("id", f"row {raw.number}")),
             raw.file,
             raw.number,
-            *map(_last_content, (row["chosen"], row["rejected"])),
+            _last_content(row["chosen"]),
+            _last_content(row["rejected"]),
             turns=turns,
         )
     if pair.label is None:

@@ -250,7 +250,7 @@ class _Draw:
         reasons = Counter(row["reason"] for row in self.left_out)
         counts = {source: [rows[source], drawn[source]] for source in sorted(rows)}
         done = Balanced(out, out.with_name("balance.json"), left_out, before, after, dict(reasons), counts)
-        held = {
+        held: dict[str, Any] = {
             "before": asdict(before),
             "after": asdict(after),
             "left_out": dict(reasons),

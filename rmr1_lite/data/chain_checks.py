@@ -62,7 +62,7 @@ def find_faults(chain: str, label: str | None) -> list[tuple[str, str]]:
     """(kind, detail) of everything wrong with a chain; `label` is the right letter in the order that it was
     shown."""
     verdict = parse_verdict(chain)
-    found = []
+    found: list[tuple[str, str]] = []
     if verdict.shown_label is None:
         found.append((UNREADABLE, verdict.status))
     elif label and verdict.shown_label != label:

@@ -154,7 +154,8 @@ class _Job:
         for review in self.reviews:
             groups[review.source, review.model].append(review)
         for (source, model), reviews in groups.items():
-            rule, readable = self.settings.verdicts, {}
+            rule = self.settings.verdicts
+            readable: dict[str, int] = {}
             if rule == "auto":
                 rule, readable = best_rule(review.text for review in reviews)
             self.counts[source, model] = Counts(source, model, rule, readable_by=readable)

@@ -215,7 +215,7 @@ def _tested_signals(counts: Counts, first: str, second: str) -> list[Signal]:
     import numpy as np
     from scipy.stats import binom
 
-    held = [(feature, n, k) for feature, (n, k, _) in counts.items() if n >= LEAST]
+    held = [(feature, int(n), int(k)) for feature, (n, k, _) in counts.items() if n >= LEAST]
     if not held:
         return []
     n, k = np.array([n for _, n, _ in held]), np.array([k for *_, k in held])

@@ -84,7 +84,7 @@ class PairsRead:
 
     def summary(self, limit: int = 20) -> str:
         """Counts and the first `limit` problems, for people."""
-        labels = Counter(pair.label or "none" for pair in self.pairs)
+        labels: Counter[str] = Counter(pair.label or "none" for pair in self.pairs)
         head = (
             f"{self.file}: {len(self.pairs)} pairs read ({_counts(labels)}), {len(self.problems)} rows "
             "left out"

@@ -190,7 +190,9 @@ class _Lines:
     """The lines of a file, the last few of which can be given back: an open quote swallows what follows."""
 
     def __init__(self, file: Any) -> None:
-        self._file, self._again, self.taken = file, [], []
+        self._file = file
+        self._again: list[str] = []
+        self.taken: list[str] = []
 
     def __iter__(self) -> _Lines:
         return self

@@ -33,7 +33,7 @@ from rmr1_lite.evaluation.metrics import (
     paired_difference,
 )
 from rmr1_lite.models import backend
-from rmr1_lite.types import EvalResult, GroupResult, Judgment, Pair
+from rmr1_lite.types import EvalResult, GroupResult, InputError, Judgment, Pair
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,15 @@ class Stage:
     own: BenchmarkScores | None = None
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> BenchmarkScores:
+        """`own`, where there must be one. Raises InputError for results that were made without."""
+        if self.own is None:
+            raise InputError(
+                f"{self.result.name} has no scores in a benchmark's own convention. Evaluate it again."
+            )
+        return self.own
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,12 @@ from rmr1_lite.types import EvalResult, InputError
 
 SCHEMA = 1
 SHARES = ("strict_accuracy", "accuracy", "flip_rate", "a_share", "unparsed")
+_Kinds = dict[str, type]  # field -> what it must be
 _TOP = {"schema": int, "created": str, "versions": dict, "seed": int, "command": str, "data": dict}
 _PARTS = {"stages": dict, "differences": list, "baselines": dict, "quoted": dict}
-_STAGE = {"name": str, "n": int, "seconds": float, "mean_tokens": float}
+_STAGE: _Kinds = {"name": str, "n": int, "seconds": float, "mean_tokens": float}
 _STAGE |= dict.fromkeys(("statuses", "intervals", "sections"), dict)
-_DIFFERENCE = dict.fromkeys(("first", "second", "metric"), str)
+_DIFFERENCE: _Kinds = dict.fromkeys(("first", "second", "metric"), str)
 _DIFFERENCE |= dict.fromkeys(("difference", "low", "high", "p_value"), float)
 _DIFFERENCE |= dict.fromkeys(("n", "gained", "lost"), int)
 _OWN = {"benchmark": str, "rule": str, "main": str, "items": int, "figures": dict, "needed": dict}

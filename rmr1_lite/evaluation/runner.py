@@ -126,7 +126,8 @@ def _finished_judge(
 
 def _check_switch(out: Path, then: dict[str, Any] | None, judge: Judge) -> None:
     """Looks that were begun before the thinking switch was a setting met the template as it is."""
-    if then is not None and "thinking" not in then and getattr(judge.engine, "thinking", ""):
+    switch: str = getattr(judge.engine, "thinking", "")
+    if then is not None and "thinking" not in then and switch:
         raise InputError(
             f"{out} was started by a version of the kit that did not set the chat template's thinking "
             "switch. Give another --out to judge from scratch."

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from rmr1_lite.judging.ranking import Ranking
 
 LOG_KEY = ("id", "order", "vote")
-Key = tuple[str, str, int]
+Key = tuple[str, Order, int]
 
 
 def sort_log(log: JsonlLog, pairs: Sequence[Pair]) -> None:
@@ -140,7 +140,8 @@ class Judge:
 
     def request(self, pair: Pair, order: Order, vote: int = 0) -> Request:
         """What the engine is asked for one look."""
-        return Request(pair.id, order, tuple(judge_messages(pair_as_shown(pair, order), self.style)), vote)
+        style = self.style or ""  # settled in __post_init__
+        return Request(pair.id, order, tuple(judge_messages(pair_as_shown(pair, order), style)), vote)
 
     def _generate(
         self, todo: list[Key], plan: dict[Key, Pair], total: int, progress: bool

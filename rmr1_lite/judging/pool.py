@@ -10,7 +10,7 @@ other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,7 +113,7 @@ class JudgePool:
         info = adapter_info(spec)
         base = self._base(info.base if info else spec)
         with base.lock:
-            if info is not None:
+            if info is not None and parsed.folder is not None:
                 _add_adapter(base, spec, parsed.folder, info)
             style = self.style_of(spec) or (info.style if info else base.loaded.style)
             switch = settle_switch(
@@ -147,7 +147,7 @@ class SharedEngine:
         with self.active():
             yield from self.base.engine.generate(requests, sampling)
 
-    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+    def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
         """As LocalEngine. A separate thread holds the base and lets go when the text ends or the iterator
         is closed: a reader that vanishes without a word (a browser tab) blocks the base no longer than one
         text."""
@@ -175,7 +175,7 @@ class SharedEngine:
                         pieces.put(next(stream))
                     except StopIteration as end:
                         return pieces.put(end.value)
-                stream.close()  # type: ignore[attr-defined]
+                stream.close()
         except BaseException as error:  # raised again in the reader's thread
             pieces.put(error)
 

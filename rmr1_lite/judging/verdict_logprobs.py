@@ -16,7 +16,7 @@ from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.render import render_ids
 from rmr1_lite.prompts import judge_messages, pair_as_shown
 from rmr1_lite.storage import JsonlLog
-from rmr1_lite.types import ORDERS, Generation, InputError, Judgment, Label, Look, Pair, Verdict
+from rmr1_lite.types import ORDERS, Generation, InputError, Judgment, Label, Look, Order, Pair, Verdict
 
 OPENING = "<answer>[["
 TOKENS_AT_ONCE = (
@@ -25,6 +25,7 @@ TOKENS_AT_ONCE = (
 BLANK = f"<eval></eval>\n{OPENING}"
 CHUNK = 256  # looks between two writes
 MARK = "[["
+LookKey = tuple[str, Order]  # pair id, order
 
 
 def judge_by_letter(
@@ -40,16 +41,16 @@ def judge_by_letter(
 
 
 def forced_letters(
-    loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[tuple[str, str], str], batch: int = 32
-) -> dict[tuple[str, str], Label]:
+    loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[LookKey, str], batch: int = 32
+) -> dict[LookKey, Label]:
     """The more likely letter per (pair id, order) of `given`, whose text ends right before the letter."""
     shares = letter_shares(loaded, pairs, style, given, batch)
     return {key: "A" if share > 0.5 else "B" for key, share in shares.items()}
 
 
 def letter_shares(
-    loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[tuple[str, str], str], batch: int = 32
-) -> dict[tuple[str, str], float]:
+    loaded: Loaded, pairs: Sequence[Pair], style: str, given: dict[LookKey, str], batch: int = 32
+) -> dict[LookKey, float]:
     """p(A) / (p(A) + p(B)) of the next token for each (pair id, order) of `given`; A is the position
     shown."""
     tokenizer, by_id = loaded.tokenizer, {pair.id: pair for pair in pairs}
@@ -60,7 +61,7 @@ def letter_shares(
         rows.append(((pair_id, order), prompt + begin, letters))
     rows.sort(key=lambda row: -len(row[1]))
     batch = max(1, min(batch, TOKENS_AT_ONCE // max(1, len(rows[0][1]) if rows else 1)))
-    found: dict[tuple[str, str], float] = {}
+    found: dict[LookKey, float] = {}
     for start in range(0, len(rows), batch):
         part = rows[start : start + batch]
         found |= dict(zip((key for key, _, _ in part), _batch_letter_shares(loaded.model, part), strict=True))
@@ -119,9 +120,9 @@ def pair_probabilities(
     }
     with JsonlLog(out / "confidence.jsonl", ("id", "order")) as log:
         todo = [key for key in looks if key not in log]
-        loaded = load() if todo else None
+        loaded = None
         for start in range(0, len(todo), CHUNK):
-            part = todo[start : start + CHUNK]
+            loaded, part = loaded or load(), todo[start : start + CHUNK]
             shares = letter_shares(loaded, pairs, style, {key: before_verdict(looks[key]) for key in part})
             for key in part:
                 shown = shares[key]

@@ -52,7 +52,7 @@ def load(
     four_bit = four_bit and not _keeps_its_weights(base)
     if training:
         training, pad = _check_and_fit(base, tokenizer, training)
-    if info is None:
+    if info is None or folder is None:
         made = Loaded(_load_base(spec, four_bit, training), tokenizer, style_of(spec), spec)
     else:
         made = _with_adapter(folder, info, tokenizer, four_bit, trainable, training)

@@ -45,7 +45,8 @@ class MergedCopy:
         for name, buffer in self.model.named_buffers():
             buffer.data = buffers[name].clone() if name in buffers else buffer.data
         self.model.generation_config = model.generation_config
-        self.version, self.seen = 0, None
+        self.version = 0
+        self.seen: list[Any] | None = None
         self.refresh()
 
     def refresh(self) -> Any:

@@ -3,6 +3,7 @@ reasoning carries."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def evaluate_all(
         folders[name] = _evaluation_folder(s, spec, benchmark, f"{name}-{limit or 'all'}")
         sampling = Sampling(max_new_tokens=s.max_new_tokens)
         request = EvaluationRequest(benchmark, data, spec, name, s.style, limit=limit, sampling=sampling)
-        evaluate(request, lambda spec=spec: pool.judge(spec), folders[name], "notebooks/04_evaluate")
+        evaluate(request, partial(pool.judge, spec), folders[name], "notebooks/04_evaluate")
     return folders
 
 
@@ -88,7 +89,7 @@ def describe_reasoning(s: Settings, spec: str, folder: Path) -> str:
 def own_scores_table(results: Results) -> Any:
     """The benchmark's own figures: measured here with intervals, and the paper's RM-R1 rows where it has
     them."""
-    stages = {name: stage.own for name, stage in results.stages.items()}
+    stages = {name: stage.scored for name, stage in results.stages.items()}
     shown = [name for name in results.quoted if name.startswith("RM-R1")][:2]
     rows = []
     first = next(iter(stages.values()))

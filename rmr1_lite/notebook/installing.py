@@ -32,11 +32,10 @@ def missing_requirements(requirements: Iterable[str], found: Callable[[str], str
     from packaging.requirements import Requirement
 
     parsed = {line: Requirement(line) for line in requirements}
-    have = {line: found(wanted.name) for line, wanted in parsed.items()}
     return [
         line
         for line, wanted in parsed.items()
-        if have[line] is None or not wanted.specifier.contains(have[line], prereleases=True)
+        if (have := found(wanted.name)) is None or not wanted.specifier.contains(have, prereleases=True)
     ]
 
 

@@ -20,7 +20,7 @@ from rmr1_lite.models import smol
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.loading import free_memory
 from rmr1_lite.notebook.settings import Settings
-from rmr1_lite.types import Judgment, Pair
+from rmr1_lite.types import InputError, Judgment, Pair
 
 EVERYDAY = Pair(
     "everyday",
@@ -71,6 +71,8 @@ def judge_all(
 def describe_difference(results: Results, first: str, second: str) -> str:
     """The paired difference of two judges in one sentence, and whether it could be chance."""
     d = results.find_difference(first, second)
+    if d is None:
+        raise InputError(f"{first} and {second} were not compared. Name them in the couples to compare.")
     low, high = 100 * d.low, 100 * d.high
     chance = (
         "the interval holds 0, so it may be chance" if low <= 0 <= high else "the interval does not hold 0"

@@ -135,16 +135,16 @@ def reliability_png(bins: Sequence[ReliabilityBin], title: str, theme: Theme = L
 def comparison_rows(results: Results) -> list[tuple[str, float, float | None, float | None, bool]]:
     """(judge, share, low, high, measured here) of the main own figure, worst first."""
     main = _main_score_name(results)
-    rows = []
+    rows: list[tuple[str, float, float | None, float | None, bool]] = []
     for name, stage in results.stages.items():
-        score = stage.own.scores[main]
+        score = stage.scored.scores[main]
         rows.append((name, score.value, score.low, score.high, True))
     rows += [(name, row[main], None, None, False) for name, row in results.quoted.items() if main in row]
     return sorted(rows, key=lambda row: row[1])
 
 
 def _main_score_name(results: Results) -> str:
-    return next(iter(results.stages.values())).own.main
+    return next(iter(results.stages.values())).scored.main
 
 
 def new_figure(height: int, width: int, theme: Theme = LIGHT) -> tuple[Any, list[Any]]:

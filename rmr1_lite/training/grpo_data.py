@@ -76,7 +76,8 @@ def schedule_rows(
 
     Of every step's pairs `hard_share` are drawn from `hard` (ids), the rest from the others.
     """
-    rng, rows = random.Random(f"grpo/{config.seed}"), []
+    rng = random.Random(f"grpo/{config.seed}")
+    rows: list[dict[str, Any]] = []
     pools = [
         _endless_passes([both for both in looks if (both[0]["pair_id"] in hard) == wanted], rng)
         for wanted in (True, False)
@@ -85,6 +86,7 @@ def schedule_rows(
         # the running count of hard pairs passes a whole number: an even mixture without a draw
         is_hard = math.floor((index + 1) * config.hard_share) > math.floor(index * config.hard_share)
         pool = pools[0 if is_hard else 1] or pools[1] or pools[0]
+        assert pool is not None  # there are looks, so one of the two has some
         rows += next(pool)
         if len(rows) >= config.steps * config.groups:
             break

@@ -87,7 +87,7 @@ def _train_here(stage: str, config: Any) -> Path:
     from rmr1_lite.training.grpo import train_grpo
     from rmr1_lite.training.sft import train_sft
 
-    return {"sft": train_sft, "grpo": train_grpo}[stage](config)
+    return train_sft(config) if stage == "sft" else train_grpo(config)
 
 
 def main(path: Path) -> None:

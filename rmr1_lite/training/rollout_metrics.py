@@ -48,7 +48,7 @@ class RolloutMetrics:
     def _verdict_metrics(self) -> dict[str, float]:
         letters = [verdict.shown_label for verdict in self.verdicts]
         read = [letter for letter in letters if letter]
-        statuses = [verdict.status for verdict in self.verdicts]
+        statuses: list[str] = [verdict.status for verdict in self.verdicts]
         right = fmean(
             letter == label for letter, label in zip(letters, self.columns["shown_label"], strict=True)
         )

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.config import GRPOConfig, TrainConfig, as_json
+from rmr1_lite.config import GRPOConfig, SFTConfig, as_json
 from rmr1_lite.models.adapters import fingerprint_folder, is_adapter, read_adapter
 from rmr1_lite.models.backend import installed_versions
 from rmr1_lite.models.judge_specs import find_folder
@@ -53,7 +53,7 @@ class Run:
         return _checkpoint_step(self.checkpoint) if self.checkpoint else 0
 
 
-def open_run(config: TrainConfig, stage: str, data: str) -> Run:
+def open_run(config: SFTConfig | GRPOConfig, stage: str, data: str) -> Run:
     """Open or create the run folder. Raises InputError when it belongs to other settings or other data, and
     for an adapter to start from that is incomplete. A folder in which nothing was computed yet belongs to
     nobody: what an error had stopped before its first step can be fixed and started again."""
@@ -64,7 +64,8 @@ def open_run(config: TrainConfig, stage: str, data: str) -> Run:
         "data": {"path": data, "sha256": file_hash(data)},
         "model": _start_fingerprint(config.model),
     }
-    path, added = folder / "config.json", ()
+    path = folder / "config.json"
+    added: tuple[str, ...] = ()
     if path.exists() and _has_results(folder):
         then = json.loads(path.read_text())
         added = tuple(f.name for f in fields(config) if f.name not in then["settings"])
@@ -81,7 +82,7 @@ def open_run(config: TrainConfig, stage: str, data: str) -> Run:
     return run
 
 
-def steps_of(config: TrainConfig, rows: int | None = None) -> int:
+def steps_of(config: SFTConfig | GRPOConfig, rows: int | None = None) -> int:
     """Optimizer steps of a training, from its settings and the rows of its data (of which too long ones are
     left out later).
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 
 class StepOrder:
@@ -40,7 +41,7 @@ def step_order_trainer() -> type:
     import trl
 
     class StepOrderTrainer(trl.SFTTrainer):
-        def _get_train_sampler(self, train_dataset: object = None) -> StepOrder:
+        def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
             rows = self.train_dataset if train_dataset is None else train_dataset
             step = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
             return StepOrder([len(ids) for ids in rows["input_ids"]], step, self.args.data_seed)

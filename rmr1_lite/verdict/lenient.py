@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import cast
 
+from rmr1_lite.types import Label
 from rmr1_lite.verdict.hidden import Hidden
 from rmr1_lite.verdict.strict import Found, read_strict
 
@@ -261,7 +263,8 @@ def _read_phrase(text: str) -> Found:
     found = [
         m["letter"] or m["inbox"] for m in _PHRASE.finditer(text, max(0, tail)) if _phrase_decides(text, m)
     ]
-    return (found[-1], "ok") if found else (None, "missing")
+    # the expression takes no other letter
+    return (cast(Label, found[-1]), "ok") if found else (None, "missing")
 
 
 def _phrase_decides(text: str, phrase: re.Match[str]) -> bool:

@@ -32,7 +32,8 @@ class _Open:
     """A section being read: its name, its pieces of text, and whether its closing tag came."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.pieces, self.closed = name, [], False
+        self.name, self.closed = name, False
+        self.pieces: list[str] = []
 
     def add(self, piece: str) -> None:
         self.pieces += [piece] if piece else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 from rmr1_lite.types import Label, Status
 from rmr1_lite.verdict.hidden import Hidden
@@ -34,7 +35,7 @@ def read_strict(text: str, thought_open: bool) -> Found:
         return None, "missing"
     if not _NO_TEXT.fullmatch(text, marker.end()):
         return None, "trailing"
-    return marker[1], "ok"
+    return cast(Label, marker[1]), "ok"  # the expression takes no other letter
 
 
 def _is_attempt(block: re.Match[str]) -> bool:

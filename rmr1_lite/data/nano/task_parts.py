@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Rng = random.Random
@@ -51,7 +52,7 @@ class Item:
         return int(reply.core == self.result)
 
 
-def another(rng: Rng, pool: list[str] | tuple[str, ...], not_this: str) -> str:
+def another(rng: Rng, pool: Sequence[str], not_this: str) -> str:
     return rng.choice([x for x in pool if x != not_this])
 
 

@@ -132,7 +132,9 @@ def side_by_side(result: str, core: str) -> str:
 
 def distill_cases(cases: list[Case], seed: int) -> Distilled:
     """Two passes over `cases`; a chain is kept only when the parser reads the right verdict from it."""
-    rng, counts, chains = random.Random(f"teacher/{seed}"), Counter(), {}
+    rng = random.Random(f"teacher/{seed}")
+    counts: Counter[str] = Counter()
+    chains: dict[str, str] = {}
     for case in cases:
         slip = rng.random() < (SLIP_HARD if case.item.hard else SLIP_EASY)
         for attempt, slips in (("first", slip), ("second", False)):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from rmr1_lite.data.nano.lexicon import CLOSERS, OPENERS
 from rmr1_lite.data.nano.task_parts import Item, Reply
 from rmr1_lite.data.nano.tasks import TASKS
-from rmr1_lite.types import Pair
+from rmr1_lite.types import Label, Message, Pair
 
 # share of all keys, in percent; the base reads the first and largest part
 SPLITS: dict[str, tuple[int, int]] = {
@@ -122,8 +122,8 @@ def _case(id: str, item: Item, first_is_better: bool, better_is_longer: bool, rn
     if not first_is_better:
         replies, texts = replies[::-1], texts[::-1]
     meta = {"task": item.task, "hard": item.hard, "style_chosen": good_style, "style_rejected": bad_style}
-    label = "A" if first_is_better else "B"
-    prompt = ({"role": "user", "content": item.question},)
+    label: Label = "A" if first_is_better else "B"
+    prompt = (Message(role="user", content=item.question),)
     return Case(Pair(id, prompt, *texts, label=label, section=item.section, meta=meta), item, *replies)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from rmr1_lite.evaluation.benchmarks.base import Benchmark, Calls, ScoredItem, ScoreRule, user_turn
 from rmr1_lite.evaluation.benchmarks.rows import BenchmarkRow
@@ -17,7 +18,8 @@ LABELS: dict[str, Label] = {"1": "A", "2": "B"}
 
 
 def pairs(rows: Iterable[BenchmarkRow]) -> list[Pair]:
-    made, seen = [], Counter()
+    made: list[Pair] = []
+    seen: Counter[str] = Counter()
     for row in rows:
         name = _set(row)
         made.append(_pair(row, name, seen[name]))
@@ -27,7 +29,8 @@ def pairs(rows: Iterable[BenchmarkRow]) -> list[Pair]:
 
 def _set(row: BenchmarkRow) -> str:
     """The set is the folder that the file is in; rows have no id and no set of their own."""
-    found = [part for part in PurePosixPath(row.file).parts[:-1] if part in SETS] or [row.values.get("set")]
+    folders = [part for part in PurePosixPath(row.file).parts[:-1] if part in SETS]
+    found: list[Any] = folders or [row.values.get("set")]
     if found[-1] not in SETS:
         raise row.wrong(
             "(file)", f"is not in a folder called {', '.join(SETS)}. Give the folder Dataset/LLMBar"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 SOURCE = "RM-R1 paper, arXiv 2505.02387"
 
 # judge -> (RewardBench, RM-Bench, RMB), in percent
@@ -50,7 +52,7 @@ _PARTS = {  # RMB: helpfulness best-of-N and pairwise, harmlessness best-of-N an
 
 
 def _rows(
-    column: int, details: dict[str, tuple[float, ...]], names: tuple[str, ...]
+    column: int, details: Mapping[str, tuple[float, ...]], names: tuple[str, ...]
 ) -> dict[str, dict[str, float]]:
     made = {}
     for judge, totals in _TOTALS.items():

@@ -46,8 +46,11 @@ class Sampling:
 class Engine(Protocol):
     """name: for logs and reports. style: the prompt style the model was trained on, None when unknown."""
 
-    name: str
-    style: str | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def style(self) -> str | None: ...
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
         """Yield (index into requests, Generation) for every request, as they finish."""

@@ -14,7 +14,7 @@ then one token may differ.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from queue import Queue
 from threading import Event, Thread
@@ -76,12 +76,13 @@ class LocalEngine:
             rows = self._batch([requests[i] for i in batch], [prompts[i] for i in batch], sampling)
             yield from zip(batch, rows, strict=True)
 
-    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+    def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
         """Yield the text as it is written; returns the Generation. Closing the iterator stops the model."""
         ids = render_ids(self.tokenizer, request.messages)
         if len(ids) > self.prompt_limit(sampling):
             return _too_long(ids)
-        start, written = time.perf_counter(), []
+        start = time.perf_counter()
+        written: list[int] = []
         if fits_slots(self._plain()):
             yield from self._slot_writer().pieces(request, ids, sampling, written)
         else:

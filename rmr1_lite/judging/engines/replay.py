@@ -9,13 +9,13 @@ hold becomes an error in its Generation, never a guess.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rmr1_lite.judging.engines.base import Request, Sampling
 from rmr1_lite.storage import RowError, parse_line, read_lines
-from rmr1_lite.types import ORDERS, Generation, InputError
+from rmr1_lite.types import ORDERS, Generation, InputError, Problem
 
 # optional field: (its type, the value when the row does not have it)
 OPTIONAL: dict[str, tuple[type | tuple[type, ...], Any]] = {
@@ -55,7 +55,7 @@ class ReplayEngine:
         for index, request in enumerate(requests):
             yield index, self._find(request)
 
-    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+    def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
         """Yield the logged text in one piece and return its Generation."""
         generation = self._find(request)
         yield generation.text
@@ -94,7 +94,7 @@ def generation_from_row(row: dict[str, Any]) -> Generation:
         if not isinstance(values[name], kind):
             raise RowError(name, f"is {values[name]!r:.40}", "give the right type or leave it out")
     status = row.get("status")
-    problem = status if status in ("filtered", "clipped") else "error"
+    problem: Problem = status if status in ("filtered", "clipped") else "error"
     return Generation(row["text"], too_long=status == "too_long", problem=problem, **values)
 
 

@@ -48,7 +48,7 @@ def make_attempt(
     got = generation.completion_tokens or tokens_of([{"role": "assistant", "content": generation.text}])
     verdict = parse_verdict(chain, finished=generation.finished)
     said = find_verdict_mention(chain) if number > FIRST else None
-    status = (
+    status: str = (
         verdict.status
         if verdict.shown_label is None
         else "right"

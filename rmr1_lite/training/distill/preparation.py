@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from rmr1_lite.config import DistillConfig
@@ -72,7 +73,11 @@ def read_tasks(config: DistillConfig) -> list[Task]:
 
 
 def make_engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
-    more = {"concurrency": config.concurrency, "max_retries": config.max_retries, "timeout": config.timeout}
+    more: dict[str, Any] = {
+        "concurrency": config.concurrency,
+        "max_retries": config.max_retries,
+        "timeout": config.timeout,
+    }
     first = OpenAIEngine(config.teacher, config.base_url, config.api_key_env, **more)
     second = OpenAIEngine(
         config.second_teacher or config.teacher,

@@ -22,6 +22,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rmr1_lite.types import InputError
 
@@ -66,9 +67,23 @@ class Shape:
         )
 
 
-_1_5B = {"hidden": 1536, "layers": 28, "heads": 12, "kv_heads": 2, "mlp": 8960, "vocab": 151936}
-_7B = {"hidden": 3584, "layers": 28, "heads": 28, "kv_heads": 4, "mlp": 18944, "vocab": 152064}
-_QWEN3 = {"kv_heads": 8, "vocab": 151936, "biases": False, "qk_norm": True}
+_1_5B: dict[str, Any] = {
+    "hidden": 1536,
+    "layers": 28,
+    "heads": 12,
+    "kv_heads": 2,
+    "mlp": 8960,
+    "vocab": 151936,
+}
+_7B: dict[str, Any] = {
+    "hidden": 3584,
+    "layers": 28,
+    "heads": 28,
+    "kv_heads": 4,
+    "mlp": 18944,
+    "vocab": 152064,
+}
+_QWEN3: dict[str, Any] = {"kv_heads": 8, "vocab": 151936, "biases": False, "qk_norm": True}
 SHAPES: dict[str, Shape] = {
     "Qwen/Qwen2.5-1.5B-Instruct": Shape(**_1_5B, tied=True),
     "Qwen/Qwen2.5-3B-Instruct": Shape(2048, 36, 16, 2, 11008, 151936, tied=True),

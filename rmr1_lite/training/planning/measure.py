@@ -84,12 +84,12 @@ def _write_longest_row(stage: str, config: Any, folder: Path) -> Path:
 
     path = folder / "longest.jsonl"
     if stage == "sft":
-        count = chain_lengths(config.model, config.style, config.thinking)
-        words = _most_words(lambda n: count([_made_up_chain(n)])[0], config.max_length)
+        chain_tokens = chain_lengths(config.model, config.style, config.thinking)
+        words = _most_words(lambda n: chain_tokens([_made_up_chain(n)])[0], config.max_length)
         write_chains(path, [_made_up_chain(words)])
     else:
-        count = prompt_lengths(config.model, config.style, config.thinking)
-        words = _most_words(lambda n: count([_made_up_pair(n)])[0], config.max_prompt_tokens)
+        prompt_tokens = prompt_lengths(config.model, config.style, config.thinking)
+        words = _most_words(lambda n: prompt_tokens([_made_up_pair(n)])[0], config.max_prompt_tokens)
         write_pairs(path, [_made_up_pair(words)])
     return path
 
@@ -130,7 +130,7 @@ def _made_up_chain(words: int) -> Chain:
 def describe_measured(found: Measured) -> str:
     """One line for people."""
     config, memory = found.config, f", peak memory {found.peak_gib:.1f} GiB" if found.peak_gib else ""
-    if found.stage == "sft":
+    if isinstance(config, SFTConfig):
         what = f"{config.batch_size} rows of {config.max_length} tokens"
     else:
         what = (

@@ -116,8 +116,9 @@ def estimate_hours(config: SFTConfig | GRPOConfig, model: str, gpu: str, chains:
     """The planner's hours for a training with these settings; None where the number of SFT rows is not
     known."""
     shape = shape_of(_hub_id(model), _base_folder(model))
-    stage = _plan_sft if isinstance(config, SFTConfig) else _plan_grpo
-    return stage(config, shape, GPUS[gpu], chains).hours
+    if isinstance(config, SFTConfig):
+        return _plan_sft(config, shape, GPUS[gpu], chains).hours
+    return _plan_grpo(config, shape, GPUS[gpu], chains).hours
 
 
 def _hub_id(model: str) -> str:

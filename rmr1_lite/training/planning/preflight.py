@@ -62,7 +62,8 @@ def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
         return kept
     if not wanted or (Path(config.out) / "adapter").exists():
         return config
-    asked, changes = config, []
+    asked = config
+    changes: list[str] = []
     if not quiet:
         print(f"Preflight: one {stage.upper()} step with the longest items, before the run starts.")
     for _ in range(MOST_RUNGS):
@@ -276,7 +277,7 @@ def _run_trial_here(path: Path) -> None:
         from rmr1_lite.training.sft import train_sft
 
         started = time.perf_counter()
-        {"sft": train_sft, "grpo": train_grpo}[stage](config)
+        train_sft(config) if stage == "sft" else train_grpo(config)
     rows = read_log(folder / "run" / "metrics.jsonl")
     import torch
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Lock
 from typing import Any
@@ -33,7 +33,7 @@ from rmr1_lite.judging.engines.endpoint.parameters import THINKING, Parameters
 from rmr1_lite.judging.engines.endpoint.prompt_counts import fewest_tokens
 from rmr1_lite.judging.engines.endpoint.replies import Reply, is_another_model, read_reply
 from rmr1_lite.models.thinking import request_fields
-from rmr1_lite.types import EngineStopped, Generation
+from rmr1_lite.types import EngineStopped, Generation, Problem
 
 TRIES = 12  # of one request, each with one thing less that the server refuses
 # failed requests in a row, without a single success, after which the next ones will fail too
@@ -96,17 +96,17 @@ class OpenAIEngine:
             futures[pool.submit(self.ask_unless_stopped, requests[index], sampling)] = index
         try:
             for future in as_completed(futures):
-                made, index = future.result(), futures[future]
-                if index is None and first is not None and made is not None:
+                made, asked = future.result(), futures[future]
+                if asked is None and first is not None and made is not None:
                     self._compare(first, made)
-                elif index is not None and made is not None:
-                    yield index, made
+                elif asked is not None and made is not None:
+                    yield asked, made
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
         if self.stopped:
             raise EngineStopped(self.stopped)
 
-    def stream(self, request: Request, sampling: Sampling) -> Iterator[str]:
+    def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
         """Yield the text as it is written; returns the Generation (an error is in it, never raised)."""
         start, reply, empty = time.perf_counter(), Reply(), True
         try:
@@ -228,7 +228,7 @@ class OpenAIEngine:
     def _broken(self, reply: Reply, seconds: float) -> Generation:
         """A reply that holds an error, in itself or in its choice."""
         code = reply.error.get("code") if isinstance(reply.error, dict) else None
-        status = int(code) if str(code).isdigit() else None
+        status = int(str(code)) if str(code).isdigit() else None
         if not reply.error:
             failure = Failure("passing", f"finish_reason {reply.reason!r:.40}")
             return self._judge_failure(failure, "the server broke the answer off", seconds, reply)
@@ -262,7 +262,7 @@ class OpenAIEngine:
                 f"A prompt is too long for the server ({words}). Such pairs are marked too_long.", "too_long"
             )
             return self._counted(Generation("", False, False, *counts, too_long=True))
-        problem = "filtered" if failure.kind == "filtered" else "error"
+        problem: Problem = "filtered" if failure.kind == "filtered" else "error"
         made = Generation(
             reply.text, False, self.thought_open, *counts, error=f"{name}: {words}"[:500], problem=problem
         )
