@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from rmr1_lite.app.history import new_id
+from rmr1_lite.judging.engines.base import StreamingEngine
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.judging.ranking import Ranking, round_robin
@@ -24,6 +25,7 @@ from rmr1_lite.types import (
     InputError,
     Judgment,
     Look,
+    Message,
     Order,
     Pair,
     Verdict,
@@ -74,11 +76,12 @@ class Progress:
 
 def checked_pair(question: str, a: str, b: str, earlier: Sequence[tuple[str, str]] = ()) -> Pair:
     """The pair that was typed; InputError that says which field is wrong."""
-    turns = [*_check_earlier_turns(earlier), {"role": "user", "content": _check_text("Question", question)}]
-    return Pair(new_id(), tuple(turns), _check_text("Response A", a), _check_text("Response B", b))  # type: ignore[arg-type]
+    asked = Message(role="user", content=_check_text("Question", question))
+    turns = (*_check_earlier_turns(earlier), asked)
+    return Pair(new_id(), turns, _check_text("Response A", a), _check_text("Response B", b))
 
 
-def _check_earlier_turns(rows: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+def _check_earlier_turns(rows: Sequence[tuple[str, str]]) -> list[Message]:
     kept = [(str(role).strip().lower(), str(text)) for role, text in rows if str(text or "").strip()]
     if len(kept) > MAX_TURNS:
         raise InputError(f"Earlier turns: there are {len(kept)}. Give at most {MAX_TURNS}.")
@@ -88,7 +91,7 @@ def _check_earlier_turns(rows: Sequence[tuple[str, str]]) -> list[dict[str, str]
                 f"Earlier turns, row {number}: the role is {role!r:.20}. Give user or assistant."
             )
         _check_text(f"Earlier turns, row {number}", text)
-    return [{"role": role, "content": text} for role, text in kept]
+    return [Message(role=role, content=text) for role, text in kept]
 
 
 def _check_text(name: str, value: Any) -> str:
@@ -128,7 +131,7 @@ def judge_live(
 
 
 def _one_look(judge: Judge, pair: Pair, order: Order, progress: Progress, every: float) -> Iterator[Progress]:
-    stream = judge.engine.stream(judge.request(pair, order), judge.sampling)  # type: ignore[attr-defined]
+    stream = cast(StreamingEngine, judge.engine).stream(judge.request(pair, order), judge.sampling)
     progress.texts[order], shown = "", time.perf_counter()
     try:
         yield progress  # the page shows what is being done before the first word is there

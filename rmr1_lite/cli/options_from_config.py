@@ -54,8 +54,9 @@ def from_config(
             parameters.append(
                 inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
             )
+        # how a signature is given to whoever inspects the function, typer among them
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in command.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
         return command
 
     return wrap

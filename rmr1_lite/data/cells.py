@@ -72,14 +72,15 @@ def texts_of_lists(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """Chatbot Arena's files hold every text as a JSON list of turns: the row with messages instead, where all
     of `names` are such lists and as long as one another. Prompt first, then both responses."""
     lists = [_list_of_texts(values[name]) for name in names]
-    if any(turns is None for turns in lists) or len({len(turns or ()) for turns in lists}) != 1:
+    found = [turns for turns in lists if turns is not None]
+    if len(found) < len(lists) or len({len(turns) for turns in found}) != 1:
         return values
-    asked, *answers = lists
+    asked = found[0]
     made = dict(values)
-    if len(asked or ()) == 1:
-        return made | {name: turns[0] for name, turns in zip(names, lists, strict=True)}  # type: ignore[index]
+    if len(asked) == 1:
+        return made | {name: turns[0] for name, turns in zip(names, found, strict=True)}
     remedy = "leave rows of several turns out: the two conversations differ before the last answer"
-    raise RowError(names[1], f"holds {len(asked or ())} answers of one conversation", remedy)
+    raise RowError(names[1], f"holds {len(asked)} answers of one conversation", remedy)
 
 
 def _list_of_texts(value: Any) -> list[str] | None:

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from rmr1_lite.data.chain_checks import find_faults
 from rmr1_lite.data.chains import Chain, chain_row
@@ -199,7 +200,7 @@ class _Job:
         right = pair_as_shown(pair, review.order).label == reading.letter
         if not right and self.settings.keep == "right":
             raise LeftOut(NOT_RIGHT, f"says {reading.letter}")
-        letter: Label = reading.letter  # type: ignore[assignment]
+        letter = cast(Label, reading.letter)  # a reading without one has left the chain out
         text, was_shortened = self._text(review, reading, letter)
         said = parse_verdict(text).shown_label
         faults = find_faults(text, letter)

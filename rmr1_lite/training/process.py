@@ -14,6 +14,7 @@ forgotten.
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rmr1_lite.config import CONFIGS, as_json
 from rmr1_lite.environment import environment_with_kit
@@ -69,8 +70,9 @@ def _run_and_show(command: list[str]) -> int:
         stderr=subprocess.STDOUT,
         preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
+    output = cast(io.BufferedReader, process.stdout)  # a pipe of bytes was asked for
     try:
-        while part := process.stdout.read1(4096):  # type: ignore[union-attr]
+        while part := output.read1(4096):
             sys.stdout.write(part.decode(errors="replace"))
             sys.stdout.flush()
         return process.wait()

@@ -60,7 +60,7 @@ def read_lenient(text: str, thought_open: bool) -> Found:
     anchors = _find_anchors(text)
     if not anchors:
         alone = _NAMED.fullmatch(text.strip()) if len(text.strip()) < ALONE else None
-        return (alone[1], "ok") if alone else _read_phrase(text)  # type: ignore[return-value]
+        return (cast(Label, alone[1]), "ok") if alone else _read_phrase(text)
     last = anchors[-1]
     if last.letter not in ("A", "B"):
         return None, "missing"
@@ -172,7 +172,12 @@ def _judge_sentence(text: str, anchors: list[_Anchor]) -> Found:
     ends = _CLOSING.fullmatch(after) or _WINS_AFTER.match(after)
     if others and not ends:
         return None, "conflict"  # both letters were named, and this sentence does not decide
-    return last.letter, "ok"  # type: ignore[return-value]
+    return _letter_of(last)
+
+
+def _letter_of(anchor: _Anchor) -> Found:
+    """The letter of an anchor that was found to name one."""
+    return cast(Label, anchor.letter), "ok"
 
 
 def _predicate(after: str) -> str:
@@ -225,17 +230,17 @@ def _compare(text: str, start: int, inside: list[_Anchor], last: _Anchor, after:
     if _NO_WINNER.search(_predicate(after)) or _NEGATES.search(_predicate(after)):
         return None, "conflict"
     if re.search(r"\bnot\W*$", clause, re.IGNORECASE) and re.fullmatch(r"\W*but\W*", gap, re.IGNORECASE):
-        return last.letter, "ok"  # type: ignore[return-value]  # "not [[A]] but [[B]]"
+        return _letter_of(last)  # "not [[A]] but [[B]]"
     if _NEGATES.search(lead):
         return None, "conflict"
     if _FIRST.fullmatch(gap) or (_FIRST_IF_CHOSEN.fullmatch(gap) and _CHOOSES.search(lead)):
-        return first.letter, "ok"  # type: ignore[return-value]
+        return _letter_of(first)
     if _SECOND.fullmatch(gap):
-        return last.letter, "ok"  # type: ignore[return-value]
+        return _letter_of(last)
     # "I first thought [[A]], but it is [[B]]": the turn decides when nothing follows it
     turn = re.search(r"\b(?:but|however|yet)\b", gap, re.IGNORECASE)
     if turn and _CLOSING.fullmatch(after) and not _NEGATES.search(gap, turn.end()):
-        return last.letter, "ok"  # type: ignore[return-value]
+        return _letter_of(last)
     return None, "conflict"
 
 

@@ -8,7 +8,7 @@ an endpoint's error, a row missing from a log) is said in its Generation and nev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,14 @@ class Engine(Protocol):
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
         """Yield (index into requests, Generation) for every request, as they finish."""
+        ...
+
+
+class StreamingEngine(Engine, Protocol):
+    """An engine that can also write one text piece by piece: all of this package can."""
+
+    def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
+        """Yield the text as it is written, and return its Generation. Closing it stops the writing."""
         ...
 
 

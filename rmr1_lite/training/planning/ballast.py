@@ -33,7 +33,8 @@ def hold_card_memory(leave_gib: float) -> Iterator[float]:
     )
     try:
         said = ""
-        for line in process.stdout:  # type: ignore[union-attr]
+        assert process.stdout is not None  # a pipe was asked for
+        for line in process.stdout:
             said = line.strip()
             if said.startswith(READY):
                 break
