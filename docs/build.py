@@ -17,10 +17,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import tomllib
 import typer
 
 from rmr1_lite.cli.main import app
 from rmr1_lite.evaluation.benchmarks import BENCHMARKS
+from rmr1_lite.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -60,13 +62,14 @@ STATUS = (
 def pages() -> dict[Path, str]:
     """Every file that holds a generated part -> its text as it should be."""
     evaluation, notebooks = ROOT / "docs" / "evaluation.md", NOTEBOOKS / "README.md"
-    servers = ROOT / "docs" / "servers.md"
+    servers, install = ROOT / "docs" / "servers.md", ROOT / "docs" / "install.md"
     return {
         ROOT / "README.md": fill(ROOT / "README.md", "status", status_table()),
         ROOT / "docs" / "options.md": options_page(),
         evaluation: fill(evaluation, "benchmarks", benchmark_table()),
         notebooks: fill(notebooks, "badges", badge_table()),
         servers: fill(servers, "servers", server_table()),
+        install: fill(install, "extras", extras_table()),
     }
 
 
@@ -133,6 +136,28 @@ def server_table() -> str:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     head = f"{found['date']}, judge {found['judge']}, greedy, {found['precision']} on a CPU: {versions}.\n\n"
     return head + table(("server", "same texts", "same verdicts", "same as a stream"), rows)
+
+
+def extras_table() -> str:
+    """What each extra is for, what pip is asked for, and what lies on the disk then."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    found = json.loads((ROOT / "perf" / "results" / "install.json").read_text(encoding="utf-8"))
+    about = {
+        "light": "endpoints and logs: judge, evaluate, compare, rank",
+        **{n: w for n, (w, _) in EXTRAS.items()},
+    }
+    asked = {"light": project["dependencies"], **project["optional-dependencies"]}
+    rows = [
+        (
+            name if name == "light" else f"`[{name}]`",
+            about[name],
+            ", ".join(line.replace("rmr1_lite", "") for line in asked[name]),
+            f"{found['mb'][name]:,} MB" if name in found["mb"] else "not measured",
+        )
+        for name in asked
+    ]
+    head = f"{found['date']}, Python {found['python']}, {found['torch']}: each in an empty environment.\n\n"
+    return head + table(("extra", "for", "brings", "on the disk"), rows)
 
 
 def badge_table() -> str:

@@ -18,11 +18,16 @@ from rmr1_lite.config import (
     demo_settings,
     preset_values,
 )
+from rmr1_lite.extras import need
+
+# the extra that has all of it is named, not that of the first import that fails
+TRAINS_WITH = ("trl", "torch", "datasets", "matplotlib")
 
 
 @from_config(SFTConfig, presets=lambda name: preset_values("sft", name))
 def sft(config: SFTConfig) -> None:
     """Stage 1: QLoRA SFT on distilled chains. The same command resumes."""
+    need(*TRAINS_WITH)
     from rmr1_lite.training.planning.preflight import run_preflight
     from rmr1_lite.training.sft import train_sft
 
@@ -33,6 +38,7 @@ def sft(config: SFTConfig) -> None:
 @from_config(GRPOConfig, presets=lambda name: preset_values("grpo", name))
 def grpo(config: GRPOConfig) -> None:
     """Stage 2: GRPO with the verdict-match reward. The same command resumes."""
+    need(*TRAINS_WITH)
     from rmr1_lite.training.grpo import train_grpo
     from rmr1_lite.training.planning.preflight import run_preflight
 
@@ -106,6 +112,7 @@ def demo(config: DemoConfig) -> None:
     """Run the whole chain on the nano model: data, SFT, GRPO, evaluation, report. The same command resumes.
     With --model smol-base: the nano world learned by a real language model, with small settings of its
     own."""
+    need(*TRAINS_WITH)
     from rich import print as show
 
     from rmr1_lite.cli import tables
@@ -127,6 +134,7 @@ def demo(config: DemoConfig) -> None:
 def reproduce_command(config: ReproduceConfig) -> None:
     """Reproduce the nano results: three seeds, longer SFT as a baseline, and a test whether the reasoning
     determines the verdict."""
+    need(*TRAINS_WITH)
     from rmr1_lite.reproduce import reproduce
 
     print(f"Summary: {reproduce(config)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rmr1_lite.data.hub_errors import explain, first_line
+from rmr1_lite.extras import need
 from rmr1_lite.types import InputError
 
 
@@ -13,6 +14,7 @@ def load_hub_set(hub_id: str, split: str, otherwise: str) -> Any:
 
     Raises InputError for what cannot be found, reached, read or accessed.
     """
+    need("datasets")  # the extra to be named, whichever import would fail first
     import httpx
     from datasets import VerificationMode, load_dataset
     from datasets.exceptions import DatasetsError

@@ -16,7 +16,6 @@ import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -209,6 +208,8 @@ def untested_versions(found: dict[str, str]) -> list[str]:
 
 def installed_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Installed versions of what trains, or of `names`."""
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {}
     for name in names:
         try:

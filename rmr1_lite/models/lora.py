@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rmr1_lite.extras import extra_of
 from rmr1_lite.models import unsloth_backend
 from rmr1_lite.models.adapters import AdapterInfo, fingerprint_of, write_info
 from rmr1_lite.models.loaded import Loaded
@@ -35,12 +35,16 @@ def peft_errors() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and extra_of(error.name or ""):
+            raise  # it is missing: `rmr1_lite.extras` says what to install
         said = str(error).splitlines()[0].rstrip(".")
         if not (old := TOO_OLD.search(said)):  # one that does not fit torch, or that lacks another
             raise InputError(
                 f"peft stopped at a package that is installed here: {said}. Update the one that it names, or "
                 "uninstall it: nothing here needs it."
             ) from None
+        from importlib.metadata import version
+
         name, found, least = old.groups()
         raise InputError(
             f"{name} {found} is installed, and peft {version('peft')} needs {least} or newer. Run "

@@ -20,7 +20,6 @@ import shutil
 import sys
 import zipfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +103,8 @@ def is_complete(folder: Path) -> bool:
 def installed_gguf() -> Path | None:
     """The file in the installed package, None where the package is not installed. The package is not
     imported. Raises InputError for another version, or a file that is missing."""
+    from importlib.metadata import PackageNotFoundError, distribution  # a tenth of what the import costs
+
     try:
         found = distribution(PACKAGE)
     except PackageNotFoundError:

@@ -57,7 +57,7 @@ def test_the_backend_follows_from_the_machine(asked, machine, name, half, reason
 REFUSED = [
     ("unsloth", Machine(has_unsloth=True), "needs a CUDA card", "no card"),
     ("unsloth", Machine(*P100, True), "too old", "too old a card"),
-    ("unsloth", Machine(*L4, False), "requirements-gpu.txt", "not installed"),
+    ("unsloth", Machine(*L4, False), "rmr1_lite.gpu.", "not installed"),
     ("vllm", Machine(), "Choose auto, unsloth or transformers", "unknown"),
 ]
 

@@ -43,7 +43,7 @@ def install(monkeypatch, version, place=Path("nowhere")):
             raise PackageNotFoundError(name)
         return Found()
 
-    monkeypatch.setattr(smol, "distribution", distribution)
+    monkeypatch.setattr("importlib.metadata.distribution", distribution)
 
 
 def model_in(folder):

@@ -3,7 +3,7 @@ to 3.13, from the index's metadata alone and with wheels only: what resolves her
 
     make pins
 
-By hand, not in CI: it needs the index and five minutes. Exit status 1 when a combination does not resolve.
+By hand, not in CI: it needs the index and seven minutes. Exit status 1 when a combination does not resolve.
 """
 
 from __future__ import annotations
