@@ -14,9 +14,16 @@ from pathlib import Path
 import pytest
 from fixtures import tiny
 
+import rmr1_lite
 from rmr1_lite.data.chains import Chain, write_chains
 from rmr1_lite.data.pairs import write_pairs
-from rmr1_lite.environment import ALLOCATOR, AT_START, hidden_environment, prepare_environment
+from rmr1_lite.environment import (
+    ALLOCATOR,
+    AT_START,
+    environment_with_kit,
+    hidden_environment,
+    prepare_environment,
+)
 
 LATE = Path(__file__).parent / "behaviour" / "late_environment.py"
 CHAIN = "<type>Chat</type><rubric>x<justify>y</justify></rubric><eval>A.</eval><answer>[[A]]</answer>"
@@ -126,6 +133,14 @@ def test_an_allocator_of_the_users_own_stays() -> None:
     made = {"PYTORCH_CUDA_ALLOC_CONF": "backend:native"}
     prepare_environment(made)
     assert ALLOCATOR not in made
+
+
+def test_an_installed_kit_stays_out_of_pythonpath(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There its neighbours would come before the standard library."""
+    place = str(Path(rmr1_lite.__file__).parents[1])
+    assert environment_with_kit({})["PYTHONPATH"] == place, "a checkout is named"
+    monkeypatch.setattr("sysconfig.get_path", lambda name: place)
+    assert environment_with_kit({"A": "b"}) == {"A": "b"}
 
 
 def test_inductors_folder_is_torchs_own() -> None:

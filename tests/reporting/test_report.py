@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from rmr1_lite.cli.outputs import print_report
 from rmr1_lite.evaluation.metrics import length_bias, paired_difference, score
 from rmr1_lite.evaluation.results import new_results
 from rmr1_lite.evaluation.results_file import load_results, save_results
@@ -165,6 +166,20 @@ def test_the_figures_are_there(run):
 def test_without_logs_and_examples(run):
     text = Page(write_report(run).read_text()).text
     assert "How this was obtained" in text and "Training" not in text and "before and after" not in text
+
+
+def test_without_matplotlib_the_page_says_what_to_install(run, monkeypatch, capsys):
+    with_logs(run)
+    assert "data:image/png" in write_report(run).read_text() and "Plots are left out" not in run_page(run)
+    monkeypatch.setattr("rmr1_lite.reporting.plots.is_here", lambda module: module != "matplotlib")
+    print_report(run)
+    assert "data:image/png" not in run_page(run) and "Plots are left out" in run_page(run)
+    assert 'pip install "rmr1_lite[data]"' in capsys.readouterr().out, "said in the terminal too"
+    assert not (run / "curves.png").exists()
+
+
+def run_page(run):
+    return (run / "report.html").read_text()
 
 
 def test_results_without_a_stage(tmp_path):

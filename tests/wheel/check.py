@@ -33,6 +33,7 @@ from rmr1_lite.extras import EXTRAS  # noqa: E402
 
 LIGHT_MB, WHEEL_MB, IMPORT_SECONDS = 100, 8, 0.2
 BEHAVIOUR = ROOT / "tests" / "behaviour"
+# what the README shows of Python
 THREE_LINES = """
 import rmr1_lite
 from rmr1_lite.judging.factory import make_judge
