@@ -229,7 +229,7 @@ def _measure_calibrations(
         from rmr1_lite.judging.verdict_logprobs import pair_probabilities
 
         found["log-probability"] = pair_probabilities(
-            lambda: _load_alone(request, style), pairs, judgments, style, out
+            lambda: _load_alone(request, style), pairs, judgments, style, out / "confidence.jsonl"
         )
     for source in [source for source, chances in found.items() if not chances]:
         print(f"No verdict was parsed, so there is no confidence by {source}.")
