@@ -116,4 +116,6 @@ def conversation_key(prompt: Prompt) -> str:
 
 def _as_turns(value: Any, role: str) -> Any:
     """A string as one turn; a string inside a row would be taken for stored messages where it looks so."""
-    return [{"role": role, "content": value}] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return [{"role": role, "content": value}]
+    return list(value) if isinstance(value, tuple) else value

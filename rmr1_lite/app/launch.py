@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -16,6 +15,7 @@ import typer
 from rmr1_lite.app.address import LOCAL, PORT, SPACE, choose_address
 from rmr1_lite.config import StyleName
 from rmr1_lite.environment import prepare_environment, prepare_process
+from rmr1_lite.exit_status import run_command
 from rmr1_lite.models import smol
 from rmr1_lite.types import InputError
 
@@ -169,12 +169,8 @@ def _trained_judges() -> list[str]:
 
 
 def main() -> None:
-    """Entry point: our own errors are one line and a status of 2."""
+    """Entry point; the exit status is explained in `rmr1_lite.exit_status`."""
     prepare_process()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(start)
-    try:
-        app()
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command(app)

@@ -308,5 +308,5 @@ def test_a_broken_variable_ends_the_command_before_anything_is_loaded(tmp_path):
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), PORT: "eighty"},
     )
-    assert done.returncode == 2 and done.stderr.startswith(f"Error: {PORT} is 'eighty'."), done.stderr
+    assert done.returncode == 1 and done.stderr.startswith(f"Error: {PORT} is 'eighty'."), done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())

@@ -25,13 +25,16 @@ FOR_HELP = {
     "cli",
     "cli.data",
     "cli.evaluate",
+    "cli.judge_options",
     "cli.main",
     "cli.models",
     "cli.options_from_config",
     "cli.outputs",
     "cli.train",
+    "cli.use",
     "config",
     "environment",
+    "exit_status",
     "presets",
     "types",
 }
@@ -104,7 +107,7 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "said", "reason"), WRONG, ids=[row[-1] for row in WRONG])
 def test_errors_are_short_and_say_what_to_do(arguments, said, reason, tmp_path):
     done = command(*arguments, cwd=tmp_path)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.long
@@ -124,7 +127,7 @@ def test_data_is_prepared_and_audited(tmp_path):
         "0.2",
     ]
     done = command("data", "prepare", "mine.jsonl", *options, "--against", "mine", cwd=tmp_path)
-    assert done.returncode == 2 and "rewardbench" in done.stderr, "not a benchmark"
+    assert done.returncode == 1 and "rewardbench" in done.stderr, "not a benchmark"
     done = command("data", "prepare", "mine.jsonl", *options, cwd=tmp_path)
     assert (
         done.returncode == 0
