@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "evaluation": (*GROUND, "data", "models", "judging"),
     "app": (*GROUND, "data", "models", "judging"),
     "training": (*GROUND, "data", "models", "judging", "evaluation"),
-    "reporting": (*GROUND, "data", "evaluation", "training"),
+    "reporting": (*GROUND, "data", "models", "evaluation", "training"),
     "demo": (*GROUND, "data", "models", "judging", "evaluation", "training"),
     "reproduce": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "demo"),
     "notebook": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "app"),

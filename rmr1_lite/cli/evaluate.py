@@ -57,7 +57,7 @@ def judge_command(
     loaded = make_judge(
         judge,
         style,
-        _settle_reading(reading, judge),
+        settle_reading(reading, judge),
         batch_size=batch_size,
         four_bit=four_bit,
         thinking=thinking,
@@ -70,7 +70,7 @@ def judge_command(
         end_partly_done("rows that are no pairs, or judge calls that failed; the summary lists them")
 
 
-def _settle_reading(asked: ReadingName, judge: str) -> str:
+def settle_reading(asked: ReadingName, judge: str) -> str:
     """The reading that was asked for, or the judge's default, which is said unless it is the strict one."""
     from rmr1_lite.judging.factory import default_reading
 
@@ -139,7 +139,7 @@ def evaluate(
         judge,
         name,
         asked_style,
-        _settle_reading(reading, judge),
+        settle_reading(reading, judge),
         limit,
         votes,
         seed,

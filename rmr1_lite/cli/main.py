@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from rmr1_lite.cli import data, evaluate, models, train
+from rmr1_lite.cli import bias, data, evaluate, models, train
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.types import InputError, TrainingStopped
 
@@ -27,6 +27,7 @@ COMMANDS = {
     "judge": evaluate.judge_command,
     "evaluate": evaluate.evaluate,
     "compare": evaluate.compare,
+    "bias": bias.bias,
     "demo": train.demo,
     "reproduce": train.reproduce_command,
     "report": evaluate.report,

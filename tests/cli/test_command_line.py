@@ -23,6 +23,7 @@ DERIVED = {
 FOR_HELP = {
     "__main__",
     "cli",
+    "cli.bias",
     "cli.data",
     "cli.evaluate",
     "cli.main",
