@@ -141,10 +141,10 @@ class BiasCard:
 
     def sentences(self) -> list[str]:
         """What was found, and how far it can be trusted."""
-        found = [f"{each.title}: {each.finding}" for each in self.biases]
+        found = [f"{each.title} ({each.finding})" for each in self.biases]
         unseen = [each.title for each in self.blind]
         untold = [each for each in self.effects if each.tone == "unknown"]
-        told = [f"Biases found: {'; '.join(found)}."] if found else []
+        told = [f"Biases found: {', '.join(found)}."] if found else []
         if not found and any(each.kind != "harm" and each.tone != "unknown" for each in self.effects):
             told.append("No bias shown.")
         told += [f"Not shown to see a response that is {' or '.join(unseen)}."] if unseen else []
@@ -163,7 +163,8 @@ class BiasCard:
             f"the form “{self.form}”. Points: pairs whose verdict follows the change minus pairs whose "
             f"verdict goes against it, per 100 pairs. The {len(self.effects)} intervals hold together with "
             f"{100 * self.level:.0f} % (Bonferroni), so an effect shows from {needed} verdicts that follow "
-            "it with none against it. No effect shown is not the same as no effect: small ones need more pairs."
+            "it with none against it. No effect shown is not the same as no effect: small ones need more "
+            "pairs."
         )
 
     def markdown(self) -> str:

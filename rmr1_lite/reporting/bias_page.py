@@ -21,7 +21,7 @@ from rmr1_lite.storage import atomic_write_bytes
 GROUPS = {
     "position": (
         "Position",
-        "Verdict moved: pairs whose first response wins in both orders minus pairs whose second one does.",
+        "Pairs whose first response wins in both orders minus pairs whose second one does.",
     ),
     "style": (
         "Style",
