@@ -170,6 +170,7 @@ class BiasCard:
     def markdown(self) -> str:
         """The card as a section for a README."""
         rows = [f"| {each.title} | {each.points} | {each.pairs} | {each.finding} |" for each in self.effects]
+        command = " ".join(self.command.split()).replace("`", "'")  # it may name files in any way
         lines = [
             "## Bias card",
             "",
@@ -179,9 +180,14 @@ class BiasCard:
             "| --- | --- | --- | --- |",
             *rows,
             "",
-            f"{self.method()} Measured {self.created[:10]} with `{self.command}`.",
+            f"{_inert(self.method())} Measured {self.created[:10]} with `{command}`.",
         ]
         return "\n".join(lines) + "\n"
+
+
+def _inert(text: str) -> str:
+    """Text that starts no tag, no code and no line of Markdown."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("`", "'")
 
 
 def write_card(card: BiasCard, path: Path) -> None:

@@ -9,11 +9,12 @@ import re
 from collections import Counter
 
 import pytest
-from fixtures.rules import Rule, always_a, letters_of, longer, oracle, silent
+from fixtures.rules import Rule, always_a, by_rule, letters_of, longer, oracle, silent
 from fixtures.scripted import UNREADABLE, A, Scripted
 
 from rmr1_lite.data.nano.tokenizer import vocabulary
 from rmr1_lite.data.nano.world import draw_cases
+from rmr1_lite.evaluation.baselines import RULES, judge_by_rule
 from rmr1_lite.evaluation.bias.changes import (
     CHANGES,
     NotApplied,
@@ -23,10 +24,11 @@ from rmr1_lite.evaluation.bias.changes import (
 )
 from rmr1_lite.evaluation.bias.copies import BASE, choose_changes, make_plan
 from rmr1_lite.evaluation.bias.effects import measure_effects
-from rmr1_lite.evaluation.bias.measure import BiasRequest, measure_bias
+from rmr1_lite.evaluation.bias.measure import BiasRequest, measure_bias, position_shares
 from rmr1_lite.evaluation.bias.pairs import NANO_SEED, SHIPPED, choose_pairs, nano_pairs
 from rmr1_lite.evaluation.bias.wording import ENGLISH, NANO
 from rmr1_lite.evaluation.intervals import least_moved, moved_interval
+from rmr1_lite.evaluation.metrics import score
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.bias_card import read_card
 from rmr1_lite.prompts import judge_messages
@@ -208,6 +210,14 @@ KNOWN = [
 @pytest.mark.parametrize(("rule", "wanted", "reason"), KNOWN, ids=[row[-1] for row in KNOWN])
 def test_known_judges_are_found_out(plan, rule, wanted, reason):
     assert found(plan, rule) == wanted
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_both_shares_of_position_are_those_of_an_evaluation(plan, name):
+    scored = score(name, plan.pairs, judge_by_rule(plan.pairs, RULES[name]), 0.0)
+    shares = position_shares(plan, letters_of(plan, by_rule(name)))
+    for share, metric in zip(shares, ("a_share", "flip_rate"), strict=True):
+        assert share == (getattr(scored, metric), *scored.intervals[metric])
 
 
 def test_a_judge_that_misspelling_unsettles_is_found(plan):

@@ -82,6 +82,12 @@ def test_a_readme_holds_one_card_and_keeps_the_rest(tmp_path):
     assert with_bias_card(text, card_of(oracle(0.0))) == text
 
 
+def test_a_file_name_is_no_markup_in_a_readme():
+    text = card_of(silent, f"{HOSTILE}\n# `x`").markdown()
+    prose = re.sub(r"`[^`]*`", "", text)
+    assert "<" not in prose and text.count("\n#") == 0 and text.count("`") == 2
+
+
 PLACES = [
     ("openai:m@http://h/v1", "an endpoint"),
     ("owner/name", "on the hub"),
