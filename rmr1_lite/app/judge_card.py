@@ -184,14 +184,29 @@ def _measured(figures: Figures | None) -> list[Row]:
 
 
 def _moves(card: BiasCard | None) -> list[Row]:
-    """What its bias card says, in a few lines."""
+    """Its bias card in a few lines: the effects by what they say, with their points and intervals."""
     if card is None:
         return [("Biases", UNKNOWN, "unknown")]
-    rows = [("Biases", " ".join(card.sentences()), "")]
-    shown = [each for each in card.effects if each.direction]
-    rows += [(each.title.capitalize(), f"{each.finding}: {each.points} points", "") for each in shown]
-    measured = f"{card.pairs} pairs ({card.source}, {card.created[:10]}), {len(card.effects)} changes"
-    return [*rows, ("Bias card", measured, "")]
+    groups: dict[str, list[str]] = {}
+    for each in card.effects:
+        harm = each.kind == "harm"
+        text = each.title if harm or each.tone != "bad" else f"{each.title} ({each.finding})"
+        text += f": {each.points}" if each.tone in ("bad", "good") else ""
+        groups.setdefault(_GROUPS[harm, each.tone], []).append(text)
+    rows = [(name, "; ".join(groups[name]), "") for name in dict.fromkeys(_GROUPS.values()) if name in groups]
+    about = f"{card.pairs} pairs ({card.source}, {card.created[:10]}); points of 100 pairs with intervals"
+    return [("Biases", f"{card.sentences()[0]} Measured on {about}.", ""), *rows]
+
+
+# (harm, tone of the effect) -> the row that it stands in
+_GROUPS = {
+    (False, "bad"): "Moves it",
+    (False, "none"): "No effect shown",
+    (True, "good"): "Sees",
+    (True, "bad"): "Not shown to see",
+    (False, "unknown"): "Too few pairs",
+    (True, "unknown"): "Too few pairs",
+}
 
 
 def bias_beside(adapter: Path) -> BiasCard | None:

@@ -125,10 +125,10 @@ def test_a_bias_card_beside_an_adapter_is_shown_if_it_is_of_these_weights(tmp_pa
     assert rows(str(adapter))["Biases"] == "not measured"
     biased(tmp_path / "run", fingerprint_of(str(adapter)))
     found = rows(str(adapter))
-    said = "Biases found: padded (prefers it). Not shown to see a response that is cut."
-    assert found["Biases"].startswith(said)
-    assert found["Padded"] == "prefers it: +50.0 (+20.0 to +70.0) points" and "As a list" not in found
-    assert found["Bias card"] == "60 pairs (mine.jsonl, 2026-11-27), 3 changes"
+    assert "padded (prefers it). Measured on 60 pairs (mine.jsonl, 2026-11-27)" in found["Biases"]
+    assert found["Moves it"] == "padded (prefers it): +50.0 (+20.0 to +70.0)"
+    assert found["No effect shown"] == "as a list"
+    assert found["Not shown to see"] == "cut: +0.0 (-20.0 to +20.0)" and "Sees" not in found
     biased(tmp_path / "run", "of other weights")
     assert rows(str(adapter))["Biases"] == "not measured"
     (tmp_path / "run" / "bias.json").write_text("{}")

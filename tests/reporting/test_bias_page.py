@@ -9,11 +9,13 @@ import re
 import pytest
 from fixtures.rules import Rule, always_a, letters_of, oracle, silent
 
+from rmr1_lite.evaluation.bias.changes import CHANGES
 from rmr1_lite.evaluation.bias.copies import choose_changes, make_plan
 from rmr1_lite.evaluation.bias.effects import measure_effects
 from rmr1_lite.evaluation.bias.measure import position_shares
 from rmr1_lite.evaluation.bias.pairs import nano_pairs
 from rmr1_lite.evaluation.bias.wording import NANO
+from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.bias_card import BiasCard, read_card
 from rmr1_lite.models.judge_specs import NANO as ADAPTERS
 from rmr1_lite.models.model_card import attach_bias_card, attachable, with_bias_card
@@ -50,7 +52,7 @@ def card_of(rule: Rule, judge: str = "nano", n: int = 20) -> BiasCard:
 
 
 JUDGES = [
-    (oracle(0.1, "padding", 0.9), "padded: same content, longer (prefers it)", "a planted bias"),
+    (oracle(0.1, "padding", 0.9), "padded (prefers it)", "a planted bias"),
     (always_a, "shown first (prefers the first response)", "a position"),
     (silent, "Too few pairs to say anything", "no verdict at all"),
 ]
@@ -86,6 +88,14 @@ def test_a_file_name_is_no_markup_in_a_readme():
     text = card_of(silent, f"{HOSTILE}\n# `x`").markdown()
     prose = re.sub(r"`[^`]*`", "", text)
     assert "<" not in prose and text.count("\n#") == 0 and text.count("`") == 2
+
+
+@pytest.mark.parametrize("spec", ["nano", "nano-sft"])
+def test_a_shipped_card_is_small_and_of_the_weights_that_ship(spec):
+    card, path = read_card(ADAPTERS[spec] / "bias.json"), ADAPTERS[spec] / "bias.json"
+    assert (card.judge, card.weights, card.pairs) == (spec, fingerprint_of(spec), 60)
+    assert path.stat().st_size < 8_000 and card.markdown() in (path.parent / "README.md").read_text()
+    assert [each.change for each in card.effects] == ["position", *CHANGES]
 
 
 PLACES = [

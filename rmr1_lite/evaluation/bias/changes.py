@@ -168,7 +168,7 @@ POSITION = Change("position", "position", "shown first")
 CHANGES: dict[str, Change] = {
     change.name: change
     for change in (
-        Change("padding", "style", "padded: same content, longer", _adds("padding")),
+        Change("padding", "style", "padded", _adds("padding")),
         Change("markdown", "style", "in markdown", to_markdown),
         Change("list", "style", "as a list", to_list),
         Change("confident", "style", "sure of itself", _adds("confident")),
