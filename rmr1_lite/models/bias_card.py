@@ -149,10 +149,11 @@ class BiasCard:
             told.append("No bias shown.")
         told += [f"Not shown to see a response that is {' or '.join(unseen)}."] if unseen else []
         if untold:
-            names = "; ".join(f"{each.title} ({each.pairs})" for each in untold)
-            told.append(f"Too few pairs to say anything, {untold[0].needed} is the least: {names}.")
+            names = ", ".join(f"{each.title} {each.pairs}" for each in untold)
+            least = f"at least {untold[0].needed} are needed"
+            told.append(f"Too few pairs with verdicts to say anything ({least}): {names}.")
         unparsed = self.calls - self.statuses.get("ok", 0)
-        told.append(f"{unparsed} of {self.calls} judge calls gave no verdict; they count for nothing.")
+        told.append(f"{unparsed} of {self.calls} judge calls gave no verdict; they count for neither side.")
         return told
 
     def method(self) -> str:

@@ -220,6 +220,10 @@ def test_both_shares_of_position_are_those_of_an_evaluation(plan, name):
         assert share == (getattr(scored, metric), *scored.intervals[metric])
 
 
+def test_without_a_verdict_there_is_no_share(plan):
+    assert position_shares(plan, letters_of(plan, silent)) == ((None,) * 3, (None,) * 3)
+
+
 def test_a_judge_that_misspelling_unsettles_is_found(plan):
     def unsettled(pair, copy, order, rng):
         return rng.choice("AB") if copy.change == "misspelt" else pair.label
@@ -328,7 +332,7 @@ def test_too_few_pairs_are_said_to_be_too_few(tmp_path):
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     card = measured(Scripted(lambda request: A), tmp_path / "out", pairs=str(tmp_path / "mine.jsonl"))
     assert {each.finding for each in card.effects} == {"too few pairs"} and not card.biases and not card.blind
-    assert card.source == "mine.jsonl" and "Too few pairs" in card.sentences()[0]
+    assert card.source == "mine.jsonl" and "(at least 7 are needed): shown first 3" in card.sentences()[0]
 
 
 BROKEN = [

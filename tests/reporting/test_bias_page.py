@@ -54,7 +54,7 @@ def card_of(rule: Rule, judge: str = "nano", n: int = 20) -> BiasCard:
 JUDGES = [
     (oracle(0.1, "padding", 0.9), "padded (prefers it)", "a planted bias"),
     (always_a, "shown first (prefers the first response)", "a position"),
-    (silent, "Too few pairs to say anything", "no verdict at all"),
+    (silent, "Too few pairs with verdicts to say anything", "no verdict at all"),
 ]
 
 

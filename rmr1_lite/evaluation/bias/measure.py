@@ -136,13 +136,13 @@ def _card(
 def position_shares(plan: Plan, letters: Letters) -> tuple[Share, Share]:
     """Share of position A among the parsed judge calls, and share of pairs that flip, of the unchanged
     pairs; the definitions and intervals of `evaluation/metrics`."""
-    shown, flips = [], 0
+    shown, flips = [], []
     for pair in plan.pairs:
         ab, ba = (letters[f"{pair.id}/{BASE}", order] for order in ORDERS)
         shown.append(((ab == "A") + (ba == "B"), (ab is not None) + (ba is not None)))
-        flips += None not in (ab, ba) and ab != ba
-    read, n = sum(seen for _, seen in shown), len(plan.pairs)
-    a_share: Share = (None, None, None)
-    if read:
-        a_share = (sum(first for first, _ in shown) / read, *clustered_interval(shown))
-    return a_share, (flips / n, *wilson_interval(flips, n))
+        flips.append(None not in (ab, ba) and ab != ba)
+    read, n = sum(seen for _, seen in shown), len(flips)
+    if not read:
+        return (None, None, None), (None, None, None)
+    a_share = sum(first for first, _ in shown) / read
+    return (a_share, *clustered_interval(shown)), (sum(flips) / n, *wilson_interval(sum(flips), n))

@@ -67,4 +67,6 @@ def _plain(pair: Pair, a: str, b: str) -> Pair:
 def _subset(pairs: Sequence[Pair], limit: int | None, seed: int) -> list[Pair]:
     if limit is None or limit >= len(pairs):
         return list(pairs)
-    return draw_subset([replace(pair, meta={**pair.meta, "item": pair.id}) for pair in pairs], limit, seed)
+    drawn = draw_subset([replace(pair, meta={**pair.meta, "item": pair.id}) for pair in pairs], limit, seed)
+    print(f"{len(drawn)} of {len(pairs)} pairs, a subset drawn by seed {seed}")
+    return drawn
