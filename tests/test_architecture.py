@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "app": (*GROUND, "data", "models", "judging"),
     "api": (*GROUND, "data", "models", "judging", "evaluation"),
     "training": (*GROUND, "data", "models", "judging", "evaluation"),
-    "reporting": (*GROUND, "data", "evaluation", "training"),
+    "reporting": (*GROUND, "data", "models", "evaluation", "training"),
     "demo": (*GROUND, "data", "models", "judging", "evaluation", "training"),
     "reproduce": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "demo"),
     "pytest_plugin": ("api",),

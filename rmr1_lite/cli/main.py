@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typer
 
-from rmr1_lite.cli import data, evaluate, models, train, use
+from rmr1_lite.cli import bias, data, evaluate, models, train, use
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.exit_status import run_command
 
@@ -26,6 +26,7 @@ COMMANDS = {
     "judge": evaluate.judge_command,
     "evaluate": evaluate.evaluate,
     "compare-runs": evaluate.compare_runs,
+    "bias": bias.bias,
     "demo": train.demo,
     "reproduce": train.reproduce_command,
     "report": evaluate.report,
