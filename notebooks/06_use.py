@@ -78,9 +78,9 @@ print(judge.score(question, "a b c d", panel=["a c b d", "b a c d", "d c b a"]))
 # %%
 from rmr1_lite.api.acceptance import compare_answers
 
-sums = [(a, b) for a in range(2, s.few(7, 4)) for b in range(2, 5)]
+sums = [(a, b) for a in (34, 57, 61, 25)[: s.few(4, 2)] for b in (83, 19, 42, 66)]
 prompts = [f"What is {a}+{b}?" for a, b in sums]
-old = [str(a + b + 3) for a, b in sums]
+old = [str(a + b + 10) for a, b in sums]
 new = [str(a + b) for a, b in sums]
 print(compare_answers(judge, prompts, old, new, budget=60))
 
