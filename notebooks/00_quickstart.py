@@ -7,7 +7,7 @@
 # This notebook runs that whole chain (data, SFT, GRPO, evaluation) on **nano**, a model of 2.75 million parameters in a toy world whose truth is known.
 # It needs no GPU, no account and no download, and takes about six minutes.
 #
-# The other notebooks take the same steps one by one, on a GPU with a real model: `01_data`, `02_sft`, `03_grpo`, `04_evaluate`, `05_judge`.
+# The other notebooks take the same steps one by one, on a GPU with a real model: `01_data`, `02_sft`, `03_grpo`, `04_evaluate`, `05_judge`, `06_use`.
 #
 # Run the cells from top to bottom.
 # The first one finds the kit and says what this machine has.

@@ -258,7 +258,8 @@ def choose_style(asked: str | None, own: str | None, name: str) -> str:
         return asked
     if not own:
         raise InputError(
-            f"{name}: the prompt style is not known. Give --style rubrics, reasoning or compact."
+            f"{name}: the prompt style is not known. Give --style rubrics, reasoning or compact (in Python "
+            "style=)."
         )
     return own
 

@@ -15,12 +15,23 @@ ROOT = Path(__file__).parents[1] / "rmr1_lite"
 # Package or module -> what it may import beside itself; what stands above may import what stands below, never
 # the reverse.
 # Imports inside functions and for type checkers count too.
-GROUND = ("types", "presets", "environment", "extras", "config", "prompts", "verdict", "storage")
+GROUND = (
+    "types",
+    "presets",
+    "environment",
+    "extras",
+    "exit_status",
+    "config",
+    "prompts",
+    "verdict",
+    "storage",
+)
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "types": (),
     "presets": (),
     "environment": (),
     "extras": ("types",),
+    "exit_status": ("types", "extras"),
     "config": ("types", "presets"),
     "prompts": ("types",),
     "verdict": ("types",),
@@ -30,25 +41,30 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "judging": (*GROUND, "data", "models"),
     "evaluation": (*GROUND, "data", "models", "judging"),
     "app": (*GROUND, "data", "models", "judging"),
+    "api": (*GROUND, "data", "models", "judging", "evaluation"),
     "training": (*GROUND, "data", "models", "judging", "evaluation"),
-    "reporting": (*GROUND, "data", "evaluation", "training"),
+    "reporting": (*GROUND, "data", "models", "evaluation", "training"),
     "demo": (*GROUND, "data", "models", "judging", "evaluation", "training"),
     "reproduce": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "demo"),
+    "pytest_plugin": ("api",),
     "notebook": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "app"),
     "cli": (
         *GROUND,
-        "data",
-        "models",
-        "judging",
-        "evaluation",
-        "app",
-        "training",
-        "reporting",
-        "demo",
-        "reproduce",
+        *(
+            "data",
+            "models",
+            "judging",
+            "evaluation",
+            "app",
+            "training",
+            "reporting",
+            "api",
+            "demo",
+            "reproduce",
+        ),
     ),
     "__main__": ("cli",),
-    "__init__": (),
+    "__init__": ("api", "types"),
 }
 HEAVY = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "gradio", "matplotlib", "openai")
 FILES = sorted(ROOT.rglob("*.py"))

@@ -152,7 +152,22 @@ def test_the_python_in_the_readme_runs(capsys):
     ]
     assert len(code) == 1
     exec(code[0], {})  # our own text, as a reader would paste it
-    assert capsys.readouterr().out.startswith("A True <type>Reasoning</type>")
+    assert capsys.readouterr().out.startswith("A wins in both orders")
+
+
+def test_the_python_in_the_guide_to_use_runs_and_prints_what_it_says(capsys, tmp_path, monkeypatch):
+    """Blocks run one after the other, as a reader would paste them; a text block is what the one before it
+    prints."""
+    monkeypatch.chdir(tmp_path)
+    names, printed, checked = {}, "", 0
+    for block in FENCE.finditer((ROOT / "docs" / "use.md").read_text(encoding="utf-8")):
+        if block[1] == "python":
+            exec(block[2], names)
+            printed = capsys.readouterr().out
+        elif block[1] == "text":
+            assert printed == block[2]
+            checked += 1
+    assert checked >= 7
 
 
 # --- the checks themselves can fail ---

@@ -31,8 +31,8 @@ PACKAGES = {
     "fastapi": "transformers",
     "uvicorn": "transformers",
 }
-# of a notebook alone, whose set-up cell looks at what is there; or of a platform
-NOT_OURS = {"IPython", "packaging", "google", "kaggle_secrets"}
+# of pytest, which loads its plugin; of a notebook alone, whose set-up cell looks at what is there; of a platform
+NOT_OURS = {"pytest", "IPython", "packaging", "google", "kaggle_secrets"}
 
 
 def pinned(file: str) -> dict[str, Requirement]:

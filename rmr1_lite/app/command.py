@@ -6,7 +6,6 @@ loads.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -15,8 +14,7 @@ import typer
 from rmr1_lite.app.address import PORT, choose_address
 from rmr1_lite.config import APP_HISTORY, StyleName
 from rmr1_lite.environment import prepare_process
-from rmr1_lite.extras import named_extras
-from rmr1_lite.types import InputError
+from rmr1_lite.exit_status import run_command
 
 JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; give it again for more judges"
 
@@ -60,13 +58,8 @@ def start(
 
 
 def main() -> None:
-    """Entry point: our own errors are one line and a status of 2."""
+    """Entry point of `app.py`; the exit status is explained in `rmr1_lite.exit_status`."""
     prepare_process()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(start)
-    try:
-        with named_extras():
-            app()
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    run_command(app)

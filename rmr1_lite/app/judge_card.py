@@ -14,7 +14,9 @@ from typing import Any
 from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS, SMOL_TOKENS
 from rmr1_lite.data.nano.teacher import HOW_TO_READ
 from rmr1_lite.models import smol
-from rmr1_lite.models.adapters import is_adapter, read_adapter
+from rmr1_lite.models.adapters import fingerprint_of, is_adapter, read_adapter
+from rmr1_lite.models.bias_card import FILE as BIAS
+from rmr1_lite.models.bias_card import BiasCard, read_card
 from rmr1_lite.models.judge_specs import NANO, local_folder, parse_spec
 from rmr1_lite.types import InputError
 
@@ -66,13 +68,15 @@ SHIPPED = {
 @dataclass(frozen=True)
 class Origin:
     """Where a judge comes from. rows: for the card. base: the shipped base it stands on, "" for others.
-    trained: an adapter of this kit. style: its prompt style, "" where it does not say."""
+    trained: an adapter of this kit. style: its prompt style, "" where it does not say. bias: its card, None
+    where it has none."""
 
     rows: list[Row]
     base: str = ""
     trained: bool = False
     style: str = ""
     figures: Figures | None = None
+    bias: BiasCard | None = None
 
     @property
     def tokens(self) -> int:
@@ -96,7 +100,8 @@ def judge_rows(spec: str, style: str = "") -> list[Row]:
         ("Verdicts are read", reading, ""),
         ("Length", f"at most {found.tokens:,} new tokens per judge call", ""),
     ]
-    return rows + _measured(found.figures) + ([("Limits", f"{NANO_ONLY} {HOW_TO_READ}", "")] if nano else [])
+    rows += [*_measured(found.figures), *_moves(found.bias)]
+    return rows + ([("Limits", f"{NANO_ONLY} {HOW_TO_READ}", "")] if nano else [])
 
 
 def knows_nano_only(spec: str) -> bool:
@@ -151,7 +156,7 @@ def _adapter(spec: str, folder: Path) -> Origin:
         ("Adapter", "shipped with rmr1_lite" if shipped else str(folder), ""),
     ]
     figures = SHIPPED.get(spec) if shipped else figures_beside(folder, info.stage)
-    return Origin(rows, info.base, True, info.style, figures)
+    return Origin(rows, info.base, True, info.style, figures, bias_beside(folder))
 
 
 def _measured(figures: Figures | None) -> list[Row]:
@@ -178,19 +183,59 @@ def _measured(figures: Figures | None) -> list[Row]:
     return rows + ([("Writes", f"{figures.tokens:.0f} tokens on average", "")] if figures.tokens else [])
 
 
+def _moves(card: BiasCard | None) -> list[Row]:
+    """Its bias card in a few lines: the effects by what they say, with their points and intervals."""
+    if card is None:
+        return [("Biases", UNKNOWN, "unknown")]
+    groups: dict[str, list[str]] = {}
+    for each in card.effects:
+        harm = each.kind == "harm"
+        text = each.title if harm or each.tone != "bad" else f"{each.title} ({each.finding})"
+        text += f": {each.points}" if each.tone in ("bad", "good") else ""
+        groups.setdefault(_GROUPS[harm, each.tone], []).append(text)
+    rows = [(name, "; ".join(groups[name]), "") for name in dict.fromkeys(_GROUPS.values()) if name in groups]
+    about = f"{card.pairs} pairs ({card.source}, {card.created[:10]}); points of 100 pairs with intervals"
+    return [("Biases", f"{card.sentences()[0]} Measured on {about}.", ""), *rows]
+
+
+# (harm, tone of the effect) -> the row that it stands in
+_GROUPS = {
+    (False, "bad"): "Moves it",
+    (False, "none"): "No effect shown",
+    (True, "good"): "Sees",
+    (True, "bad"): "Not shown to see",
+    (False, "unknown"): "Too few pairs",
+    (True, "unknown"): "Too few pairs",
+}
+
+
+def bias_beside(adapter: Path) -> BiasCard | None:
+    """The bias card of these very weights, in the adapter's folder or at most two folders above; None where
+    there is none to read."""
+    path = _beside(adapter, BIAS)
+    try:
+        card = read_card(path) if path else None
+    except InputError:
+        return None  # another program's file, or a damaged one: nothing is known from it
+    return card if card and card.weights == fingerprint_of(str(adapter)) else None
+
+
+def _beside(adapter: Path, name: str) -> Path | None:
+    """A file of the adapter's run, at most two folders above it."""
+    folders = (adapter, *adapter.absolute().parents[:2])
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
 def figures_beside(adapter: Path, stage: str) -> Figures | None:
     """What the results.json of the adapter's run says of its stage, None where there is none to read.
 
     The demo and the evaluation write it into the run, at most two folders above the adapter.
     """
-    for folder in (adapter, *adapter.absolute().parents[:2]):
-        path = folder / "results.json"
-        if path.is_file():
-            try:
-                return _read_figures(json.loads(path.read_text(encoding="utf-8")), stage, path)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                return None  # another program's file, or a damaged one: nothing is known from it
-    return None
+    path = _beside(adapter, "results.json")
+    try:
+        return _read_figures(json.loads(path.read_text(encoding="utf-8")), stage, path) if path else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # another program's file, or a damaged one: nothing is known from it
 
 
 def _read_figures(values: Mapping[str, Any], stage: str, path: Path) -> Figures:

@@ -66,7 +66,8 @@ def load_steps(
         note = loading.result()
     except InputError as error:
         # the option that the message names is a field on the page
-        raise InputError(str(error).replace("Give --style", "Choose as prompt style")) from None
+        words = str(error).replace("Give --style", "Choose as prompt style")
+        raise InputError(words.replace(" (in Python style=)", "")) from None
     except (OSError, RuntimeError, ImportError, ValueError, MemoryError) as error:
         # what loading libraries raise for a broken model or a full memory
         raise InputError(f"{spec} cannot be loaded: {error!s:.600}") from None

@@ -16,7 +16,7 @@ from rmr1_lite.judging.engines.base import StreamingEngine
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.judging.ranking import Ranking, round_robin
-from rmr1_lite.judging.verdict_logprobs import before_verdict, letter_shares
+from rmr1_lite.judging.verdict_logprobs import first_looks, look_probabilities, mean_by_pair
 from rmr1_lite.types import (
     NOT_JUDGED,
     ORDERS,
@@ -154,17 +154,12 @@ def _one_look(judge: Judge, pair: Pair, order: Order, progress: Progress, every:
 def _by_letters(pool: JudgePool, spec: str, pair: Pair, progress: Progress) -> None:
     """The mean over orders of the probability of A at the place of the verdict."""
     engine = pool.shared(spec)
-    given = {
-        (pair.id, order): before_verdict(look)
-        for order, look in progress.looks.items()
-        if look.status == "ok"
-    }
-    if engine is None or not given:
+    looks = first_looks([Judgment(pair.id, tuple(progress.looks.values()))])
+    if engine is None or not looks:
         return
     with engine.active() as loaded:
-        shares = letter_shares(loaded, [pair], pool.judge(spec).style or "", given)
-    chances = [share if order == "ab" else 1 - share for (_, order), share in shares.items()]
-    progress.probability, progress.source = sum(chances) / len(chances), "log-probability"
+        chances = look_probabilities(loaded, [pair], looks, pool.judge(spec).style or "")
+    progress.probability, progress.source = mean_by_pair(chances)[pair.id], "log-probability"
 
 
 def parse_partial(text: str, thought_open: bool = False) -> Verdict:

@@ -1,4 +1,4 @@
-"""The commands that judge and evaluate: judge, evaluate, compare, report."""
+"""The commands that judge files and evaluate: judge, evaluate, compare-runs, report."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from rmr1_lite.cli.outputs import end_partly_done, print_report, this_command
-from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS, THINKING_HELP, StyleName, Thinking
-
-MAX_NEW_TOKENS_HELP = (
-    f"longest chain in tokens; default: {NANO_TOKENS} for nano judges, otherwise {OTHER_TOKENS}"
+from rmr1_lite.cli.judge_options import (
+    JUDGE_HELP,
+    MAX_NEW_TOKENS_HELP,
+    READING_HELP,
+    THOUGHT_OPEN_HELP,
+    ReadingName,
+    settle_reading,
 )
-JUDGE_HELP = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
-
-
-READING_HELP = "how verdicts are parsed; auto: strict for judges of this kit, lenient for all others"
-THOUGHT_OPEN_HELP = (
-    "texts of this endpoint or log begin inside a thought whose opening mark is not in the text"
-)
-
-
-class ReadingName(str, Enum):
-    auto, strict, lenient, paper = "auto", "strict", "lenient", "paper"
+from rmr1_lite.cli.outputs import print_report, this_command
+from rmr1_lite.config import THINKING_HELP, StyleName, Thinking
+from rmr1_lite.exit_status import PartlyDone
 
 
 class BenchmarkName(str, Enum):
@@ -50,14 +44,14 @@ def judge_command(
         bool, typer.Option(help="load a local model in 4 bits (NF4); otherwise as stored")
     ] = True,
 ) -> None:
-    """Judge every pair of a file in both orders. Exit status 3: a part of it could not be judged."""
+    """Judge every pair of a file in both orders. Exit status 2: a part of it could not be judged."""
     from rmr1_lite.judging.batch import judge_file
     from rmr1_lite.judging.factory import make_judge
 
     loaded = make_judge(
         judge,
         style,
-        _settle_reading(reading, judge),
+        settle_reading(reading, judge),
         batch_size=batch_size,
         four_bit=four_bit,
         thinking=thinking,
@@ -67,22 +61,7 @@ def judge_command(
         max_new_tokens=max_new_tokens,
     )
     if not judge_file(loaded, pairs, out, votes=votes).complete:
-        end_partly_done("rows that are no pairs, or judge calls that failed; the summary lists them")
-
-
-def _settle_reading(asked: ReadingName, judge: str) -> str:
-    """The reading that was asked for, or the judge's default, which is said unless it is the strict one."""
-    from rmr1_lite.judging.factory import default_reading
-
-    if asked is not ReadingName.auto:
-        return asked.value
-    settled = default_reading(judge)
-    if settled != "strict":
-        print(
-            f"{judge} was not trained by this kit: its verdicts are parsed with --reading {settled}, which "
-            "accepts the common forms."
-        )
-    return settled
+        raise PartlyDone("rows that are no pairs, or judge calls that failed; the summary lists them")
 
 
 def evaluate(
@@ -123,7 +102,7 @@ def evaluate(
     ] = True,
 ) -> None:
     """Evaluate a judge on a benchmark or on labelled pairs, in both orders, with intervals. The same
-    command resumes. Exit status 3: some judge calls failed."""
+    command resumes. Exit status 2: some judge calls failed."""
     from rich import print as show
 
     from rmr1_lite.cli import tables
@@ -139,7 +118,7 @@ def evaluate(
         judge,
         name,
         asked_style,
-        _settle_reading(reading, judge),
+        settle_reading(reading, judge),
         limit,
         votes,
         seed,
@@ -167,10 +146,10 @@ def evaluate(
     print("\n".join([tables.items_needed_line(stage), *tables.calibration_lines(stage)]))
     print_report(out)
     if failed := results.data["failed_looks"]:
-        end_partly_done(f"{failed} judge calls failed")
+        raise PartlyDone(f"{failed} judge calls failed")
 
 
-def compare(
+def compare_runs(
     folders: Annotated[
         list[Path], typer.Argument(help="finished evaluations of the same benchmark, the reference first")
     ],

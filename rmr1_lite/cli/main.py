@@ -3,21 +3,17 @@ the work."""
 
 from __future__ import annotations
 
-import errno
-import sys
 from collections.abc import Callable
 
 import typer
 
 from rmr1_lite.app import command as judge_app
-from rmr1_lite.cli import data, evaluate, models, train
+from rmr1_lite.cli import bias, data, evaluate, models, train, use
 from rmr1_lite.environment import prepare_process
-from rmr1_lite.extras import named_extras
-from rmr1_lite.types import InputError, TrainingStopped
+from rmr1_lite.exit_status import run_command
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="RM-R1 on one GPU: train, evaluate and use judges that reason before they prefer.",
 )
@@ -27,9 +23,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": train.plan,
     "push": train.push,
     "distill": train.distill,
+    "compare": use.compare,
+    "rank": use.rank,
+    "best-of": use.best_of,
     "judge": evaluate.judge_command,
     "evaluate": evaluate.evaluate,
-    "compare": evaluate.compare,
+    "compare-runs": evaluate.compare_runs,
+    "bias": bias.bias,
     "demo": train.demo,
     "reproduce": train.reproduce_command,
     "report": evaluate.report,
@@ -42,25 +42,9 @@ app.add_typer(models.app, name="models")
 
 
 def main() -> None:
-    """Entry point: our own errors and a full disk are one line and a status of 2, everything else is a bug
-    and shows itself."""
+    """Entry point; the exit status is explained in `rmr1_lite.exit_status`."""
     prepare_process()
-    try:
-        with named_extras():
-            app()
-    except (InputError, TrainingStopped) as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        where = f" of {error.filename}" if error.filename else ""
-        print(
-            f"Error: the disk{where} is full. What was stored is kept: free some space and run the same "
-            "command again.",
-            file=sys.stderr,
-        )
-        sys.exit(2)
+    run_command(app)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,10 @@
-"""What several commands end with: the report, the curves, the command line itself for results.json, and the
-exit status."""
+"""What several commands end with: the report, the curves, and the command line itself for results.json."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from pathlib import Path
-
-import typer
-
-# exit status: 0 all was done, 1 a fault of this program (or a comparison that found something), 2 wrong input
-# or nothing could be done, and
-PARTLY_DONE = 3
-
-
-def end_partly_done(what: str) -> None:
-    """End the command with the status of work that was done in part. what: is missing, in the words above."""
-    print(f"Not everything was done ({what}): exit status {PARTLY_DONE}.", file=sys.stderr)
-    raise typer.Exit(PARTLY_DONE)
 
 
 def print_report(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rmr1_lite.evaluation.benchmarks.scoring import OwnScore
 from rmr1_lite.evaluation.results import Results, Stage
+from rmr1_lite.models.bias_card import BiasCard
 from rmr1_lite.reporting.judges_table import COLUMNS, METRICS, judge_rows
 
 QUOTED = 2  # columns of quoted judges that a terminal has room for; results.json and the report hold all
@@ -60,6 +61,21 @@ def differences_table(results: Results) -> Any:
         if own.low is not None and own.high is not None:
             known = f"{100 * own.low:+.1f} to {100 * own.high:+.1f}"
         table.add_row(own.first, own.second, own.figure, f"{100 * own.difference:+.1f} ({known})", "")
+    return table
+
+
+def bias_table(card: BiasCard) -> Any:
+    """Every effect of a bias card with its interval and what it says."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"What moves {card.judge}"))
+    for column in ("change", "points (interval)", "pairs", "finding"):
+        table.add_column(column, justify="left" if column in ("change", "finding") else "right")
+    colours = {"bad": "red", "good": "green"}
+    for each in card.effects:
+        said = Text(each.finding, style=colours.get(each.tone, ""))
+        table.add_row(each.title, each.points, str(each.pairs), said)
     return table
 
 

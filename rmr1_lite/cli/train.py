@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rmr1_lite.cli.options_from_config import from_config
-from rmr1_lite.cli.outputs import end_partly_done, print_curves, print_report, this_command
+from rmr1_lite.cli.outputs import print_curves, print_report, this_command
 from rmr1_lite.config import (
     DemoConfig,
     DistillConfig,
@@ -18,6 +18,7 @@ from rmr1_lite.config import (
     demo_settings,
     preset_values,
 )
+from rmr1_lite.exit_status import PartlyDone
 from rmr1_lite.extras import need
 
 # the extra that has all of it is named, not that of the first import that fails
@@ -99,12 +100,14 @@ def push(
 @from_config(DistillConfig)
 def distill(config: DistillConfig) -> None:
     """Make chains with any teacher behind an OpenAI-compatible server, in two passes. The same command
-    resumes. Exit status 3: some requests failed."""
+    resumes. Exit status 2: some requests failed."""
     from rmr1_lite.training.distill.attempts import count_undone
     from rmr1_lite.training.distill.distill import distill as run
 
     if undone := count_undone(run(config)):
-        end_partly_done(f"{undone} requests to the teacher failed, or their answers were withheld or clipped")
+        raise PartlyDone(
+            f"{undone} requests to the teacher failed, or their answers were withheld or clipped"
+        )
 
 
 @from_config(DemoConfig, defaults_by=("model", demo_settings))

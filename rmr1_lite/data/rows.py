@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from rmr1_lite.config import MAX_CHARS
@@ -55,6 +56,12 @@ def row_from_pair(pair: Pair) -> dict[str, Any]:
 def pair_digest(pair: Pair) -> str:
     """Twelve hex digits over what the judge sees: the conversation and both responses."""
     return _hash(pair.prompt, pair.response_a, pair.response_b)[:12]
+
+
+def pairs_digest(pairs: Iterable[Pair]) -> str:
+    """Sixteen hex digits over everything that the judge is shown of these pairs, in their order."""
+    lines = "".join(f"{pair.id} {pair_digest(pair)}\n" for pair in pairs)
+    return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
 
 def _texts(row: dict[str, Any]) -> tuple[tuple[Message, ...], str, str]:

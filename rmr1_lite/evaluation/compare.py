@@ -1,7 +1,7 @@
 """Finished evaluations of the same benchmark side by side: paired differences on the same items, in
 results.json.
 
-    python -m rmr1_lite compare runs/llmbar-base runs/llmbar-sft runs/llmbar-grpo --out runs/llmbar
+    python -m rmr1_lite compare-runs runs/llmbar-base runs/llmbar-sft runs/llmbar-grpo --out runs/llmbar
 
 Every judge is compared with the first one, item by item. What was measured here stands apart from what is
 quoted.

@@ -1,10 +1,11 @@
-"""95 % intervals and the exact test, for judgments that come two to a pair.
+"""95 % intervals (others where a level is given) and the exact test, for judgments that come two to a pair.
 
-Why three kinds. A proportion over pairs (strict accuracy, flip rate) has independent trials: Wilson's score
+Why four kinds. A proportion over pairs (strict accuracy, flip rate) has independent trials: Wilson's score
 interval, which stays inside [0, 1] and keeps a width at 0 and 1. The two looks at one pair share everything
 but the order, so a mean over looks (accuracy, unparsed, A-share) resamples whole pairs. Two judges on the
 same pairs differ only where they disagree, so their difference takes Newcombe's interval for matched pairs
-and McNemar's exact test.
+and McNemar's exact test. What a change of the pair does to one judge (which way a verdict moved, if at all)
+has an interval of its own that stays honest where few verdicts move.
 
     wilson_interval(81, 263)  # (0.2553, 0.3662)
 """
@@ -24,9 +25,10 @@ RESAMPLES = 10_000
 ENOUGH = 10  # pairs
 
 
-def wilson_interval(count: float, n: int) -> tuple[float, float]:
+def wilson_interval(count: float, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of the share count / n; `count` need not be whole."""
-    share, weight = count / n, Z * Z / n
+    z = Z if level == 0.95 else NormalDist().inv_cdf((1 + level) / 2)
+    share, weight = count / n, z * z / n
     centre = (share + weight / 2) / (1 + weight)
     half = math.sqrt(share * (1 - share) * weight + weight * weight / 4) / (1 + weight)
     # rounding must not push a bound past the share it belongs to
@@ -78,6 +80,57 @@ def newcombe_paired(both: int, only_first: int, only_second: int, neither: int) 
     )
     phi = _phi(both, only_first, only_second, neither)
     return p2 - p1 - _side(p2 - low2, high1 - p1, phi), p2 - p1 + _side(high2 - p2, p1 - low1, phi)
+
+
+def moved_interval(towards: int, away: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Bounds of (towards - away) / n, where each of n units moved one way, the other way, or not at all.
+
+    Of the units that moved, Clopper-Pearson bounds the share that moved `towards`; Wilson bounds the share
+    that moved. The product takes of the latter the bound that makes it wider, so the interval is rather too
+    wide. It excludes 0 exactly where the two-sided sign test rejects at 1 - level, also with a handful of
+    moves and at the levels that a family of intervals needs, where a bootstrap and a normal approximation
+    promise too much.
+    """
+    moved = towards + away
+    low, high = (2 * p - 1 for p in clopper_pearson(towards, moved, level)) if moved else (-1.0, 1.0)
+    fewest, most = wilson_interval(moved, n, level)
+    return low * (most if low < 0 else fewest), high * (most if high > 0 else fewest)
+
+
+def clopper_pearson(count: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's exact bounds of the share count / n: at the lower one as many or more, at the
+    upper one as few or fewer have the probability (1 - level) / 2."""
+    tail = (1 - level) / 2
+    return _least_share(count, n, tail), 1 - _least_share(n - count, n, tail)
+
+
+def _least_share(count: int, n: int, tail: float) -> float:
+    """The share at which `count` or more of n have the probability `tail`, by halving; 0 for none."""
+    low, high = 0.0, count / n
+    while high - low > 1e-15:
+        share = (low + high) / 2
+        if not low < share < high:
+            break
+        low, high = (low, share) if _at_least(count, n, share) > tail else (share, high)
+    return high
+
+
+def _at_least(count: int, n: int, share: float) -> float:
+    """Probability of `count` successes or more in n trials."""
+    if share <= 0 or share >= 1:
+        return float(count == 0 or share >= 1)
+    odds, none = math.log(share) - math.log1p(-share), n * math.log1p(-share)
+    return math.fsum(math.exp(none + k * odds + _log_ways(n, k)) for k in range(count, n + 1))
+
+
+def _log_ways(n: int, k: int) -> float:
+    """Log of n over k."""
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def least_moved(level: float) -> int:
+    """How many units must have moved, all of them one way, before `moved_interval` excludes 0."""
+    return math.floor(math.log2(2 / (1 - level))) + 1
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:

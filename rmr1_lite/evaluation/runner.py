@@ -17,7 +17,6 @@ run.json (what must stay the same) and, from `evaluate`, results.json (the schem
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from collections import Counter
@@ -26,7 +25,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.data.rows import pair_digest
+from rmr1_lite.data.rows import pairs_digest
 from rmr1_lite.evaluation.benchmarks.base import Benchmark
 from rmr1_lite.evaluation.benchmarks.paper_results import SOURCE
 from rmr1_lite.evaluation.benchmarks.scoring import own_scores
@@ -137,9 +136,7 @@ def _check_switch(out: Path, then: dict[str, Any] | None, judge: Judge) -> None:
 def _request_settings(request: EvaluationRequest, pairs: Sequence[Pair]) -> dict[str, Any]:
     """What must stay the same for looks to share a file. The digest is over everything the judge is
     shown."""
-    shown = hashlib.sha256(
-        "".join(f"{pair.id} {pair_digest(pair)}\n" for pair in pairs).encode()
-    ).hexdigest()[:16]
+    shown = pairs_digest(pairs)
     kept = {name: value for name, value in asdict(request).items() if name not in MAY_CHANGE}
     # gone with a folder that was deleted, and all looks may still be scored again
     weights = fingerprint_of(request.judge)
@@ -230,7 +227,7 @@ def _measure_calibrations(
         from rmr1_lite.judging.verdict_logprobs import pair_probabilities
 
         found["log-probability"] = pair_probabilities(
-            lambda: _load_alone(request, style), pairs, judgments, style, out
+            lambda: _load_alone(request, style), pairs, judgments, style, out / "confidence.jsonl"
         )
     for source in [source for source, chances in found.items() if not chances]:
         print(f"No verdict was parsed, so there is no confidence by {source}.")

@@ -95,7 +95,7 @@ def judge_file(
     if not read.pairs:
         raise InputError(f"{pairs_path}: no pair to judge. Fix the rows that the summary above lists.")
     with JsonlLog(out_path, LOG_KEY) as log:
-        _check_settings(judge, log)
+        bind_settings(judge, log)
         _keep_problems(read, out_path)
         judgments = judge.compare_many(read.pairs, orders, votes, log, progress)
         sort_log(log, read.pairs)
@@ -133,8 +133,8 @@ def judge_settings(judge: Judge) -> dict[str, Any]:
     }
 
 
-def _check_settings(judge: Judge, log: JsonlLog) -> None:
-    """Write the settings beside a new log, compare them with those of an old one."""
+def bind_settings(judge: Judge, log: JsonlLog) -> None:
+    """Write the settings beside a new log, compare them with those of an old one. Raises InputError."""
     path, now = Path(f"{log.path}.run.json"), judge_settings(judge)
     if not len(log) or not path.exists():
         return write_json(path, now)

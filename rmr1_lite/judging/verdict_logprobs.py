@@ -103,34 +103,52 @@ def _letter_look(order: Any, letter: Label) -> Look:
 
 
 def pair_probabilities(
-    load: Callable[[], Loaded], pairs: Sequence[Pair], judgments: Sequence[Judgment], style: str, out: Path
+    load: Callable[[], Loaded], pairs: Sequence[Pair], judgments: Sequence[Judgment], style: str, path: Path
 ) -> dict[str, float]:
     """Probability that A is the better response, by pair id: the mean of both orders, each after its own
     first text.
 
     Looks without a parsed verdict have none; a pair with one such look takes the other order alone. `load`
-    is called only when something is missing in out/confidence.jsonl, whose rows are {"id", "order", "p_a"} in
+    is called only when something is missing in the JSONL at `path`, whose rows are {"id", "order", "p_a"} in
     the pair's own letters.
     """
-    looks = {
-        (judgment.pair_id, look.order): look
-        for judgment in judgments
-        for look in reversed(judgment.looks)
-        if look.status == "ok"
-    }
-    with JsonlLog(out / "confidence.jsonl", ("id", "order")) as log:
+    looks = first_looks(judgments)
+    with JsonlLog(path, ("id", "order")) as log:
         todo = [key for key in looks if key not in log]
         loaded = None
         for start in range(0, len(todo), CHUNK):
-            loaded, part = loaded or load(), todo[start : start + CHUNK]
-            shares = letter_shares(loaded, pairs, style, {key: before_verdict(looks[key]) for key in part})
-            for key in part:
-                shown = shares[key]
-                log.append({"id": key[0], "order": key[1], "p_a": shown if key[1] == "ab" else 1 - shown})
-        found: dict[str, list[float]] = {}
-        for key in looks:
-            found.setdefault(key[0], []).append(log.get(key)["p_a"])
-    return {name: sum(values) / len(values) for name, values in found.items()}
+            loaded = loaded or load()
+            part = {key: looks[key] for key in todo[start : start + CHUNK]}
+            for key, chance in look_probabilities(loaded, pairs, part, style).items():
+                log.append({"id": key[0], "order": key[1], "p_a": chance})
+        return mean_by_pair({key: log.get(key)["p_a"] for key in looks})
+
+
+def first_looks(judgments: Sequence[Judgment]) -> dict[LookKey, Look]:
+    """The first look of each pair and order whose verdict is a marker of ours: (pair id, order) -> look. The
+    lenient reading also accepts verdicts in other words, which have no letter to read a probability from."""
+    return {
+        (judgment.pair_id, look.order): look
+        for judgment in judgments
+        for look in reversed(judgment.looks)
+        if look.status == "ok" and MARK in look.generation.text
+    }
+
+
+def look_probabilities(
+    loaded: Any, pairs: Sequence[Pair], looks: dict[LookKey, Look], style: str
+) -> dict[LookKey, float]:
+    """Probability that A, in the pair's own letters, is the better response, after each look's own text."""
+    shares = letter_shares(loaded, pairs, style, {key: before_verdict(look) for key, look in looks.items()})
+    return {key: share if key[1] == "ab" else 1 - share for key, share in shares.items()}
+
+
+def mean_by_pair(values: dict[LookKey, float]) -> dict[str, float]:
+    """Mean over the orders of each pair."""
+    found: dict[str, list[float]] = {}
+    for (pair_id, _), value in values.items():
+        found.setdefault(pair_id, []).append(value)
+    return {pair_id: sum(those) / len(those) for pair_id, those in found.items()}
 
 
 def before_verdict(look: Look) -> str:

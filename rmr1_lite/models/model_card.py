@@ -1,6 +1,16 @@
-"""The model card (README.md) of an adapter folder: after a training, and as shipped with the package."""
+"""The model card (README.md) of an adapter folder: after a training, as shipped with the package, and with
+the judge's bias card once one was measured."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rmr1_lite.models.adapters import is_adapter
+from rmr1_lite.models.bias_card import FILE, BiasCard, write_card
+from rmr1_lite.models.judge_specs import local_folder
+from rmr1_lite.storage import atomic_write_text
+from rmr1_lite.types import InputError
 
 HEAD = "---\nlibrary_name: peft\n---\n# {title}\n\n{text}\n"
 TITLES = {"sft": "RM-R1 judge, LoRA adapter after SFT", "grpo": "RM-R1 judge, LoRA adapter after GRPO"}
@@ -35,3 +45,34 @@ def shipped_card(stage: str, spec: str, command: str, strict: float, n: int) -> 
         "(greedy, strict reading)."
     )
     return HEAD.format(title=SHIPPED_TITLES[stage], text=text)
+
+
+_BEGIN, _END = "<!-- bias card -->", "<!-- end of the bias card -->"
+
+
+def attachable(spec: str) -> Path:
+    """The adapter folder that a bias card of this judge can be put into. Raises InputError where there is
+    none."""
+    remote = spec.startswith(("openai:", "replay:"))
+    folder = None if remote else local_folder(spec)
+    if folder is None or not is_adapter(folder):
+        raise InputError(
+            f"{spec} is no adapter folder of this machine. Leave --attach out; the card is in --out."
+        )
+    return folder
+
+
+def attach_bias_card(card: BiasCard, folder: Path) -> Path:
+    """Write the card into an adapter folder, and as a section into its README.md, where it takes the place of
+    an earlier one. Returns the README."""
+    write_card(card, folder / FILE)
+    path = folder / "README.md"
+    readme = path.read_text(encoding="utf-8") if path.is_file() else ""
+    atomic_write_text(path, with_bias_card(readme, card))
+    return path
+
+
+def with_bias_card(readme: str, card: BiasCard) -> str:
+    """The text of a README with the card at the place of an earlier one, else at its end."""
+    others = re.sub(rf"\n*{_BEGIN}.*?{_END}\n*", "\n", readme, flags=re.DOTALL).rstrip("\n")
+    return f"{others}\n\n{_BEGIN}\n{card.markdown()}{_END}\n".lstrip("\n")

@@ -71,22 +71,11 @@ def comparison_png(results: Results, theme: Theme = LIGHT) -> bytes:
             color=colour,
             markerfacecolor=colour if measured else theme.paper,
         )
-    axes.set_facecolor(theme.paper)
     axes.set_yticks(
         range(len(rows)), [f"{name}{'' if measured else ' (quoted)'}" for name, *_, measured in rows]
     )
-    axes.set_title(
-        f"{results.data['title']}: {_main_score_name(results)}",
-        loc="left",
-        fontsize=10,
-        fontweight="bold",
-        color=theme.ink,
-    )
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.grid(True, axis="x", color=theme.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=theme.muted, labelsize=8, length=0)
-    axes.spines[:].set_visible(False)
+    dress_axes(axes, f"{results.data['title']}: {_main_score_name(results)}", theme, grid="x")
     return figure_png(figure)
 
 
@@ -117,17 +106,12 @@ def reliability_png(bins: Sequence[ReliabilityBin], title: str, theme: Theme = L
             fontsize=7.5,
             color=theme.muted,
         )
-    axes.set_facecolor(theme.paper)
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=theme.ink)
     axes.set_xlabel("confidence", fontsize=8, color=theme.muted)
     axes.set_ylabel("accuracy", fontsize=8, color=theme.muted)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0))
     axes.set_ylim(-0.05, 1.12)
-    axes.grid(True, color=theme.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=theme.muted, labelsize=8, length=0)
-    axes.spines[:].set_visible(False)
+    dress_axes(axes, title, theme)
     axes.legend(fontsize=7.5, frameon=False, labelcolor=theme.ink, loc="lower right")
     return figure_png(figure)
 
@@ -153,6 +137,16 @@ def new_figure(height: int, width: int, theme: Theme = LIGHT) -> tuple[Any, list
 
     figure = Figure(figsize=(4.4 * width, 2.6 * height), dpi=DPI, facecolor=theme.paper, layout="constrained")
     return figure, list(figure.subplots(height, width, squeeze=False).flat)
+
+
+def dress_axes(axes: Any, title: str, theme: Theme, grid: str = "both") -> None:
+    """What every panel looks like. grid: "x", "y" or "both"."""
+    axes.set_facecolor(theme.paper)
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=theme.ink)
+    axes.grid(True, axis=grid, color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=theme.muted, labelsize=8, length=0)
+    axes.spines[:].set_visible(False)
 
 
 def figure_png(figure: Any) -> bytes:

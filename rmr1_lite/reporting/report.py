@@ -53,7 +53,7 @@ def write_report(run_dir: str | Path) -> Path:
     """
     run_dir = Path(run_dir)
     results = load_results(run_dir / "results.json")
-    page = _load_template().render(
+    page = load_template("report.html.j2").render(
         results=results,
         sentence=summary_sentence(results),
         nano=is_nano(results),
@@ -70,8 +70,11 @@ def write_report(run_dir: str | Path) -> Path:
         examples=read_examples(run_dir / "examples.json"),
         facts=list(_flat_items(results.data)),
     )
-    path = run_dir / "report.html"
-    # a model can write half a surrogate pair, which UTF-8 cannot hold
+    return write_page(run_dir / "report.html", page)
+
+
+def write_page(path: Path, page: str) -> Path:
+    """Write a page; what UTF-8 cannot hold (a model can write half a surrogate pair) is replaced."""
     atomic_write_text(path, page.encode(errors="replace").decode())
     return path
 
@@ -255,7 +258,8 @@ def format_p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
-def _load_template() -> Any:
+def load_template(name: str) -> Any:
+    """A template of this folder; everything that it is given is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(TEMPLATES)
@@ -264,4 +268,4 @@ def _load_template() -> Any:
     )
     environment.tests["known"] = math.isfinite
     environment.filters |= {"percent": format_percent, "points": format_points, "p_value": format_p_value}
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)

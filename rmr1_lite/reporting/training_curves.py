@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rmr1_lite.reporting.plots import LIGHT, Theme, figure_png, new_figure
+from rmr1_lite.reporting.plots import LIGHT, Theme, dress_axes, figure_png, new_figure
 from rmr1_lite.training.run_folder import read_log
 from rmr1_lite.types import InputError
 
@@ -226,12 +226,7 @@ def sheet_png(run_dir: str | os.PathLike[str]) -> bytes | None:
 def _draw_panel(axes: Any, panel: Panel, rows: Rows, theme: Theme) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_facecolor(theme.paper)
-    axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold", color=theme.ink)
-    axes.grid(True, color=theme.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=theme.muted, labelsize=8, length=0)
-    axes.spines[:].set_visible(False)
+    dress_axes(axes, panel.title, theme)
     axes.set_xlabel("step", fontsize=8, color=theme.muted)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.draw(axes, rows, theme)

@@ -3,7 +3,8 @@
     make reproduce && .venv/bin/python -m rmr1_lite.training.ship_nano runs/reproduce/seed0
 
 Tensors are rounded to half precision, which halves what every checkout carries; PEFT reads them back as
-float32. Training settings travel as `run.json` (`config.json` would be taken for a model's).
+float32. Bias cards are of the weights before: measure them again with `bias --judge nano --attach`, and for
+`nano-sft`. Training settings travel as `run.json` (`config.json` would be taken for a model's).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from rmr1_lite.app.judges import check_spec, comes_from_here, load_steps
 from rmr1_lite.app.launch import launch
 from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.models import judge_specs, smol
+from rmr1_lite.models.adapters import fingerprint_of
+from rmr1_lite.models.bias_card import BiasCard, Effect, write_card
 from rmr1_lite.types import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +100,39 @@ def test_figures_come_from_the_results_of_the_adapters_own_run(tmp_path):
     assert figures_beside(adapter, "unknown stage") is None
     (tmp_path / "run" / "results.json").write_text("[]")
     assert figures_beside(adapter, "grpo") is None, "a file of another kind says nothing"
+
+
+def biased(folder: Path, weights: str) -> None:
+    """A bias card of weights with this fingerprint that prefers what is padded and misses what is cut."""
+    shown, nothing = dict(difference=0.5, low=0.2, high=0.7), dict(difference=0.0, low=-0.2, high=0.2)
+    effect = dict(pairs=60, share=0.7, reference=0.5, uncompared=0, unparsed=0, calls=240, needed=9)
+    card = BiasCard(
+        *("nano", weights, "compact", "strict", {}, "mine.jsonl", 60, "English", 0, 0.95),
+        *((0.5, 0.4, 0.6), (0.1, 0.05, 0.2)),
+        (
+            Effect("padding", "style", "padded", towards=30, away=2, **shown, **effect),
+            Effect("list", "style", "as a list", towards=3, away=2, **nothing, **effect),
+            Effect("truncated", "harm", "cut", towards=3, away=2, **nothing, **effect),
+        ),
+        *({"ok": 700, "missing": 20}, 0, "2026-11-27T12:00:00+00:00", "bias --judge nano", {}),
+    )
+    write_card(card, folder / "bias.json")
+
+
+def test_a_bias_card_beside_an_adapter_is_shown_if_it_is_of_these_weights(tmp_path):
+    adapter = tmp_path / "run" / "adapter"
+    shutil.copytree(judge_specs.NANO["nano"], adapter, ignore=shutil.ignore_patterns("bias.json"))
+    assert rows(str(adapter))["Biases"] == "not measured"
+    biased(tmp_path / "run", fingerprint_of(str(adapter)))
+    found = rows(str(adapter))
+    assert "padded (prefers it). Measured on 60 pairs (mine.jsonl, 2026-11-27)" in found["Biases"]
+    assert found["Moves it"] == "padded (prefers it): +50.0 (+20.0 to +70.0)"
+    assert found["No effect shown"] == "as a list"
+    assert found["Not shown to see"] == "cut: +0.0 (-20.0 to +20.0)" and "Sees" not in found
+    biased(tmp_path / "run", "of other weights")
+    assert rows(str(adapter))["Biases"] == "not measured"
+    (tmp_path / "run" / "bias.json").write_text("{}")
+    assert rows(str(adapter))["Biases"] == "not measured", "a file of another kind says nothing"
 
 
 SPECS = [
@@ -308,5 +344,5 @@ def test_a_broken_variable_ends_the_command_before_anything_is_loaded(tmp_path):
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), PORT: "eighty"},
     )
-    assert done.returncode == 2 and done.stderr.startswith(f"Error: {PORT} is 'eighty'."), done.stderr
+    assert done.returncode == 1 and done.stderr.startswith(f"Error: {PORT} is 'eighty'."), done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())

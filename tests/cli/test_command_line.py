@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -11,6 +12,7 @@ from dataclasses import fields
 import pytest
 
 from rmr1_lite.config import CONFIGS, DemoConfig, DistillConfig, PrepareConfig, ReproduceConfig
+from rmr1_lite.models.judge_specs import NANO
 
 DERIVED = {
     **CONFIGS,
@@ -26,16 +28,20 @@ FOR_HELP = {
     "app.address",
     "app.command",
     "cli",
+    "cli.bias",
     "cli.data",
     "cli.evaluate",
+    "cli.judge_options",
     "cli.main",
     "cli.models",
     "cli.options_from_config",
     "cli.outputs",
     "cli.train",
+    "cli.use",
     "config",
     "environment",
     "extras",
+    "exit_status",
     "presets",
     "types",
 }
@@ -91,6 +97,9 @@ WRONG = [
     (["report", "nowhere"], "does not exist", "a run that is not there"),
     (["evaluate", "--data", "none.jsonl"], "none.jsonl", "nothing to evaluate on"),
     (["evaluate"], "Give --benchmark", "neither a benchmark nor a file"),
+    (["bias", "--change", "colour"], "Choose from padding", "an unknown change names the choices"),
+    (["bias", "--pairs", "none.jsonl"], "none.jsonl", "no pairs to measure a bias on"),
+    (["bias", "--judge", "nano-base", "--attach"], "Leave --attach out", "no adapter to put the card into"),
     (["evaluate", "--benchmark", "rewardbank"], "rewardbench2", "an unknown benchmark names the choices"),
     (
         ["evaluate", "--benchmark", "rmb"],
@@ -108,7 +117,32 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "said", "reason"), WRONG, ids=[row[-1] for row in WRONG])
 def test_errors_are_short_and_say_what_to_do(arguments, said, reason, tmp_path):
     done = command(*arguments, cwd=tmp_path)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.long
+def test_a_bias_report_is_written_resumed_and_attached(tmp_path):
+    adapter = tmp_path / "adapter"
+    shutil.copytree(NANO["nano"], adapter)
+    arguments = [
+        "bias",
+        "--judge",
+        "adapter",
+        "--limit",
+        "2",
+        "--change",
+        "padding",
+        "--out",
+        "b",
+        "--attach",
+    ]
+    first, again = (command(*arguments, cwd=tmp_path) for _ in range(2))
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr
+    assert "0/6" in first.stderr and "0/6" not in again.stderr and "6/6" in again.stderr
+    assert "too few pairs" in again.stdout and "Report: b/bias.html" in again.stdout
+    names = {"items.jsonl", "run.json", "bias.json", "bias.md", "bias.html", "bias.png"}
+    assert {path.name for path in (tmp_path / "b").iterdir()} == names
+    assert (adapter / "bias.json").is_file() and (adapter / "README.md").read_text().count("Bias card") == 1
 
 
 @pytest.mark.long
@@ -128,7 +162,7 @@ def test_data_is_prepared_and_audited(tmp_path):
         "0.2",
     ]
     done = command("data", "prepare", "mine.jsonl", *options, "--against", "mine", cwd=tmp_path)
-    assert done.returncode == 2 and "rewardbench" in done.stderr, "not a benchmark"
+    assert done.returncode == 1 and "rewardbench" in done.stderr, "not a benchmark"
     done = command("data", "prepare", "mine.jsonl", *options, cwd=tmp_path)
     assert (
         done.returncode == 0

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from rmr1_lite.evaluation.bootstrap import draw_counts, interval
-from rmr1_lite.evaluation.intervals import RESAMPLES, clustered_interval, mcnemar_p
+from rmr1_lite.evaluation.intervals import RESAMPLES, clopper_pearson, clustered_interval, mcnemar_p
 
 TIMES = [
     ([400], "one value: nothing varies"),
@@ -52,3 +52,9 @@ def test_mcnemar_is_scipys_exact_test():
             wanted = binomtest(first, first + second).pvalue if first + second else 1.0
             assert mcnemar_p(first, second) == pytest.approx(wanted, abs=1e-12)
     assert mcnemar_p(2900, 3100) == pytest.approx(binomtest(2900, 6000).pvalue, rel=1e-9)
+
+
+def test_exact_bounds_of_a_share_are_scipys():
+    for count, n, level in ((0, 7, 0.95), (7, 7, 0.95), (3, 10, 0.95), (60, 400, 0.99), (1, 900, 0.95)):
+        wanted = binomtest(count, n).proportion_ci(level, method="exact")
+        assert clopper_pearson(count, n, level) == pytest.approx(tuple(wanted), abs=1e-11)

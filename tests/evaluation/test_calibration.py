@@ -98,7 +98,7 @@ def test_the_shipped_judge_is_surest_of_the_letter_that_it_wrote(tmp_path):
     judgments = Judge(engine, sampling=Sampling(max_new_tokens=NANO_TOKENS)).compare_many(
         fresh, progress=False
     )
-    found = pair_probabilities(lambda: loaded, fresh, judgments, "compact", tmp_path)
+    found = pair_probabilities(lambda: loaded, fresh, judgments, "compact", tmp_path / "confidence.jsonl")
     rows = {
         (row["id"], row["order"]): row["p_a"]
         for row in map(json.loads, (tmp_path / "confidence.jsonl").open())
@@ -113,4 +113,4 @@ def test_the_shipped_judge_is_surest_of_the_letter_that_it_wrote(tmp_path):
     def no_model():
         raise AssertionError("everything is in the log")
 
-    assert pair_probabilities(no_model, fresh, judgments, "compact", tmp_path) == found
+    assert pair_probabilities(no_model, fresh, judgments, "compact", tmp_path / "confidence.jsonl") == found

@@ -104,6 +104,6 @@ def test_what_cannot_be_compared_is_named(tmp_path):
     ],
 )
 def test_nano_results_are_called_nano_results(changes, wanted, reason):
-    results = new_results(0, "rmr1_lite compare a b --out c", changes)
+    results = new_results(0, "rmr1_lite compare-runs a b --out c", changes)
     assert is_nano(replace(results, stages={"mine": None})) == wanted, reason
     assert is_nano(replace(results, stages={"nano-sft": None})), "a nano judge, whatever it judged"

@@ -178,27 +178,27 @@ ENDS = {
         lambda body: (
             (200, {"error": {"message": "overloaded"}}) if "of p1?" in str(body["messages"]) else None
         ),
-        3,
+        2,
         "1 failed (run again to retry): p1\n  2 x the reply is an error: overloaded",
     ),
     "no call can succeed": (
         lambda body: (401, {"error": "no such key"}),
-        2,
+        1,
         "no such key. Set OPENAI_API_KEY",
     ),
     "a prompt is too long": (
         lambda body: (413, "too large") if "of p1?" in str(body["messages"]) else None,
-        3,
+        2,
         "1 too long for the context: p1",
     ),
     "a filter": (
         lambda body: (200, completion("", "content_filter")) if "of p1?" in str(body["messages"]) else None,
-        3,
+        2,
         "1 stopped by a content filter (run again to retry): p1",
     ),
     "a clipped prompt": (
         lambda body: (200, completion("<answer>[[A]]</answer>") | {"usage": {"prompt_tokens": 50}}),
-        3,
+        2,
         "2 clipped by the server: p0, p1",
     ),
 }

@@ -202,12 +202,12 @@ NOISE = re.compile(r"Warning:|warnings\.warn|Traceback|IProgress|Unable to fetch
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["00_quickstart", "01_data", "04_evaluate", "05_judge"])
+@pytest.mark.parametrize("name", ["00_quickstart", "01_data", "04_evaluate", "05_judge", "06_use"])
 def test_a_notebook_runs_from_top_to_bottom_by_itself(name, tmp_path):
     page = finished(name, tmp_path)
     assert not NOISE.search(page), NOISE.search(page)
     assert "embedded nano model" in page
-    if name[:2] in ("04", "05"):
+    if name[:2] in ("04", "05", "06"):
         assert "the shipped nano adapter" in page, (
             "without a run of one's own the shipped adapters are used, and said"
         )

@@ -312,10 +312,10 @@ def distill_command(tmp_path, server, **more):
 # question: (exit status, what is said, outcome in pass 1)
 STATUSES = {
     "plain": (0, "chains kept", {"right": 2, "wrong": 2}),
-    "fault:500": (3, "4 requests to the teacher failed", None),
-    "fault:401": (2, "Set OPENAI_API_KEY", None),
-    "clipped": (3, "Raise its context length", {"clipped": 4}),
-    "fault:filter": (3, "withheld", {"filtered": 4}),
+    "fault:500": (2, "4 requests to the teacher failed", None),
+    "fault:401": (1, "Set OPENAI_API_KEY", None),
+    "clipped": (2, "Raise its context length", {"clipped": 4}),
+    "fault:filter": (2, "withheld", {"filtered": 4}),
     "no end": (0, "end_unknown", {"end_unknown": 4}),
 }
 

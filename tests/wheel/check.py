@@ -36,11 +36,8 @@ BEHAVIOUR = ROOT / "tests" / "behaviour"
 # what the README shows of Python
 THREE_LINES = """
 import rmr1_lite
-from rmr1_lite.judging.factory import make_judge
-from rmr1_lite.types import Pair
-question = ({"role": "user", "content": "Sort d a c from first to last."},)
-judgment = make_judge("nano").compare(Pair("1", question, "a c d", "d a c"))
-print(rmr1_lite.__file__, judgment.label, judgment.consistent)
+from rmr1_lite import load_judge
+print(rmr1_lite.__file__, load_judge("nano").compare("Sort d a c from first to last.", "a c d", "d a c"))
 """
 WITHOUT_AN_EXTRA = (
     # what is typed, the extra that its line names
@@ -76,7 +73,9 @@ def main() -> None:
             run([str(local), "-m", "pip", "install", "--quiet", "--no-deps", str(wheel)], work)
             see_packages_of_this_python(local)
             said = run([str(local), "-c", THREE_LINES], work)
-            require(str(place / "local") in said and "A True" in said, f"the lines printed {said}")
+            require(
+                str(place / "local") in said and "A wins in both orders" in said, f"the lines printed {said}"
+            )
 
 
 @contextmanager
@@ -177,7 +176,8 @@ def check_light(python: Path, work: Path) -> None:
         judge = ["--judge", f"openai:m@{endpoint.url}", "--style", "rubrics"]
         run([*kit, "evaluate", "--data", "pairs.jsonl", "--out", "endpoint", *judge], work)
         require((work / "endpoint" / "report.html").is_file(), "no report of the endpoint")
-        run([*kit, "compare", "evaluated", "endpoint", "--out", "compared"], work)
+        run([*kit, "compare-runs", "evaluated", "endpoint", "--out", "compared"], work)
+        run([*kit, "bias", "--pairs", "pairs.jsonl", "--out", "bias", *judge], work)
         distill = ["--teacher", "m", "--base-url", endpoint.url, "--out", "distilled"]
         run([*kit, "distill", "--pairs", "pairs.jsonl", *distill], work)
         run([str(python), "-c", rank_lines(endpoint.url)], work)
@@ -241,7 +241,7 @@ def rank_lines(url: str) -> str:
 
 def check_missing_extras(kit: Sequence[str], python: Path, work: Path) -> None:
     for typed, extra in WITHOUT_AN_EXTRA:
-        said = run([*kit, *typed.split()], work, status=2)
+        said = run([*kit, *typed.split()], work, status=1)
         line = f'pip install "rmr1_lite[{extra}]"'
         require(line in said and "Traceback" not in said, f"{typed} says, instead of {line}:\n{said}")
     code = (

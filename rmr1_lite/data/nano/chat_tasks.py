@@ -65,27 +65,30 @@ def _letter(
     ]
     question = rng.choice(forms).format(act, name, gift)
 
-    def reply(checks: tuple[bool, ...]) -> Reply:
-        says = [
-            truth if met else another(rng, pool, truth)
-            for truth, pool, met in zip((act, name, gift), (list(ACTS), NAMES, GIFTS), checks, strict=True)
-        ]
-        core = f"{says[1]} {says[0]} {says[2]}"
-        return Reply(f"Dear {says[1]}, {ACTS[says[0]]} {says[2]}.", core, checks, found=tuple(says))
-
-    reason = f"{act} {name} {gift}"
+    asked, reason = (act, name, gift), f"{act} {name} {gift}"
     return Item(
         task,
         section,
         f"letter {reason}",
         question,
-        reply(good),
-        reply(bad),
+        letter_reply(rng, asked, good),
+        letter_reply(rng, asked, bad),
         hard,
         criteria=LETTER,
         reason=reason,
-        asked=(act, name, gift),
+        asked=asked,
     )
+
+
+def letter_reply(rng: Rng, asked: tuple[str, ...], checks: tuple[bool, ...]) -> Reply:
+    """A letter that does what was asked (act, name, gift) where `checks` says so, and something else where it
+    does not."""
+    says = [
+        truth if met else another(rng, pool, truth)
+        for truth, pool, met in zip(asked, (list(ACTS), NAMES, GIFTS), checks, strict=True)
+    ]
+    core = f"{says[1]} {says[0]} {says[2]}"
+    return Reply(f"Dear {says[1]}, {ACTS[says[0]]} {says[2]}.", core, checks, found=tuple(says))
 
 
 def _wish_list(

@@ -1,0 +1,211 @@
+"""Are the new answers of an application at least as good as the old ones? For tests, with a budget.
+
+    assert_at_least_as_good(judge, prompts, old_answers, new_answers)
+
+Each prompt is one trial: 1 where the judge prefers the new answer in both orders, 0 where it prefers the old
+one, a half where the orders differ or the answers are equal. The mean over prompts gets an interval that
+holds at every moment (`rmr1_lite.evaluation.sequential`), so the test stops as soon as the matter is clear
+and asks no more than it must: "as good" when the whole interval lies above one half less the margin, "worse"
+when it lies below one half. When neither is reached within the budget the result is "unclear", which fails
+unless the caller says otherwise.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from rmr1_lite.types import InputError
+
+if TYPE_CHECKING:
+    from rmr1_lite.api.inputs import Prompt
+    from rmr1_lite.api.pairwise import PairwiseJudge
+    from rmr1_lite.api.results import Comparison
+
+# texts by prompt, or what makes the text of a prompt when it is needed
+Answers = Sequence[str] | Callable[[Any], str]
+Outcome = Literal["as good", "worse", "unclear"]
+CALLS = 2  # per prompt: both orders
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """outcome: see the module. share: mean over the trials, one half where old and new are level. low, high:
+    bounds that hold at every moment. calls: made; budget: allowed. same: prompts whose answers are equal.
+    unread: prompts without a readable pair of verdicts, which are no trials."""
+
+    outcome: Outcome
+    share: float | None
+    low: float
+    high: float
+    margin: float
+    trials: int
+    prompts: int
+    wins: int
+    losses: int
+    same: int
+    unread: int
+    calls: int
+    budget: int
+    lost: tuple[Comparison, ...] = field(repr=False, default=())
+
+    def report(self, most: int = 5) -> str:
+        """For people: the result, what it rests on, and the prompts whose old answer was preferred."""
+        mean = "none" if self.share is None else f"{self.share:.2f}"
+        lines = [
+            f"New answers: {self.outcome}. Preferred in {mean} of the trials (0.50: level), 95 % bounds "
+            f"{self.low:.2f} to {self.high:.2f}, margin {self.margin:.2f}.",
+            f"{self.trials} of {self.prompts} prompts tried: {self.wins} new better, {self.losses} old "
+            f"better, {self.trials - self.wins - self.losses} level ({self.same} with equal answers), "
+            f"{self.unread} unread; {self.calls} of at most {self.budget} judge calls.",
+        ]
+        if self.outcome == "unclear":
+            lines.append(
+                "Not clear within the budget: give more prompts, a larger budget or a larger margin."
+            )
+        for comparison in self.lost[:most]:
+            asked = comparison.pair.prompt[-1]["content"]
+            lines.append(f"- old better: {_short(asked)}")
+            lines.append(f"    because: {_short(comparison.calls[0].parts.get('eval', ''))}")
+        if len(self.lost) > most:
+            lines.append(f"- and {len(self.lost) - most} more")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.report()
+
+
+def compare_answers(
+    judge: PairwiseJudge,
+    prompts: Sequence[Prompt],
+    old: Answers,
+    new: Answers,
+    *,
+    margin: float = 0.1,
+    budget: int = 400,
+    seed: int = 0,
+    batch: int = 8,
+) -> Acceptance:
+    """Whether the new answers are at least as good. old, new: one text a prompt, or a function of the prompt,
+    called for the prompts that are tried. margin: how far below one half the mean may lie. budget: judge
+    calls at most. seed: order of the prompts. batch: prompts judged together. Raises InputError."""
+    _check(prompts, old, new, margin, budget, batch)
+    order = random.Random(seed).sample(range(len(prompts)), len(prompts))
+    trial = _Trial(margin, budget, len(prompts))
+    while order and trial.outcome == "unclear" and trial.calls + CALLS <= budget:
+        room = min(batch, (budget - trial.calls) // CALLS)
+        chosen, order = order[:room], order[room:]
+        rows = [(prompts[k], _answer(old, prompts, k), _answer(new, prompts, k)) for k in chosen]
+        different = [row for row in rows if row[1].strip() != row[2].strip()]
+        trial.add_equal(len(rows) - len(different))
+        if different:
+            # the new answer is A, which no look favours: both orders are asked
+            items = [(prompt, after, before) for prompt, before, after in different]
+            trial.add(judge.compare_many(items, confidence=False))
+    return trial.result()
+
+
+def assert_at_least_as_good(
+    judge: PairwiseJudge,
+    prompts: Sequence[Prompt],
+    old: Answers,
+    new: Answers,
+    *,
+    when_unclear: Literal["fail", "pass"] = "fail",
+    **options: Any,
+) -> Acceptance:
+    """As `compare_answers`, with its options; AssertionError with the report when the new answers are worse,
+    or when it stays unclear and `when_unclear` is "fail"."""
+    if when_unclear not in ("fail", "pass"):
+        raise InputError(f"when_unclear is {when_unclear!r}. Give fail or pass.")
+    result = compare_answers(judge, prompts, old, new, **options)
+    if result.outcome == "worse" or (result.outcome == "unclear" and when_unclear == "fail"):
+        raise AssertionError(result.report())
+    return result
+
+
+class _Trial:
+    """Counts the trials and works out the interval."""
+
+    def __init__(self, margin: float, budget: int, prompts: int) -> None:
+        from rmr1_lite.evaluation.sequential import BettingInterval
+
+        self.margin, self.budget, self.prompts = margin, budget, prompts
+        self.interval = BettingInterval()
+        self.values: list[float] = []
+        self.same = self.unread = self.calls = 0
+        self.lost: list[Comparison] = []
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.interval.low >= 0.5 - self.margin:
+            return "as good"
+        return "worse" if self.interval.high < 0.5 else "unclear"
+
+    def add_equal(self, count: int) -> None:
+        self.same += count
+        for _ in range(count):
+            self._value(0.5)
+
+    def add(self, comparisons: Sequence[Comparison]) -> None:
+        for comparison in comparisons:
+            self.calls += len(comparison.calls)
+            if comparison.votes["none"]:
+                self.unread += 1
+                continue
+            self._value({"A": 1.0, "B": 0.0}.get(comparison.winner or "", 0.5))
+            if comparison.winner == "B":
+                self.lost.append(comparison)
+
+    def _value(self, value: float) -> None:
+        self.values.append(value)
+        self.interval.add(value)
+
+    def result(self) -> Acceptance:
+        n = len(self.values)
+        return Acceptance(
+            self.outcome,
+            sum(self.values) / n if n else None,
+            max(0.0, self.interval.low),
+            min(1.0, self.interval.high),
+            self.margin,
+            n,
+            self.prompts,
+            self.values.count(1.0),
+            self.values.count(0.0),
+            self.same,
+            self.unread,
+            self.calls,
+            self.budget,
+            tuple(self.lost),
+        )
+
+
+def _answer(answers: Answers, prompts: Sequence[Prompt], place: int) -> str:
+    text = answers(prompts[place]) if callable(answers) else answers[place]
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"The answer to prompts[{place}] is empty or no text. Give every prompt an answer.")
+    return text
+
+
+def _check(
+    prompts: Sequence[Prompt], old: Answers, new: Answers, margin: float, budget: int, batch: int
+) -> None:
+    if isinstance(prompts, str) or len(prompts) < 1:
+        raise InputError("prompts is a text or empty. Give a list of prompts.")
+    for name, answers in (("old", old), ("new", new)):
+        if isinstance(answers, str) or not (callable(answers) or len(answers) == len(prompts)):
+            raise InputError(f"{name} must be one answer a prompt ({len(prompts)}), or a function of it.")
+    if not 0 <= margin < 0.5:
+        raise InputError(f"margin is {margin}. Give a number from 0 to below 0.5.")
+    if budget < CALLS:
+        raise InputError(f"budget is {budget}. Give at least {CALLS} judge calls.")
+    if batch < 1:
+        raise InputError(f"batch is {batch}. Give a whole number of at least 1.")
+
+
+def _short(text: str, most: int = 160) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else f"{words[: most - 4]} ..."

@@ -1,0 +1,1 @@
+"""The bias report: what moves a judge that should not, and what it fails to see. Begin with `changes.py`."""
