@@ -153,6 +153,13 @@ def test_scores_that_would_say_nothing(reason: str, against: dict[str, Any], sai
     assert said in str(error.value), reason
 
 
+def test_a_response_as_a_message_is_scored_against_stored_answers() -> None:
+    judge = scripted(loud)
+    judge.answers = Answers.read({"Hi?": ["x", "x!!!", "answer!"]})
+    turn = {"role": "assistant", "content": "answer!"}
+    assert judge.score("Hi?", turn) == judge.score("Hi?", "answer!")
+
+
 def test_panels_are_drawn_from_stored_answers_by_the_seed(tmp_path: Path) -> None:
     rows = [{"prompt": "Hi?", "response": f"answer {n}"} for n in range(12)]
     rows.append({"prompt": [{"role": "user", "content": "Hi?"}], "chosen": "p", "rejected": "q"})
