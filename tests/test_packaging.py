@@ -31,7 +31,7 @@ PACKAGES = {
     "fastapi": "transformers",
     "uvicorn": "transformers",
 }
-# pytest loads its plugin; a notebook has its set-up cell look at what is there; of a platform
+# of pytest, which loads its plugin; of a notebook alone, whose set-up cell looks what is there; of a platform
 NOT_OURS = {"pytest", "IPython", "packaging", "google", "kaggle_secrets"}
 
 

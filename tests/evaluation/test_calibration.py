@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.evaluation.calibration import BINS, compute_calibration, vote_probabilities
-from rmr1_lite.judging.verdict_logprobs import before_verdict, pair_probabilities
+from rmr1_lite.judging.verdict_logprobs import before_verdict, first_looks, pair_probabilities
 from rmr1_lite.types import Generation, InputError, Judgment, Look, Pair, Verdict
+from rmr1_lite.verdict import parse_verdict
 
 
 def pair(i: int, label: str | None = "A") -> Pair:
@@ -114,3 +115,14 @@ def test_the_shipped_judge_is_surest_of_the_letter_that_it_wrote(tmp_path):
         raise AssertionError("everything is in the log")
 
     assert pair_probabilities(no_model, fresh, judgments, "compact", tmp_path / "confidence.jsonl") == found
+
+
+def test_a_verdict_in_other_words_has_no_letter_to_read_a_probability_from():
+    """The lenient reading accepts "Verdict: A" of a foreign model; only a marker of ours ends before a letter."""
+    texts = ("<eval>x</eval>\n<answer>[[A]]</answer>", "Final verdict: A", "")
+    looks = [
+        Look(order, Generation(text), parse_verdict(text, "lenient"))
+        for order, text in zip(("ab", "ba", "ba"), texts, strict=True)
+    ]
+    assert [look.status for look in looks] == ["ok", "ok", "missing"]
+    assert set(first_looks([Judgment("p", tuple(looks))])) == {("p", "ab")}
