@@ -118,7 +118,7 @@ def test_the_shipped_judge_is_surest_of_the_letter_that_it_wrote(tmp_path):
 
 
 def test_a_verdict_in_other_words_has_no_letter_to_read_a_probability_from():
-    """The lenient reading accepts "Verdict: A" of a foreign model; only a marker of ours ends before a letter."""
+    """The lenient reading accepts "Verdict: A" of a foreign model; only our own mark ends before a letter."""
     texts = ("<eval>x</eval>\n<answer>[[A]]</answer>", "Final verdict: A", "")
     looks = [
         Look(order, Generation(text), parse_verdict(text, "lenient"))
