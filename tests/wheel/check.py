@@ -204,7 +204,7 @@ def check_size_and_imports(python: Path, work: Path) -> None:
 
 
 def import_seconds(python: Path, module: str, work: Path) -> float:
-    """Of the processor, the best of eight; printed, and no reason to fail: a busy machine is no slow import."""
+    """Of the processor, the best of eight; printed, no reason to fail: a busy machine is no slow import."""
     timed = f"import time; t = time.process_time(); import {module}; print(time.process_time() - t)"
     return min(float(run([str(python), "-c", timed], work)) for _ in range(8))
 
