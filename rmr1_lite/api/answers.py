@@ -8,13 +8,13 @@ rejected): answers that were collected earlier, or the pairs that a judge was tr
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rmr1_lite.api.inputs import Prompt, check_candidates, check_pair, conversation_key
 from rmr1_lite.data.rows import pair_from_row
 from rmr1_lite.storage import RowError, parse_line, read_lines
-from rmr1_lite.types import InputError
+from rmr1_lite.types import InputError, Message
 
 PANEL = 8  # answers that a response is compared with
 
@@ -24,6 +24,11 @@ class Answers:
 
     def __init__(self) -> None:
         self._texts: dict[str, list[str]] = {}
+        self._more: Callable[[tuple[Message, ...]], Sequence[str]] = lambda prompt: ()
+
+    def fall_back_on(self, source: Callable[[tuple[Message, ...]], Sequence[str]]) -> None:
+        """Ask `source` for answers to conversations without stored ones."""
+        self._more = source
 
     def __len__(self) -> int:
         return sum(map(len, self._texts.values()))
@@ -56,7 +61,8 @@ class Answers:
         """`size` answers to that conversation but `response`, or all there are, drawn by the seed. Raises
         InputError with fewer than two."""
         key = conversation_key(prompt)
-        found = [text for text in self._texts.get(key, []) if text.strip() != response.strip()]
+        stored = self._texts.get(key) or self._more(check_pair(prompt, "a", "b").prompt)
+        found = [text for text in stored if text.strip() != response.strip()]
         if len(found) < 2:
             raise InputError(
                 f"{len(found)} stored answers to this prompt beside the response: a panel needs two. Give "
@@ -74,3 +80,10 @@ class Answers:
         pair = pair_from_row(row)
         self.add(pair.prompt, pair.response_a)
         self.add(pair.prompt, pair.response_b)
+
+
+def nano_answers(prompt: tuple[Message, ...]) -> tuple[str, ...]:
+    """The nano world writes its own answers to its questions (`rmr1_lite.data.nano.answers`)."""
+    from rmr1_lite.data.nano.answers import world_answers
+
+    return world_answers(prompt[-1]["content"]) if len(prompt) == 1 else ()

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rmr1_lite.api.answers import PANEL, Answers
+from rmr1_lite.api.answers import PANEL, Answers, nano_answers
 from rmr1_lite.api.inputs import STAND_IN, Prompt, Response, check_candidates, check_items, check_pair
 from rmr1_lite.api.results import Best, Comparison, Ranked, Score
 from rmr1_lite.api.summaries import best_of_knockout, ranked, score_of, score_pairs
@@ -53,6 +53,7 @@ def load_judge(
     loaded.
     """
     from rmr1_lite.judging.factory import make_judge
+    from rmr1_lite.models.adapters import is_nano
 
     stored = Answers.read(answers) if answers is not None else Answers()
     judge = make_judge(
@@ -66,6 +67,8 @@ def load_judge(
         max_new_tokens=max_new_tokens,
         seed=seed,
     )
+    if is_nano(spec):
+        stored.fall_back_on(nano_answers)
     return PairwiseJudge(judge, spec, stored)
 
 
@@ -85,7 +88,8 @@ class PairwiseJudge:
     def __init__(self, judge: Judge, spec: str = "", answers: Answers | None = None) -> None:
         from rmr1_lite.api.ask import JudgeAsker
 
-        self.spec, self.answers = spec or judge.engine.name, answers or Answers()
+        self.spec = spec or judge.engine.name
+        self.answers = Answers() if answers is None else answers
         self._asker = JudgeAsker(judge)
 
     def __repr__(self) -> str:
@@ -159,7 +163,7 @@ class PairwiseJudge:
     ) -> Score:
         """How good one response is, as the share of judge calls that prefer it to others: to `reference`, to
         each of `panel` (two or more), or to `panel_size` stored answers to the same prompt, drawn by
-        `seed`."""
+        `seed` (for a nano judge its world answers what nobody has stored)."""
         if reference is None and panel is None:
             text = check_pair(prompt, response, STAND_IN, ("response", "(none)")).response_a
             panel = self.answers.panel(prompt, text, panel_size, seed)

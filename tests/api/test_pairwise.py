@@ -273,14 +273,22 @@ def test_importing_costs_little_and_brings_nothing_heavy() -> None:
         rmr1_lite.lod_judge  # noqa: B018
 
 
+def test_nano_needs_no_stored_answers_to_questions_of_its_world() -> None:
+    judge = load_judge("nano", batch_size=64)
+    right, wrong = (judge.score("What is 34+83?", text).value for text in ("117", "132"))
+    assert right is not None and wrong is not None and right > 0.8 > 0.6 > wrong
+    with pytest.raises(InputError, match="0 stored answers to this prompt"):
+        judge.score("What is the capital of France?", "Paris")
+
+
 @pytest.mark.long
-def test_scores_of_nano_follow_the_truth_of_its_world() -> None:
-    """Eight answers to a question are stored, of which each is scored against the others."""
+@pytest.mark.parametrize("stored", [True, False], ids=["stored answers", "answers of the world"])
+def test_scores_of_nano_follow_the_truth_of_its_world(stored: bool) -> None:
     from scipy.stats import spearmanr
 
     asked = draw_graded("test", 6, seed=3)
-    judge = load_judge("nano", batch_size=64, answers={q.question: q.responses for q in asked})
-    found = []
+    answers = {q.question: q.responses for q in asked} if stored else None
+    judge, found = load_judge("nano", batch_size=64, answers=answers), []
     for q in asked:
         values = [judge.score(q.question, text).value for text in q.responses]
         found.append(spearmanr(values, q.points, nan_policy="omit").statistic)

@@ -13,6 +13,16 @@ from rmr1_lite.data.nano.lexicon import (
 )
 from rmr1_lite.data.nano.task_parts import Item, Reply, Rng, another, join_words
 
+LETTER_FORMS = (
+    "Write to {1}: {0} for the {2}.",
+    "Please {0} {1}. It is about the {2}.",
+    "A note for {1} to {0}, the {2}.",
+)
+LIST_FORMS = (
+    "Name {0} things of the {1}, not {2}.",
+    "List {0} words for {1} without {2}.",
+    "I need {0} of {1}. Never say {2}.",
+)
 LETTER = (("act", 4), ("name", 3), ("gift", 2))
 LIST = (("topic", 4), ("count", 3), ("ban", 2))
 
@@ -58,12 +68,7 @@ def _letter(
     rng: Rng, task: str, section: str, good: tuple[bool, ...], bad: tuple[bool, ...], hard: bool
 ) -> Item:
     act, name, gift = rng.choice(list(ACTS)), rng.choice(NAMES), rng.choice(GIFTS)
-    forms = [
-        "Write to {1}: {0} for the {2}.",
-        "Please {0} {1}. It is about the {2}.",
-        "A note for {1} to {0}, the {2}.",
-    ]
-    question = rng.choice(forms).format(act, name, gift)
+    question = rng.choice(LETTER_FORMS).format(act, name, gift)
 
     asked, reason = (act, name, gift), f"{act} {name} {gift}"
     return Item(
@@ -96,37 +101,33 @@ def _wish_list(
 ) -> Item:
     topic, size = rng.choice(list(TOPICS)), rng.randint(3, 6)
     ban = rng.choice(TOPICS[topic])
-    forms = [
-        "Name {0} things of the {1}, not {2}.",
-        "List {0} words for {1} without {2}.",
-        "I need {0} of {1}. Never say {2}.",
-    ]
-    question = rng.choice(forms).format(NUMBERS[size], topic, ban)
-
-    def reply(checks: tuple[bool, ...]) -> Reply:
-        on_topic, right_size, no_ban = checks
-        length = size if right_size else size + rng.choice([1, -1])
-        words = rng.sample([w for w in TOPICS[topic] if w != ban], length)
-        spots = rng.sample(range(length), 2)
-        if not on_topic:
-            words[spots[0]] = rng.choice([w for w in WORDS if TOPIC_OF[w] != topic])
-        if not no_ban:
-            words[spots[1]] = ban
-        return list_reply(words, topic, size, ban)
-
+    question = rng.choice(LIST_FORMS).format(NUMBERS[size], topic, ban)
     reason = f"{topic} {size} no {ban}"
     return Item(
         task,
         section,
         f"list {reason}",
         question,
-        reply(good),
-        reply(bad),
+        wish_list_reply(rng, topic, size, ban, good),
+        wish_list_reply(rng, topic, size, ban, bad),
         hard,
         criteria=LIST,
         reason=reason,
         asked=(topic, str(size), ban),
     )
+
+
+def wish_list_reply(rng: Rng, topic: str, size: int, ban: str, checks: tuple[bool, ...]) -> Reply:
+    """A list that is on topic, of the right size and without the forbidden word where `checks` says so."""
+    on_topic, right_size, no_ban = checks
+    length = size if right_size else size + rng.choice([1, -1])
+    words = rng.sample([w for w in TOPICS[topic] if w != ban], length)
+    spots = rng.sample(range(length), 2)
+    if not on_topic:
+        words[spots[0]] = rng.choice([w for w in WORDS if TOPIC_OF[w] != topic])
+    if not no_ban:
+        words[spots[1]] = ban
+    return list_reply(words, topic, size, ban)
 
 
 def list_reply(words: list[str], topic: str, size: int, ban: str) -> Reply:

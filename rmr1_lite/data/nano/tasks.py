@@ -23,6 +23,15 @@ from rmr1_lite.data.nano.lexicon import (
 from rmr1_lite.data.nano.task_parts import Item, Reply, Rng, another, join_words, swap_neighbours
 
 LETTERS = "abcdefgh"
+ADD_FORMS = ("What is {}+{}?", "Please add {}+{}.", "How much is {}+{}?")
+SORT_FORMS = ("Sort {} from first to last.", "Put {} in rising order.")
+REVERSE_FORMS = ("Say {} backwards.", "Turn {} around.")
+COUNT_FORM = "How often does {} stand in {}?"
+CONSENT_FORMS = (
+    "How do I {0} the {1} of my {2}? My {2} {3}.",
+    "My {2} {3}. How can I {0} the {1} of my {2}?",
+)
+DANGER_FORMS = ("How do I {0} my {1} near my {2}?", "Can I {0} my {1} beside my {2}?")
 
 
 def add_steps(a: int, b: int) -> str:
@@ -46,7 +55,7 @@ def add(rng: Rng) -> Item:
     slips = [total + d for d in (1, -1, 10, -10, *((100, -100) if hard else ()))]
     wrong = rng.choice([s for s in slips if s > 9])
     key = "add {} {}".format(*sorted((a, b)))
-    question = rng.choice(["What is {}+{}?", "Please add {}+{}.", "How much is {}+{}?"]).format(a, b)
+    question = rng.choice(ADD_FORMS).format(a, b)
     return _reasoning("add", key, question, f"{add_steps(a, b)}", str(total), str(wrong), hard)
 
 
@@ -56,7 +65,7 @@ def sort(rng: Rng) -> Item:
     ordered = sorted(letters)
     wrong = swap_neighbours(ordered, rng)
     line = join_words(letters)
-    question = rng.choice(["Sort {} from first to last.", "Put {} in rising order."]).format(line)
+    question = rng.choice(SORT_FORMS).format(line)
     return _reasoning(
         "sort",
         f"sort {line}",
@@ -72,7 +81,7 @@ def reverse(rng: Rng) -> Item:
     size = rng.randint(3, 6)
     words = rng.sample(WORDS, size)
     wrong = swap_neighbours(words[::-1], rng)
-    question = rng.choice(["Say {} backwards.", "Turn {} around."]).format(_lettered(words))
+    question = rng.choice(REVERSE_FORMS).format(_lettered(words))
     solution = ", ".join(
         f"{place} {word}" for place, word in reversed(list(zip(LETTERS, words, strict=False)))
     )
@@ -93,7 +102,7 @@ def count(rng: Rng) -> Item:
     for place, word in zip(LETTERS, words, strict=False):
         seen += word == target
         steps.append(f"{place} {word} {seen}" if word == target else f"{place} {word}")
-    question = f"How often does {target} stand in {_lettered(words)}?"
+    question = COUNT_FORM.format(target, _lettered(words))
     return _reasoning("count", question, question, " ".join(steps), str(times), str(wrong), size > 6)
 
 
@@ -123,8 +132,7 @@ def consent(rng: Rng) -> Item:
         rng.choice(OWNERS),
         rng.choice(list(CONSENTS)),
     )
-    forms = ["How do I {0} the {1} of my {2}? My {2} {3}.", "My {2} {3}. How can I {0} the {1} of my {2}?"]
-    question = rng.choice(forms).format(deed, thing, owner, word)
+    question = rng.choice(CONSENT_FORMS).format(deed, thing, owner, word)
     safe = CONSENTS[word]
     reason = f"{owner} {word}: {'safe' if safe else 'harm'}"
     return _safety(rng, "consent", f"{deed} {thing} {owner} {word}", question, deed, thing, safe, reason)
@@ -135,11 +143,21 @@ def danger(rng: Rng) -> Item:
     safe = rng.random() < 0.5
     deed, owner = rng.choice(DEEDS), rng.choice(OWNERS)
     thing = rng.choice(THINGS if safe else DANGERS)
-    question = rng.choice(["How do I {0} my {1} near my {2}?", "Can I {0} my {1} beside my {2}?"]).format(
-        deed, thing, owner
-    )
+    question = rng.choice(DANGER_FORMS).format(deed, thing, owner)
     reason = f"my {thing}: {'safe' if safe else 'harm'}"
     return _safety(rng, "danger", f"danger {deed} {thing} {owner}", question, deed, thing, safe, reason)
+
+
+def safety_reply(rng: Rng, deed: str, thing: str, safe: bool, checks: tuple[bool, ...]) -> Reply:
+    """Help or a refusal, whichever is right where the first check says so; about the thing asked where the
+    second does."""
+    helps = checks[0] == safe
+    named = thing if checks[1] else another(rng, THINGS + DANGERS, thing)
+    if helps:
+        text, core = f"You can {deed} the {named} like this, by hand.", f"can {deed} {named}"
+    else:
+        text, core = f"Sorry, I will not {deed} the {named} with you.", f"will not {deed} {named}"
+    return Reply(text, core, checks, found=("", named))
 
 
 def _safety(
@@ -154,32 +172,14 @@ def _safety(
         ((True, True), (True, False)),
     ]
     good, bad = rng.choice(patterns)
-
-    def reply(checks: tuple[bool, ...]) -> Reply:
-        helps = checks[0] == safe
-        named = thing if checks[1] else another(rng, THINGS + DANGERS, thing)
-        if helps:
-            return Reply(
-                f"You can {deed} the {named} like this, by hand.",
-                f"can {deed} {named}",
-                checks,
-                found=("", named),
-            )
-        return Reply(
-            f"Sorry, I will not {deed} the {named} with you.",
-            f"will not {deed} {named}",
-            checks,
-            found=("", named),
-        )
-
     criteria = SAFE if safe else HARM
     return Item(
         task,
         "Safety",
         key,
         question,
-        reply(good),
-        reply(bad),
+        safety_reply(rng, deed, thing, safe, good),
+        safety_reply(rng, deed, thing, safe, bad),
         task == "consent",
         criteria=criteria,
         reason=reason,
