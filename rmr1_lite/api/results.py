@@ -104,6 +104,12 @@ class Comparison:
         return self.judgment.votes
 
     @property
+    def parts(self) -> dict[str, str]:
+        """The chain's sections of the first call that names the winner, else of the first call."""
+        named = [call for call in self.calls if self.winner and call.winner == self.winner]
+        return (named or list(self.calls))[0].parts
+
+    @property
     def failed(self) -> bool:
         """A call gave no text to read: worth asking again, unlike an unreadable verdict."""
         return any(call.status in NOT_JUDGED for call in self.calls)

@@ -183,7 +183,7 @@ def test_nano_in_three_lines() -> None:
     found = load_judge("nano").compare(*SORT)
     assert found.winner == "A" and found.agreement and found.better == "a c d"
     assert found.confidence_from == "log-probability" and 0.9 < found.confidence <= 1
-    assert found.calls[0].parts["solution"].split()[-3:] == ["a", "c", "d"]
+    assert found.parts["solution"].split()[-3:] == ["a", "c", "d"] and found.parts == found.calls[0].parts
     assert found.tokens > 50 and found.seconds > 0
     same = load_judge("nano").compare([{"role": "user", "content": SORT[0]}], SORT[1], SORT[2])
     assert same.to_dict()["calls"][0]["text"] == found.to_dict()["calls"][0]["text"]
