@@ -231,8 +231,8 @@ def summary_markdown(table: dict[str, Any]) -> str:
         ]
     lines += [
         f"- seed {seed}, reasoning: with another pair's chain the verdict follows that chain in "
-        f"{a['follows']:.1%} of {a['n']} judge calls{_unnamed_share(a)}; with the evaluation blanked accuracy "
-        f"is {a['blank_accuracy']:.1%}"
+        f"{a['follows']:.1%} of {a['n']} judge calls{_unnamed_share(a)}; with the evaluation blanked "
+        f"accuracy is {a['blank_accuracy']:.1%}"
         for seed, a in zip(table["seeds"], table["ablations"], strict=True)
     ]
     return "\n".join(lines) + "\n"

@@ -176,5 +176,5 @@ def test_nano_without_torch_says_what_to_install():
 def test_need_names_the_first_that_is_missing(monkeypatch):
     need("jinja2", "rich")
     monkeypatch.setattr("rmr1_lite.extras.is_here", lambda module: module != "gguf")
-    with pytest.raises(InputError, match="gguf is not installed.*smol"):
+    with pytest.raises(InputError, match="gguf is needed here but not installed.*smol"):
         need("torch", "gguf")

@@ -96,14 +96,14 @@ ADAPTED: dict[str, tuple[Answers, Sampling, str, list[str], dict[str, Any]]] = {
     "a server may have a penalty that cannot be switched off": (
         refusing("repetition_penalty", "repeat_penalty"),
         GREEDY,
-        "a penalty, top_k or min_p of its own",
+        "its own penalty, top_k or min_p",
         ["repetition_penalty", "repeat_penalty"],
         {"temperature": 0.0},
     ),
     "a server that does not name what it refuses": (
         silent,
         GREEDY,
-        "a penalty, top_k or min_p of its own",
+        "its own penalty, top_k or min_p",
         ["repeat_penalty"],
         {"max_tokens": 12},
     ),
@@ -144,7 +144,7 @@ def test_a_system_turn_that_is_refused_goes_into_the_users(
 def test_a_thinking_switch_that_is_refused_is_not_dropped(served: fake.Endpoint) -> None:
     served.answers = refusing("chat_template_kwargs")
     engine = OpenAIEngine("m", served.url, thinking="off")
-    with pytest.raises(EngineStopped, match="does not take --thinking: leave it out"):
+    with pytest.raises(EngineStopped, match="does not accept --thinking: leave it out"):
         list(engine.generate([ask("hello")], GREEDY))
 
 
@@ -159,7 +159,7 @@ HOPELESS = {
     "no quota": (
         429,
         {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}},
-        "exceeded your current quota. The account has no quota left",
+        "exceeded your current quota. The account's quota is used up",
     ),
     "an unknown model": (404, {"error": {"message": "model 'm' not found"}}, "not found. Give the name"),
     "a wrong path": (404, {"detail": "Not Found"}, "usually ends with /v1"),
@@ -208,7 +208,7 @@ def test_what_is_stored_is_told_when_it_stops(
 def test_models_that_a_server_knows_are_named(served: fake.Endpoint) -> None:
     engine, served.models = OpenAIEngine("gpt9", served.url), ["small", "large"]
     served.answers = lambda _: (404, {"error": {"message": "model gpt9 not found"}})
-    with pytest.raises(EngineStopped, match="It knows small, large. Give one of them: openai:MODEL@URL."):
+    with pytest.raises(EngineStopped, match="It has small, large. Give one of them: openai:MODEL@URL."):
         list(engine.generate([ask("hello")], GREEDY))
 
 
@@ -387,7 +387,7 @@ def test_another_model_than_the_one_asked_for_is_told_once(
     served.answers = lambda _: (200, fake.completion(fake.GOOD) | {"model": said})
     engine = OpenAIEngine(asked, served.url)
     assert all(g.error is None for _, g in engine.generate([ask(f"x {i}") for i in range(3)], GREEDY))
-    assert capsys.readouterr().out.count("calls itself") == told
+    assert capsys.readouterr().out.count("names its model") == told
 
 
 # ---- addresses

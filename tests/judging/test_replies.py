@@ -81,8 +81,8 @@ NO_COMPLETIONS = [
     ("no choices", {"choices": []}, "an object with choices"),
     ("choices of another kind", {"choices": {"a": 1}}, "an object with choices"),
     ("a choice without a message", {"choices": [{"index": 0}]}, "an object with choices"),
-    ("a picture", completion([block("image_url", image_url={"url": "x"})]), "'image_url', which is no text"),
-    ("a number", completion(7), "a number, no text"),
+    ("a picture", completion([block("image_url", image_url={"url": "x"})]), "'image_url', which is not text"),
+    ("a number", completion(7), "a number, not text"),
 ]
 
 

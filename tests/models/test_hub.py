@@ -267,8 +267,8 @@ def test_a_pushed_adapter_is_the_same_judge_as_its_folder(online, work):
 
 
 def test_a_push_says_that_others_do_not_have_the_base(online):
-    said = f"The adapter's base is {BASE}, a folder of this machine."
-    assert said in online["push, local base"].out and "a folder of this machine" not in online["push"].out
+    said = f"The adapter's base is {BASE}, a folder on this machine."
+    assert said in online["push, local base"].out and "a folder on this machine" not in online["push"].out
 
 
 @pytest.mark.parametrize("repo", ["me/half", "me/late"])

@@ -115,7 +115,7 @@ def test_another_file_is_refused_by_its_hash(cache, tmp_path, size, said):
     file = tmp_path / "model.gguf"
     with open(file, "wb") as sparse:
         sparse.truncate(size)
-    with pytest.raises(InputError, match=f"damaged or another file: {said}.*models get smol"):
+    with pytest.raises(InputError, match=f"damaged or the wrong file: {said}.*models get smol"):
         smol_convert.get_smol(file)
     assert list(cache.iterdir()) == []
 
@@ -163,7 +163,10 @@ def test_too_little_memory_is_told_before_it_swaps(cache, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "Set RMR1_CACHE to a folder that has room"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "Set RMR1_CACHE to a writable folder with enough space",
+        ),
         (PermissionError(errno.EACCES, "Permission denied"), "may be written to"),
     ],
     ids=["the disk fills up meanwhile", "a folder of somebody else"],

@@ -276,12 +276,12 @@ PEFT = [
     ),
     (
         "gptqmodel requires optimum version `1.24.0` or higher to be installed.",
-        "requires optimum version `1.24.0` or higher to be installed. Update the one",
+        "requires optimum version `1.24.0` or higher to be installed. Update the package",
         "one that lacks another",
     ),
     (
         "cannot import name 'ScalingType' from 'torch.nn.functional' (functional.py)",
-        "stopped at a package that is installed here: cannot import name 'ScalingType'",
+        "stopped at an installed package: cannot import name 'ScalingType'",
         "torchao 0.18 beside torch 2.10",
     ),
 ]
