@@ -221,7 +221,7 @@ def test_an_unreadable_file_is_named(tmp_path, content, said, reason):
 
 
 def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(InputError, match="Give a results.json that can be read"):
+    with pytest.raises(InputError, match="Give a readable results.json"):
         load_results(tmp_path)
 
 

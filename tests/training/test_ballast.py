@@ -47,7 +47,7 @@ def test_a_card_that_has_less_is_refused(monkeypatch, capsys):
 def test_without_a_card_there_is_nothing_to_hold(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # on a machine with one too
     with (
-        pytest.raises(InputError, match="could not be held: there is no CUDA card"),
+        pytest.raises(InputError, match="could not be occupied: there is no CUDA card"),
         ballast.hold_card_memory(14.5),
     ):
         raise AssertionError("the block must not run")

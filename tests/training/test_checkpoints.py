@@ -46,7 +46,7 @@ def test_a_resumed_run_starts_from_the_policy_of_its_checkpoint(toy_base, toy_da
     save_file({name: value + 1.0 for name, value in load_file(weights).items()}, weights)
     from dataclasses import replace
 
-    with pytest.raises(TrainingStopped, match="does not restore the policy"):
+    with pytest.raises(TrainingStopped, match="does not restore the saved policy"):
         train_sft(replace(config, out=str(tmp_path / "other")))
     assert (train_sft(config) / "adapter_model.safetensors").exists()
 

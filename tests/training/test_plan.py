@@ -217,7 +217,7 @@ def test_the_command_prints_a_plan_and_presets_give_way_to_what_is_typed(tmp_pat
         )
 
     done = command("plan", "--gpu", "t4", "--model", "qwen2.5-3b", "--preset", "t4-16gb:qwen2.5-3b")
-    assert done.returncode == 0 and "fits" in done.stdout and "KiB of cache a token" in done.stdout
+    assert done.returncode == 0 and "fits" in done.stdout and "KiB of cache per token" in done.stdout
     assert command("sft", "--preset", "t5", "--chains", "x").returncode == 1
     (tmp_path / "a.jsonl").write_text("")
     done = command("grpo", "--preset", "t4-16gb", "--micro-batch", "7", "--pairs", "a.jsonl")

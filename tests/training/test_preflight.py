@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_made_smaller_and_every_change_is_said_and_kept(tri
     assert run_preflight("sft", config) == made and again == [], (
         "the same command takes the same settings, without a trial"
     )
-    assert "as at the first start" in capsys.readouterr().out
+    assert "as in the first start" in capsys.readouterr().out
     (tmp_path / "adapter").mkdir()
     assert run_preflight("sft", config) == made, "also when the run has ended"
 
