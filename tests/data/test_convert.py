@@ -348,7 +348,7 @@ def test_every_style_reads_back(tmp_path, style):
 
 def test_all_keeps_what_is_not_right_and_says_so(tmp_path):
     done = run(tmp_path, [review(1, CLEAR), review(2, CLEAR[:-1] + "2", verdict="B")], keep="all")
-    assert done.kept == 2 and "1 of the chains are not right" in done.text()
+    assert done.kept == 2 and "1 of the chains have a wrong verdict" in done.text()
     assert len(read_chains(done.out).problems) == 1
 
 

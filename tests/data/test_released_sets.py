@@ -124,7 +124,7 @@ def test_unknown_sets_and_wrong_files_are_named(tmp_path):
         write_published("sft", tmp_path)
     write(tmp_path / "x.parquet", [{"a": 1}])
     for name in SETS:
-        with pytest.raises(InputError, match="no row could be used"):
+        with pytest.raises(InputError, match="no usable rows"):
             write_published(name, tmp_path / "out", str(tmp_path / "x.parquet"))
 
 

@@ -34,7 +34,7 @@ def check_request(config: DistillConfig) -> None:
         # not repeated in the message: a key given here by mistake must not end up in a log
         if name and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise InputError(
-                f"{option} is not the name of an environment variable (capital letters, digits, _). Put the key "
+                f"{option} is not the name of an environment variable (capitals, digits, _). Put the key "
                 "into a variable and give its name."
             )
         if name not in ("", "OPENAI_API_KEY") and not os.environ.get(name, "").strip():
