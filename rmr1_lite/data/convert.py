@@ -278,9 +278,7 @@ class _Job:
         frame = len(in_layout("", letter, style, criteria))
         short = shorten(body, limit - frame) if limit else body
         if short is None:
-            raise LeftOut(
-                TOO_LONG, f"{frame + len(body)} characters, no complete sentence with a judgement fits"
-            )
+            raise LeftOut(TOO_LONG, f"{frame + len(body)} characters, no sentence with a judgement fits")
         return in_layout(short, letter, style, criteria), short != body
 
     def _own_id(self, pair: Pair, review: Review) -> Pair:

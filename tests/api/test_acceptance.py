@@ -74,9 +74,9 @@ def test_functions_are_asked_for_what_is_tried_and_no_more() -> None:
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("too few answers", {"new": ["x"]}, "new must be one answer a prompt (120)"),
-    ("a text for answers", {"old": "x" * 120}, "old must be one answer a prompt"),
-    ("an empty answer", {"new": lambda prompt: " "}, "is empty or no text"),
+    ("too few answers", {"new": ["x"]}, "new must hold one answer per prompt (120)"),
+    ("a text for answers", {"old": "x" * 120}, "old must hold one answer per prompt"),
+    ("an empty answer", {"new": lambda prompt: " "}, "is empty or not a text"),
     ("no prompts", {"prompts": []}, "prompts is a text or empty"),
     ("a margin that forgives everything", {"margin": 0.5}, "margin is 0.5"),
     ("a budget for nothing", {"budget": 1}, "budget is 1"),

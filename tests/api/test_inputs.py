@@ -61,8 +61,8 @@ def test_faults_name_the_argument(reason: str, prompt: Any, a: Any, b: Any, said
 
 
 ITEMS: list[tuple[str, Any, str]] = [
-    ("no list", "Hi?", "items is no list of pairs, or empty"),
-    ("nothing", [], "items is no list of pairs, or empty"),
+    ("no list", "Hi?", "items is empty or not a list of pairs"),
+    ("nothing", [], "items is empty or not a list of pairs"),
     (
         "two texts",
         [("Hi?", "a", "b"), ("Hi?", "a")],

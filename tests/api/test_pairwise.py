@@ -27,7 +27,7 @@ from rmr1_lite.types import Generation
 
 SORT = ("Sort d a c from first to last.", "a c d", "d a c")
 FAILED = Generation("", error="no such model")
-ONE = "no winner: 1 of 2 calls unread"
+ONE = "no winner: 1 of 2 calls unparsed"
 CUT = Generation("<eval>a long", finished=False)
 
 
@@ -51,7 +51,7 @@ COMPARISONS: list[tuple[str, Any, Any, str | None, bool, str]] = [
     ("both name the second", B, A, "B", True, "B wins in both orders"),
     ("a position is no winner", A, A, None, False, "no winner: the two orders name different responses"),
     ("one call is unread", A, UNREADABLE, None, False, f"{ONE}: no verdict in the text"),
-    ("both are", CUT, CUT, None, False, "no winner: 2 of 2 calls unread: the text ended at the token limit"),
+    ("both are", CUT, CUT, None, False, "no winner: 2 of 2 calls unparsed: the text ended at the token limit"),
     ("a call failed", FAILED, B, None, False, f"{ONE}: the call failed (no such model)"),
 ]  # fmt: skip
 
@@ -108,7 +108,7 @@ def test_rank_and_best_of_share_a_winner_and_equal_texts_a_place() -> None:
     responses = ["a!", "b!!!", "c", "d!!", "b!!!"]
     ranked, best = scripted(loud).rank("Hi?", responses), scripted(loud).best_of("Hi?", responses)
     assert ranked.places == ((1, 4), (3,), (0,), (2,)) and ranked.best == 1 and ranked.calls == 12
-    assert ranked.scores[1] == ranked.scores[4] and str(ranked) == "1=4 > 3 > 0 > 2 (12 calls, 0 unread)"
+    assert ranked.scores[1] == ranked.scores[4] and str(ranked) == "1=4 > 3 > 0 > 2 (12 calls, 0 unparsed)"
     assert (best.best, best.text, best.calls, best.saved) == (1, "b!!!", 6, 6)
     assert str(best) == "response 1 is best (6 calls, 6 fewer than a round robin)"
 

@@ -173,7 +173,7 @@ def test_a_judge_that_cannot_be_loaded_is_not_added(tmp_path):
 
 
 def test_a_judge_that_does_not_say_its_prompt_style_is_added_with_one(monkeypatch):
-    monkeypatch.setattr(judges, "_ask_server", lambda *_: "The server asks for a key.")
+    monkeypatch.setattr(judges, "_ask_server", lambda *_: "The server requires a key.")
     pool, spec = JudgePool(["nano"]), "openai:m@http://127.0.0.1:9/v1"
     with pytest.raises(InputError, match="Choose as prompt style rubrics, reasoning or compact"):
         list(load_steps(pool, spec, every=0.05))
@@ -332,7 +332,7 @@ def test_the_page_is_opened_where_it_was_asked_to(
         monkeypatch.setenv(name, value)
     launch(["nano"], **how)
     assert (launched["server_name"], launched["server_port"]) == (host, port)
-    assert ("Note: everybody who can reach" in capsys.readouterr().out) is noted
+    assert ("Note: everyone who can reach" in capsys.readouterr().out) is noted
     assert (tmp_path / "runs").exists() is (SPACE not in env), "strangers leave no history"
 
 

@@ -87,7 +87,7 @@ def test_failed_calls_are_status_2(folder: Path) -> None:
         options = ["--judge", f"openai:m@{endpoint.url}", "--style", "rubrics"]
         done = command("compare", *SORT, "--a", "right", "--b", "wrong", *options, cwd=folder)
     assert done.returncode == 2 and "2 judge calls failed" in done.stderr, done.stderr
-    assert "no winner: 2 of 2 calls unread: the call failed" in done.stdout
+    assert "no winner: 2 of 2 calls unparsed: the call failed" in done.stdout
 
 
 def test_the_shell_can_complete() -> None:

@@ -95,7 +95,7 @@ VOTES = [
     ("AAB", "A", "a majority"),
     ("AB", None, "level votes give no letter"),
     ("AAB--", "A", "an unreadable look does not vote"),
-    ("--", None, "nothing could be read"),
+    ("--", None, "no verdict was parsed"),
     ("", None, "this order was never shown"),
 ]
 

@@ -62,7 +62,7 @@ SET_TERMS = r"Accept .*http://hub\.test/datasets/me/closed-set while logged in"
 FAILING = [
     (judged("gated", "me/closed"), f"me/closed is gated.*{TERMS}.*set HF_TOKEN", "nobody logged in"),
     (judged("stranger", "me/closed", STRANGER), f"no access to it.*{TERMS} to that account", "not accepted"),
-    (judged("expired", "me/stale", EXPIRED), "refuses your token.*public repositories need none", "public"),
+    (judged("expired", "me/stale", EXPIRED), "rejects your token.*public repositories need none", "public"),
     (judged("unknown", "me/modle"), "There is no model me/modle on the hub.*Check the spelling", "misspelt"),
     (judged("unknown 2", "me/modle", OWNER), "no model me/modle on the hub", "misspelt"),
     (judged("private", "me/closed-private", STRANGER), "or it is private.*set HF_TOKEN", "another's"),
@@ -70,8 +70,16 @@ FAILING = [
     (judged("busy", "me/busy"), "rate limit is reached.*429.*HF_TOKEN", "too many requests"),
     (judged("ill", "me/ill"), "server error.*503.*again later", "an outage"),
     (judged("forbidden", "me/forbidden", OWNER), "Please enable access.*fine-grained", "a narrow token"),
-    (judged("broken", "me/broken"), "download of me/broken broke off.*same command", "a line that breaks"),
-    (judged("broken adapter", "me/broken-adapter"), "download of me/broken-adapter broke off", "the same"),
+    (
+        judged("broken", "me/broken"),
+        "download of me/broken was interrupted.*same command",
+        "a line that breaks",
+    ),
+    (
+        judged("broken adapter", "me/broken-adapter"),
+        "download of me/broken-adapter was interrupted",
+        "the same",
+    ),
     (judged("pickled", "me/pickled"), "me/pickled has no safetensors weights", "weights that are code"),
     (
         judged("lost base", "me/lost-base"),
@@ -81,7 +89,7 @@ FAILING = [
     (prepared("gated set", "me/closed-set"), f"me/closed-set is gated.*{SET_TERMS}", "nobody logged in"),
     (prepared("set, stranger", "me/closed-set", STRANGER), f"no access to it.*{SET_TERMS}", "not accepted"),
     (prepared("unknown set", "me/no-set"), "no data set me/no-set on the hub.*local copy", "misspelt"),
-    (prepared("expired, set", "me/broken-set", EXPIRED), "refuses your token", "public set"),
+    (prepared("expired, set", "me/broken-set", EXPIRED), "rejects your token", "public set"),
     (prepared("broken set", "me/broken-set"), "me/broken-set .*could not be loaded: .*local copy", "no JSON"),
     (prepared("empty set", "me/no-data"), "me/no-data .* could not be loaded", "no data files"),
     (
@@ -130,8 +138,16 @@ CACHED = [
 ]
 # large files are held by Xet, whose storage does not answer here
 XET = [
-    (replace(tokenized("xet", "me/xet"), xet=True), "me/xet broke off.*HF_HUB_DISABLE_XET=1", "a tokenizer"),
-    (replace(prepared("xet set", "me/xet-set"), xet=True), "broke off.*HF_HUB_DISABLE_XET=1", "a data set"),
+    (
+        replace(tokenized("xet", "me/xet"), xet=True),
+        "me/xet was interrupted.*HF_HUB_DISABLE_XET=1",
+        "a tokenizer",
+    ),
+    (
+        replace(prepared("xet set", "me/xet-set"), xet=True),
+        "was interrupted.*HF_HUB_DISABLE_XET=1",
+        "a data set",
+    ),
     (replace(pushed("xet push", "me/x", adapter="other"), xet=True), "this upload is not in it", "a push"),
 ]
 

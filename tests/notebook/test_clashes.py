@@ -108,7 +108,7 @@ MENDED = [
         AO,
         ["install"],
         [TRY, DROP],
-        f"Removed; nothing here needs it. ({BETTER} could not be had.)",
+        f"Removed; nothing here needs it. ({BETTER} could not be installed.)",
         "Kaggle without internet and without a wheel of it",
     ),
     (
@@ -116,7 +116,7 @@ MENDED = [
         AO,
         ["-c"],
         [TRY, SEE, DROP],
-        "Removed; nothing here needs it. (0.17.0 does not work here either.)",
+        "Removed; nothing here needs it. (0.17.0 does not work either.)",
         "the new one needs another torch",
     ),
     (
