@@ -58,7 +58,7 @@ class History:
                     )
             except sqlite3.DatabaseError as error:
                 raise InputError(
-                    f"{self.path} is not a history file ({error}). Give another --history, or move it elsewhere."
+                    f"{self.path} is not a history file ({error}). Give another --history, or move it away."
                 ) from None
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from rmr1_lite.types import Generation
 SORT = ("Sort d a c from first to last.", "a c d", "d a c")
 FAILED = Generation("", error="no such model")
 ONE = "no winner: 1 of 2 calls unparsed"
+BOTH = "no winner: 2 of 2 calls unparsed"
 CUT = Generation("<eval>a long", finished=False)
 
 
@@ -51,7 +52,7 @@ COMPARISONS: list[tuple[str, Any, Any, str | None, bool, str]] = [
     ("both name the second", B, A, "B", True, "B wins in both orders"),
     ("a position is no winner", A, A, None, False, "no winner: the two orders name different responses"),
     ("one call is unread", A, UNREADABLE, None, False, f"{ONE}: no verdict in the text"),
-    ("both are", CUT, CUT, None, False, "no winner: 2 of 2 calls unparsed: the text ended at the token limit"),
+    ("both are", CUT, CUT, None, False, f"{BOTH}: the text ended at the token limit"),
     ("a call failed", FAILED, B, None, False, f"{ONE}: the call failed (no such model)"),
 ]  # fmt: skip
 

@@ -157,7 +157,7 @@ def test_a_classifier_needs_pairs_and_prompts():
 WRONG = [
     ([], {}, "No labelled pair", "an empty file"),
     (rows(40), {"count": 400}, "are balanced. Give more pairs", "more than there is"),
-    (rows(9, longer=1.1), {}, "No pair is left", "all lean the same way"),
+    (rows(9, longer=1.1), {}, "No pairs are left", "all lean the same way"),
 ]
 
 

@@ -368,7 +368,7 @@ def test_wrong_settings_name_the_choices(tmp_path, options, said, reason):
 def test_a_file_without_a_review_is_an_error_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match="reviews.jsonl, row 1, text: is missing"):
         run(tmp_path, [{"id": "x"}])
-    with pytest.raises(InputError, match="p1.*is another pair"):
+    with pytest.raises(InputError, match="p1.*is a different pair"):
         run(tmp_path, [review(1, CLEAR)], [pair(1), pair(1, response_a="Bob.")])
     assert not (tmp_path / "chains.jsonl").exists()
 

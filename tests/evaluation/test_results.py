@@ -129,7 +129,7 @@ def drop(*keys):
 WRONG = [
     (drop("stages"), "field 'stages' is missing", "a part is missing"),
     (drop("schema"), "field 'schema' is missing", "not a results file at all"),
-    (put("schema", 9), "schema is 9 and this version reads 1", "another version"),
+    (put("schema", 9), "schema is 9, but this version reads 1", "another version"),
     (put("seed", True), "field 'seed' must be a whole number, not True", "a truth value is no number"),
     (put("stages", []), "field 'stages' must be an object", "a list for an object"),
     (put("stages", "sft", None), r"stages\.sft must be an object, not NoneType", "no stage under its name"),

@@ -118,7 +118,7 @@ def test_a_kl_that_does_not_start_at_zero_is_switched_off(
     assert trainer.beta == after
     said = capsys.readouterr().out
     assert ("beta is 0 from here on" in said) == (after != beta), "a change is said"
-    assert ("0 but for rounding" in said) == (step == 1 and not resumed and beta == after > 0), (
+    assert ("0 up to rounding" in said) == (step == 1 and not resumed and beta == after > 0), (
         "and so is that all is well"
     )
     again = SimpleNamespace(beta=beta)

