@@ -175,7 +175,7 @@ def test_set_up_from_an_address_and_without_one_that_answers(kit, tmp_path):
     (tmp_path / "other").mkdir()
     failed = set_up(tmp_path / "other", address=f"file://{tmp_path}/gone")
     assert failed.returncode == 1 and "Cloning file://" in failed.stdout
-    assert "RuntimeError: The kit is not here. Upload its zip" in failed.stderr
+    assert "RuntimeError: The kit was not found. Upload its zip" in failed.stderr
     secret = set_up(tmp_path / "other", address="https://secret-token@127.0.0.1:9/kit.git")
     assert "secret-token" not in secret.stdout
 
