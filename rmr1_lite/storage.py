@@ -154,7 +154,7 @@ class JsonlLog:
         return frozenset(self._offsets)
 
     def get(self, key: Hashable) -> dict[str, Any]:
-        """The row under a key; KeyError when it is not there."""
+        """The row under a key; KeyError for a missing one."""
         self._file.seek(self._offsets[key])
         return json.loads(self._file.readline())
 

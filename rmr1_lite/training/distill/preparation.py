@@ -62,7 +62,7 @@ def read_tasks(config: DistillConfig) -> list[Task]:
     if len(pairs) < len(read.pairs):
         print(
             f"{len(read.pairs) - len(pairs)} pairs have no label and are left out: their chains could not be "
-            "checked against them."
+            "checked."
         )
     if not pairs:
         raise InputError(
