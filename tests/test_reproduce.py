@@ -1,4 +1,4 @@
-"""The three-seed table: its sums by hand, and the whole of it on the shipped base, shortened."""
+"""The three-seed table: its sums by hand, and a shortened complete run on the shipped base."""
 
 from __future__ import annotations
 

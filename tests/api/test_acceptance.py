@@ -1,4 +1,4 @@
-"""New answers against old ones: stops when it is clear, stays within its budget, names what was lost."""
+"""New answers against old ones: stops when the result is clear, stays within its budget, lists the losses."""
 
 from __future__ import annotations
 

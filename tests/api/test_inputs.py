@@ -1,4 +1,4 @@
-"""What callers hand over: each fault names the argument and the remedy, and nothing is reinterpreted."""
+"""Arguments of callers: each fault names the argument and the remedy, and nothing is reinterpreted."""
 
 from __future__ import annotations
 

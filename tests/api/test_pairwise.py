@@ -33,7 +33,7 @@ CUT = Generation("<eval>a long", finished=False)
 
 
 def loud(request: Request) -> str:
-    """Prefers the response with more exclamation marks; level ones are unreadable."""
+    """Prefers the response with more exclamation marks; ties are unparsed."""
     first, second = request.messages[-1]["content"].split("Chatbot B's Response]", 1)
     marks = first.count("!") - second.count("!")
     return UNREADABLE if not marks else A if marks > 0 else B

@@ -1,4 +1,4 @@
-"""Which judges there are: what is known of them, how they are added, and by whom. Where the page listens."""
+"""Judges of the app: facts about them, how they are added, and by whom. The page's address."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_figures_come_from_the_results_of_the_adapters_own_run(tmp_path):
 
 
 def biased(folder: Path, weights: str) -> None:
-    """A bias card of weights with this fingerprint that prefers what is padded and misses what is cut."""
+    """A bias card of weights with this fingerprint: prefers padded responses, misses truncated ones."""
     shown, nothing = dict(difference=0.5, low=0.2, high=0.7), dict(difference=0.0, low=-0.2, high=0.2)
     effect = dict(pairs=60, share=0.7, reference=0.5, uncompared=0, unparsed=0, calls=240, needed=9)
     card = BiasCard(
@@ -300,7 +300,7 @@ def test_a_variable_that_cannot_be_used_is_named(name, value, remedy, reason):
 
 @pytest.fixture
 def launched(monkeypatch, tmp_path):
-    """What Gradio is asked for by `launch`, instead of a server."""
+    """The arguments that `launch` passes to Gradio, instead of a server."""
     import gradio
 
     asked = {}

@@ -1,4 +1,4 @@
-"""What the page does for people: quotes, keys, screen readers, files and links, judges that are added."""
+"""The page for its users: quotes, keys, screen readers, files and links, added judges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def judge(page, question: str = QUESTION, a: str = A, b: str = B) -> None:
 
 
 def opened(chromium, address: str, **how):
-    """A fresh page at an address, in a window of its own."""
+    """A fresh page at an address, in a separate window."""
     page = chromium.new_context(viewport={"width": 1200, "height": 900}, **how).new_page()
     page.set_default_timeout(WAIT)
     page.goto(address)

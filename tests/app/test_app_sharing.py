@@ -1,4 +1,4 @@
-"""Saved judgments: what was written is read back; whatever else a file or a link holds is refused by name."""
+"""Saved judgments are read back; anything else in a file or a link is refused by name."""
 
 from __future__ import annotations
 

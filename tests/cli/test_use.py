@@ -1,4 +1,4 @@
-"""compare, rank and best-of from the shell: texts in, a verdict out, and an exit status that tells."""
+"""compare, rank and best-of from the shell: texts in, a verdict out, and a meaningful exit status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Drawing pairs whose looks say nothing about the label: matched, audited, placed by a hash, all told."""
+"""Drawing pairs whose surface features say nothing about the label: matched, audited, placed by a hash,
+reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reviews of other layouts become chains: verdicts by rules, whole sentences, nothing lost in silence."""
+"""Reviews in other layouts become chains: verdicts by rules, complete sentences, nothing lost silently."""
 
 from __future__ import annotations
 

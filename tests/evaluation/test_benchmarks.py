@@ -1,5 +1,5 @@
-"""Every benchmark: its layout read, its own convention on judges whose figures theory gives, and what is
-wrong with a row."""
+"""Every benchmark: its layout, its own convention on judges with scores known from theory, and faults of
+rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The endpoint engine and servers with ways of their own: what they refuse, when it stops, what streams
+"""The endpoint engine and peculiar servers: what they refuse, when it stops, what streams
 hold."""
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def client(served: fake.Endpoint, monkeypatch: pytest.MonkeyPatch) -> OpenAIEngi
 
 
 def refusing(*names: str, together: bool = False, status: int = 400) -> Answers:
-    """A server that refuses parameters by name, one at a time; together: only when all are there."""
+    """A server that refuses parameters by name, one at a time; together: only when all are present."""
 
     def answers(body: dict[str, Any]) -> tuple[int, Any] | None:
         held = [name for name in names if name in body]
@@ -193,7 +193,7 @@ def test_a_server_that_dies_is_not_asked_for_ever(client: OpenAIEngine) -> None:
 def test_what_is_stored_is_told_when_it_stops(
     client: OpenAIEngine, served: fake.Endpoint, tmp_path: Path
 ) -> None:
-    """A key that ends in the middle: what was judged stays, and the same call continues."""
+    """A key that expires during the run: finished judgments stay, and the same call continues."""
     judge, left = Judge(client, "rubrics", "lenient", GREEDY), iter(range(9))
     served.answers = lambda _: None if next(left, None) is not None else (401, {"error": "expired"})
     with JsonlLog(tmp_path / "out.jsonl", LOG_KEY) as log:
@@ -362,7 +362,7 @@ def test_a_server_that_ignores_stream(client: OpenAIEngine, served: fake.Endpoin
 def test_a_stream_without_any_event_is_asked_for_again_as_a_whole(
     client: OpenAIEngine, served: fake.Endpoint
 ) -> None:
-    """llama_cpp.server answers a prompt that is too long with an empty stream, and with words otherwise."""
+    """llama_cpp.server answers an overlong prompt with an empty stream, and with a message otherwise."""
     long = {"error": {"message": "Requested tokens exceed context window", "code": "context_length_exceeded"}}
     served.events, served.answers = [], lambda body: None if body.get("stream") else (400, long)
     pieces, generation = streamed(client.stream(ask("hello"), GREEDY))

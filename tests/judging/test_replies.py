@@ -148,7 +148,7 @@ def test_counts_are_whole_numbers_or_none(usage: Any, counts: tuple[int, int]) -
 def test_a_stream_in_any_cut_gives_the_text_of_the_whole(
     thought: str, said: str, data: st.DataObject
 ) -> None:
-    """Cut between UTF-16 units, as servers do that are written in JavaScript or Java."""
+    """Cut between UTF-16 units, as by servers written in JavaScript or Java."""
 
     def cut(text: str) -> list[str]:
         units = text.encode("utf-16-le", "surrogatepass")

@@ -77,7 +77,7 @@ def test_models_that_overflow_are_refused_in_fp16_alone():
 
 
 def test_versions_are_those_of_the_requirements():
-    """The matrix that is said to be tested is the one that is installed, and the one that the requirements
+    """The versions declared as tested are those installed, and those that the requirements
     name."""
     from pathlib import Path
 
@@ -127,8 +127,8 @@ def test_a_kl_that_does_not_start_at_zero_is_switched_off(
 
 
 def test_the_reference_is_the_adapter_as_it_stands_and_stays_so():
-    """For Unsloth, which would take the base: "ref" gives what the policy gave when it was made, whatever is
-    trained after."""
+    """For Unsloth, which would use the base: "ref" gives the policy's values at its creation, whatever is
+    trained afterwards."""
     import torch
 
     from rmr1_lite.models.loading import load

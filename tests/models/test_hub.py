@@ -1,6 +1,7 @@
 """Every way from the kit to the hub and back, with the real clients, against a stand-in on this machine.
 
-The commands run in processes of their own, many in each; the rows below say what each must print and leave.
+The commands run in separate processes, many in each; the rows below say what each must print and leave
+behind.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ def online(hub, work) -> dict[str, Result]:
 
 @pytest.fixture(scope="module")
 def offline(hub, work, online) -> dict[str, Result]:
-    """After `online`, so that the cache holds what that loaded, one benchmark less."""
+    """After `online`, so that the cache holds everything loaded there, minus one benchmark."""
     shutil.rmtree(work / "hf" / "datasets" / "allenai___reward-bench-2")
     return run(hub, work, CACHED, WITHOUT_NETWORK, HF_HUB_OFFLINE="1")
 
@@ -261,7 +262,7 @@ def test_the_mixture_is_read_from_its_three_sources(hub, online, work):
 
 @pytest.mark.parametrize("name", hub_sets.benchmark_repositories())
 def test_a_benchmark_is_read_by_its_id(name, online, work):
-    """Its questions are found in training data; what is not one of them stays."""
+    """Its questions are found in training data; all others stay."""
     kept = [pair.prompt[0]["content"] for pair in read_pairs(work / "clean" / name / "train.jsonl").pairs]
     assert kept == ["Which of my own questions is this one?"]
 
@@ -273,7 +274,7 @@ def test_a_push_brings_the_whole_adapter_and_its_card(hub, online):
 
 
 def test_a_pushed_adapter_is_the_same_judge_as_its_folder(online, work):
-    """The same prompts, texts and reading; to the kit it is one of its own."""
+    """The same prompts, texts and reading; the kit treats it as its own."""
     names = ("adapter by its id", "the same adapter here")
     logs = [(work / "judged" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in names]
     kept = [[{**json.loads(line), "seconds": 0} for line in log] for log in logs]
@@ -304,5 +305,5 @@ def test_tokens_go_to_the_hub_alone(hub, online):
 
 
 def test_nobody_else_is_asked(hub, online, offline, unreached):
-    """The stand-in is the proxy of every command: it sees each address that was asked."""
+    """The stand-in is the proxy of every command: it sees each requested address."""
     assert {seen.host for seen in hub.seen if not seen.host.endswith("hub.test")} == set()

@@ -1,5 +1,5 @@
-"""smol-base without smol-base: what is missing, wrong or in the way is told in one line, and the cache holds
-the whole model or nothing. The model itself is tested in test_smol_model.py."""
+"""smol-base without smol-base: anything missing or wrong is reported in one line, and the cache holds
+the complete model or nothing. The model itself is tested in test_smol_model.py."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def install(monkeypatch, version, place=Path("nowhere")):
 
 
 def model_in(folder):
-    """Something that is marked as a complete model."""
+    """A folder that is marked as a complete model."""
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"weights")
     smol.write_origin(folder)

@@ -1,4 +1,4 @@
-"""The real model: smol-base, as `make smol` gets it. What it writes is not judged here, only that it is read,
+"""The real model: smol-base, as `make smol` gets it. Its texts are not judged here, only that it is read,
 rendered, written with and trained as any model is."""
 
 from __future__ import annotations

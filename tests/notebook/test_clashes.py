@@ -1,5 +1,5 @@
-"""Packages that a runtime brings along: which are found, and what becomes of them where. In tables; what pip
-itself does is in test_clashes_for_real."""
+"""Preinstalled packages of a runtime: which are found, and what is done about them on each platform. In
+tables; what pip itself does is in test_clashes_for_real."""
 
 from __future__ import annotations
 

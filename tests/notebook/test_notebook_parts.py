@@ -1,4 +1,4 @@
-"""What the notebooks call: settings by machine, safe HTML, and adapters on their way out."""
+"""The code behind the notebooks: settings by machine, safe HTML, and exported adapters."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def test_only_a_whole_adapter_goes_out(tmp_path):
 
 
 def _stand_in(monkeypatch, name, **parts):
-    """A module that only Colab or Kaggle has, with what their documentation says it gives."""
+    """A module that only Colab or Kaggle has, as documented by them."""
     module = ModuleType(name)
     vars(module).update(parts)
     monkeypatch.setitem(sys.modules, name, module)
@@ -326,7 +326,7 @@ def test_on_colab_runs_go_to_the_drive_and_without_one_it_is_said(mounted, monke
 
 @pytest.mark.long
 def test_a_training_apart_gives_the_same_adapter_and_its_errors_are_the_same(monkeypatch, tmp_path, capsys):
-    """How Unsloth trains from a notebook; here with the other backend, since there is no card."""
+    """How Unsloth trains from a notebook; here with the other backend, without a GPU."""
     monkeypatch.setattr(settings, "this_machine", lambda: Machine(memory_gib=0))
     monkeypatch.setenv(settings.SHORT, "1")
     s = choose_settings(out=str(tmp_path))

@@ -113,7 +113,7 @@ def set_up(cwd, inputs="/nowhere", address="", **environment):
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory):
-    """What a person has who downloaded the kit: its files, somewhere else."""
+    """The kit as downloaded by a user: its files in another folder."""
     folder = tmp_path_factory.mktemp("download") / "rmr1_lite-main"
     ignore = shutil.ignore_patterns(
         ".git", ".venv*", "runs", "build", "__pycache__", "*.egg-info", ".pytest_cache", ".hypothesis"

@@ -1,4 +1,4 @@
-"""The set-up: what is installed, what is held, what it asks for; pip's calls are recorded instead of made."""
+"""The set-up: what is installed, held and requested; pip's calls are recorded instead of made."""
 
 from __future__ import annotations
 

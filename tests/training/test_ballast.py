@@ -1,4 +1,4 @@
-"""The ballast holds a card's memory but what it is told to leave; without a card, or with less free, it says
+"""The ballast occupies a card's memory except the given rest; without a card, or with less free, it reports
 so."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GIB = ballast.GIB
 
 
 def card(free: float, context: float = 0.5):
-    """torch as far as the ballast looks: a card with so many GiB free, of which its own context takes
+    """A stub of torch for the ballast: a card with this many GiB free, of which its own context takes
     some."""
     left = [int(free * GIB)]
 

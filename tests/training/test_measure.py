@@ -1,4 +1,4 @@
-"""The measured plan: made-up rows are as long as they may be, one real step is timed, and what is said
+"""The measured plan: made-up rows are as long as allowed, one real step is timed, and the report
 follows from it."""
 
 from __future__ import annotations
