@@ -3,8 +3,8 @@ n (n - 1) / 2 of a round robin.
 
 Not every match is decided: one whose two orders disagree, or could not be parsed, has no winner, and
 none is invented. Both sides stay and meet others; no match is played twice. When the remaining ones have
-all met without a decision, a runoff follows: all of them meet the same opponents, those knocked
-out last first, until one is ahead. If this does not settle it either, they are tied and there is no best
+all met without a decision, a runoff follows: all of them meet the same opponents, starting with those
+knocked out last, until one is ahead. If this does not settle it either, they are tied and there is no best
 response.
 """
 
