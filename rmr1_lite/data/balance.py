@@ -203,7 +203,7 @@ class _Draw:
         return couples
 
     def without_telling_words(self, couples: list[Couple]) -> list[Couple]:
-        """Leave out the couples whose labels words and lengths predict best, until they predict few enough."""
+        """Leave out couples whose labels words and lengths predict best, until they predict few enough."""
         for turn in range(TOLD_ROUNDS):
             pairs = with_sides(item for couple in couples for item in couple)
             margins = word_margins(pairs, [prompt_text(pair) for pair in pairs], f"{turn}/")
