@@ -73,7 +73,7 @@ ITEMS: list[tuple[str, Any, str]] = [
     (
         "one id for two pairs",
         [{"id": 1, "prompt": "Hi?", "response_a": x, "response_b": "b"} for x in "ac"],
-        "item 2: the id '1' is another pair's",
+        "item 2: the id '1' belongs to another pair",
     ),
 ]
 

@@ -117,7 +117,7 @@ def test_rank_and_best_of_share_a_winner_and_equal_texts_a_place() -> None:
 def test_best_of_is_level_where_the_judge_cannot_settle_it() -> None:
     best = scripted(lambda request: A).best_of("Hi?", ["x", "y", "z"])
     assert best.best is None and best.text is None and best.level == (0, 1, 2) and best.saved == 0
-    assert "are level" in str(best)
+    assert "are tied" in str(best)
 
 
 SCORES: list[tuple[str, dict[str, Any], float | None, tuple[int, int, int]]] = [

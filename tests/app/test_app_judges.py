@@ -138,7 +138,7 @@ def test_a_bias_card_beside_an_adapter_is_shown_if_it_is_of_these_weights(tmp_pa
 SPECS = [
     ("", "Type a judge", "nothing"),
     (None, "Type a judge", "no text"),
-    ("nano", "already there", "twice"),
+    ("nano", "already in the list", "twice"),
     ("x" * 401, "at most 400", "too long"),
     ("a\nb", "one line", "two lines"),
 ]
@@ -283,9 +283,9 @@ WRONG = [
     ("GRADIO_SERVER_PORT", "70000", "1 to 65535", "too high"),
     ("GRADIO_SERVER_PORT", "-1", "1 to 65535", "below zero"),
     ("GRADIO_SERVER_PORT", "9" * 5000, "1 to 65535", "longer than a number may be"),
-    ("GRADIO_SERVER_NAME", "http://0.0.0.0", "a name alone", "an address with its scheme"),
-    ("GRADIO_SERVER_NAME", "0.0.0.0:7860", "a name alone", "with a port"),
-    ("GRADIO_SERVER_NAME", "my host", "a name alone", "two words"),
+    ("GRADIO_SERVER_NAME", "http://0.0.0.0", "only an address or a name", "an address with its scheme"),
+    ("GRADIO_SERVER_NAME", "0.0.0.0:7860", "only an address or a name", "with a port"),
+    ("GRADIO_SERVER_NAME", "my host", "only an address or a name", "two words"),
     ("GRADIO_ROOT_PATH", "judge", "like /judge", "no path"),
     ("GRADIO_ROOT_PATH", "/a/../b", "like /judge", "a path that leaves itself"),
     ("GRADIO_ROOT_PATH", "ftp://h/judge", "like /judge", "another scheme"),

@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 FAULTS = [
-    (["compare", *SORT, "--a", "right"], "--b missing", "a file is missing"),
-    (["compare", "--a", "right", "--b", "wrong"], "--prompt missing", "the question is missing"),
+    (["compare", *SORT, "--a", "right"], "Missing: --b", "a file is missing"),
+    (["compare", "--a", "right", "--b", "wrong"], "Missing: --prompt", "the question is missing"),
     (["compare", *SORT, "--a", "right", "--b", "gone"], "gone cannot be read", "a file that is not there"),
     (["compare", *SORT, "--a", "right", "--b", "empty"], "empty is empty", "an empty file"),
     (["compare", *SORT, "--a", "right", "--b", "latin"], "latin is not UTF-8", "another encoding"),

@@ -143,7 +143,7 @@ def test_on_kaggle_the_output_of_another_notebook_is_taken(monkeypatch, tmp_path
     platforms.copy_kaggle_inputs(s.out, s.model, tmp_path / "input")
     assert s.adapter("sft") == str(s.out / "sft" / "adapter")
     said = capsys.readouterr().out
-    assert "sft: taken from" in said and "grpo: none here" in said and "Persistence" in said
+    assert "sft: copied from" in said and "grpo: none here" in said and "Persistence" in said
     (s.out / "sft" / "adapter" / platforms.WEIGHTS).write_bytes(b"own")
     platforms.copy_kaggle_inputs(s.out, s.model, tmp_path / "input")
     assert (s.out / "sft" / "adapter" / platforms.WEIGHTS).read_bytes() == b"own", (
@@ -227,7 +227,7 @@ def test_figures_of_the_same_judge_are_not_judged_again_and_another_adapter_is(m
 
     pairs = read_pairs(s.files() / "test.jsonl").pairs[:2]
     results, judged = judging.judge_all(s, {"sft": "nano-sft", "grpo": "nano"}, pairs, [("sft", "grpo")])
-    assert results.stages["grpo"].result.n == 2 and "less sft" in judging.describe_difference(
+    assert results.stages["grpo"].result.n == 2 and "minus sft" in judging.describe_difference(
         results, "sft", "grpo"
     )
     logs = {path: path.stat().st_mtime_ns for path in (s.out / "judged").rglob("*.jsonl")}
