@@ -149,7 +149,9 @@ class Judge:
         from tqdm import tqdm
 
         requests = [self.request(plan[key], key[1], key[2]) for key in todo]
-        bar = tqdm(total=total, initial=total - len(todo), desc="looks", unit="look", disable=not progress)
+        bar = tqdm(
+            total=total, initial=total - len(todo), desc="judge calls", unit="call", disable=not progress
+        )
         with bar:
             for index, generation in self.engine.generate(requests, self.sampling):
                 yield todo[index], generation
