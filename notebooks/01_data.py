@@ -4,10 +4,10 @@
 # <!-- badges -->
 #
 # A judge is trained on two kinds of rows.
-# **Pairs** have a question, two responses and which one is better.
-# **Chains** have a pair and a text that reasons its way to the right verdict.
+# A **pair** is a question, two responses, and a label that says which is better.
+# A **chain** is a text about one pair that reasons its way to the right verdict.
 # This notebook shows both, checks your own data for what gives the label away, reads the paper's published sets, and has a teacher write chains.
-# Less than a minute without a GPU.
+# It takes less than a minute without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -27,7 +27,7 @@ s = choose_settings(
 # ## Pairs
 #
 # The next cell makes or loads the training files.
-# Then it shows how many rows they have, and one pair.
+# It then shows their row counts and one pair.
 
 # %%
 from rmr1_lite.data.chains import read_chains
@@ -51,7 +51,7 @@ show.pair(pairs[0])
 # ## Your own pairs
 #
 # JSONL, JSON, CSV, Parquet or a hub id; `prompt` with `chosen` and `rejected`, or two responses with a label, under any of the usual field names.
-# Below are six rows as people really have them; two are broken.
+# Below are six realistic rows, two of them broken.
 # Nothing is guessed, and a bad row does not stop the rest: bad rows are reported by file, row, field and remedy, good rows are kept.
 
 # %%
@@ -82,7 +82,7 @@ done = prepare([mine], PrepareConfig(out=str(s.out / "prepared"), validation=0.0
 print(done.text())
 
 # %% [markdown]
-# `prepare` also removes near-duplicates, questions that a benchmark asks (`--against` on the command line), and prompts that are too long for your model, and lists everything that it leaves out in `dropped.jsonl`.
+# `prepare` also removes near-duplicates, questions of a benchmark (`--against` on the command line), and prompts that are too long for your model, and lists everything that it leaves out in `dropped.jsonl`.
 #
 # ## How long are they?
 #
@@ -136,7 +136,7 @@ pictures.draw_leaks(leaky.signals)
 # ## Chains
 #
 # A teacher writes one chain per pair.
-# Where its verdict is wrong the chain is thrown away, and a second pass gets the right verdict and the failed chain.
+# If its verdict is wrong the chain is discarded, and a second pass gets the right verdict and the failed chain.
 # Such a chain may reveal that it was given the verdict ("the correct verdict is B"), so those are found and left out as well.
 
 # %%
@@ -153,8 +153,8 @@ show.table(
 # ### Have a teacher write chains for your pairs
 #
 # Any server that speaks the OpenAI protocol will do: your own vLLM, or a paid one.
-# Prices and a budget are given first, every reply is stored as it comes, and running the cell again resumes where it stopped.
-# The key is read from the environment and never written.
+# You set prices and a budget first, every reply is stored as it arrives, and running the cell again resumes where it stopped.
+# The key is read from the environment and never stored.
 # With an empty `TEACHER` this cell does nothing.
 
 # %%
@@ -174,7 +174,7 @@ else:
 #
 # `data="published"` in the settings (the default with a GPU) loads them from the hub: 8.7 K chains and 64 K labelled pairs.
 # Their rows contain rendered prompts; the kit splits them into question and responses, so that pairs can be swapped and shown in any prompt style (and the misspelt "Chabot" is gone).
-# Without the hub, give the folder of a copy.
+# Without the hub, give a folder with a copy.
 
 # %%
 from rmr1_lite.data.released_sets import SETS

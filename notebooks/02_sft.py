@@ -3,10 +3,10 @@
 #
 # <!-- badges -->
 #
-# Stage 1 of RM-R1 (section 3.1): the model learns chains that a teacher wrote, with the loss on the chain alone.
+# Stage 1 of RM-R1 (section 3.1): the model learns chains that a teacher wrote, with the loss only on the chain.
 # The paper trains all parameters of a 7B on eight GPUs; here the model's own weights stay frozen in 4 bits and a LoRA adapter learns (QLoRA).
 # At the end you have an adapter that writes judgments, which `03_grpo` takes further.
-# Six to seven minutes without a GPU.
+# It takes six to seven minutes without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -80,13 +80,13 @@ tokenizer = load_tokenizer(base_of(s))
 show.mask(build_rows(chains[:1], tokenizer, s.style)[0], tokenizer)
 
 # %%
-show.chain(chains[0].text, head="The same chain, as a person reads it")
+show.chain(chains[0].text, head="The same chain as readable text")
 
 # %% [markdown]
 # ## Before
 #
 # The base has never judged.
-# This is what it writes when it is asked to.
+# This is what it writes when asked to.
 
 # %%
 pairs = s.held_out(80)
@@ -138,9 +138,9 @@ pictures.draw_judges(results)
 print(judging.describe_difference(results, "base", "sft"))
 
 # %% [markdown]
-# ## What is it wrong about?
+# ## What does it get wrong?
 #
-# One pair that it gets wrong, if there is any.
+# One pair that it gets wrong, if there is one.
 # Look at where the chain goes astray: that is what GRPO has to fix.
 
 # %%

@@ -7,8 +7,8 @@
 # The judge writes several chains for the same pair.
 # A parser reads their verdicts: +1 for the right one, -1 for everything else.
 # What the better chains of a group have in common becomes more likely.
-# It needs labels only: no teacher and no reward model.
-# About five minutes without a GPU.
+# It needs only labels: no teacher and no reward model.
+# It takes about five minutes without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -73,8 +73,8 @@ tries = [
     ("the wrong verdict", "<eval>A is longer.</eval><answer>[[A]]</answer>", True),
     ("both, to be on the safe side", f"<answer>[[A]]</answer>{B}", True),
     ("the verdict in words", "Response B is clearly better.", True),
-    ("cut off at the length limit", f"<eval>B adds up.</eval>{B}", False),
-    ("talking on after the verdict", f"{B} But A is nice too.", True),
+    ("truncated at the length limit", f"<eval>B adds up.</eval>{B}", False),
+    ("more text after the verdict", f"{B} But A is nice too.", True),
     ("the verdict only inside a quote", f"<eval><quote_B>{B}</quote_B></eval>", True),
 ]
 rows = [
@@ -84,9 +84,9 @@ rows = [
 show.table(["what the judge did", "text", "status", "reward"], rows, "The label is B", words=True)
 
 # %% [markdown]
-# ## Advantages, worked out on one group
+# ## Advantages, computed for one group
 #
-# First: how does the judge do on a few training pairs, with eight tries each?
+# First: how does the judge perform on a few training pairs, with eight tries each?
 # A group in which all are right, or all wrong, has no difference to learn from: its advantages are 0.
 # Only mixed groups teach.
 
@@ -112,7 +112,7 @@ rewards = [verdict_match(text.text, pairs[place].label, text.finished, text.thou
 made = group_advantages(rewards, config.scale_rewards)
 by = ", divided by the group's standard deviation" if config.scale_rewards == "group" else ""
 print(
-    f"Rewards {rewards}, mean {sum(rewards) / len(rewards):+.2f}. An advantage is the reward less that "
+    f"Rewards {rewards}, mean {sum(rewards) / len(rewards):+.2f}. An advantage is the reward minus that "
     f"mean{by}."
 )
 pictures.draw_group(rewards, made)
@@ -134,9 +134,9 @@ for i in (order[0], order[-1]):
 # What to watch, in the curves under the cell:
 #
 # * **right verdicts** should rise, on the rollouts and on the round points (held-out pairs, greedy)
-# * **outputs without a verdict** should stay near 0: a judge that forgets the form learns nothing more
+# * **outputs without a verdict** should stay near 0: a judge that forgets the format learns nothing more
 # * **verdict A** should stay near one half: a favourite position is the oldest trick of a judge
-# * **chain length** should not run away
+# * **chain length** should not grow without limit
 # * **groups without a signal** grow as the judge gets better: then fewer groups teach
 #
 # Before step 1 the kit checks that the judge is still what SFT made.
@@ -158,11 +158,11 @@ with live_curves(config.out):
 print(show.memory_in_use())
 
 # %% [markdown]
-# ## Resume, shown
+# ## Resuming
 #
 # The same call again: it finds the finished adapter and does nothing.
 # In the middle of a run it would resume from the last complete checkpoint in this list.
-# A checkpoint whose writing was interrupted has no `complete.json` and is discarded.
+# A checkpoint that was interrupted has no `complete.json` and is discarded.
 
 # %%
 from pathlib import Path

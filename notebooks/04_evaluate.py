@@ -5,7 +5,7 @@
 #
 # How good is the judge, how sure can we be of that, and does it know when it is wrong?
 # This notebook evaluates your adapters on a benchmark, in that benchmark's own convention and in ours (right in both orders), next to the paper's rows.
-# About a minute without a GPU.
+# It takes about a minute without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -46,10 +46,10 @@ print(f"Judging takes {s.looks(2 * len(specs) * (LIMIT or 600))}.")
 folders = evaluate_all(s, specs, BENCHMARK, DATA, LIMIT)
 
 # %% [markdown]
-# ## The judges side by side
+# ## All judges compared
 #
 # **Right in both orders** is the metric to look at: a judge with a favourite position cannot score on it.
-# The intervals come from resampling questions; with few questions they are wide, and that is the honest answer.
+# The intervals come from resampling questions; with few questions they are wide, as they should be.
 
 # %%
 from rmr1_lite.evaluation.compare import compare_folders
@@ -83,7 +83,7 @@ paper_table()
 # ## Is it the length?
 #
 # Judges like long answers.
-# Accuracy where the better response is the longer one, and where it is the shorter one:
+# Accuracy when the better response is the longer one, and when it is the shorter one:
 
 # %%
 from rmr1_lite.reporting.report import length_rows
@@ -99,7 +99,7 @@ show.table(["the better response ...", "pairs", *results.stages], rows, "Right i
 #
 # Two sources of confidence: the share of several sampled votes, and the probability of the letter.
 # A calibrated judge lies on the dashed line: of the pairs where it is 80 % sure, it gets 80 % right.
-# The calibration error says how far off it is on average.
+# The calibration error is its average distance from that line.
 
 # %%
 from rmr1_lite.notebook.evaluation import measure_calibration
@@ -111,9 +111,9 @@ for source, found in voted.items():
     display(show.reliability(found, source))
 
 # %% [markdown]
-# ## Does the reasoning carry the verdict?
+# ## Does the verdict depend on the reasoning?
 #
-# A chain could be mere decoration.
+# A chain could be pure decoration.
 # So it is replaced by another pair's chain: does the verdict follow that chain, or the responses that the judge sees?
 # And how often is the judge right when the evaluation is left blank?
 
@@ -123,7 +123,7 @@ from rmr1_lite.notebook.evaluation import describe_reasoning
 print(describe_reasoning(s, specs[last], folders[last]))
 
 # %% [markdown]
-# ## A report to pass on
+# ## A report to share
 #
 # One page with everything, without scripts or external links.
 

@@ -4,7 +4,7 @@
 # <!-- badges -->
 #
 # Use the judge: on a pair, on several responses, on a file, and in the app.
-# Less than a minute without a GPU.
+# It takes less than a minute without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -31,8 +31,8 @@ judge = judging.judge_of(s, judging.pool_of(s, [spec]), spec)
 # ## One pair, both orders
 #
 # This is a question that the judge can answer.
-# (Nano only knows its toy world: for any other question its verdict means nothing.)
-# The judge sees the pair twice; if it changes its mind in the swapped order, call it a tie.
+# (Nano knows only its toy world: for any other question its verdict means nothing.)
+# The judge sees the pair twice; if it changes its mind in the swapped order, treat it as a tie.
 
 # %%
 from rmr1_lite.app.examples import examples_for
@@ -45,7 +45,7 @@ judgment = judge.compare(pair)
 show.judgment(judgment)
 
 # %% [markdown]
-# The same in code: a letter or nothing, never a guess.
+# The same in code: a letter or None, never a guess.
 
 # %%
 print("better:", judgment.label, "| same verdict in both orders:", judgment.consistent)
@@ -88,7 +88,7 @@ show.html(blocks.ranking(ranking, games, games))
 # ## A whole file
 #
 # JSONL in, JSONL out: one row per judge call, with its text.
-# If it is stopped in the middle, the same call resumes.
+# If it is interrupted, the same call resumes.
 
 # %%
 from rmr1_lite.data.pairs import write_pairs
@@ -103,9 +103,9 @@ summary = judge_file(judge, s.out / "to-judge.jsonl", s.out / "judged.jsonl", pr
 # %% [markdown]
 # ## The app
 #
-# The page opens under the next cell (on Colab and Kaggle through a public link that asks for the password it prints).
+# The page opens under the next cell (on Colab and Kaggle through a public link; its password is printed).
 # Type a question and two responses, and watch the reasoning appear.
-# *Compare* puts several judges side by side, *Rank* orders up to eight responses, *Blind vote* has you vote before you see the verdict.
+# *Compare* shows several judges next to each other, *Rank* orders up to eight responses, *Blind vote* lets you vote before you see the verdict.
 # The last cell closes it.
 
 # %%
@@ -114,7 +114,7 @@ from rmr1_lite.models import smol
 from rmr1_lite.notebook.settings import base_of
 
 judges = [spec, "nano-sft", "nano-base"] if s.model == "nano" else [spec, base_of(s)]
-# a real language model, where `python -m rmr1_lite models get smol` was run: fluent, and not taught to judge
+# a real language model, if `python -m rmr1_lite models get smol` was run: fluent, but not taught to judge
 judges += [smol.NAME] if smol.is_here() and smol.NAME not in judges else []
 app, address, public = launch(judges, port=None, style=s.style, wait=False)
 

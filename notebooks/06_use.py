@@ -3,8 +3,8 @@
 #
 # <!-- badges -->
 #
-# Three lines of Python, then: several answers, a score, and a test that says whether new answers are worse than old ones.
-# Less than a minute without a GPU.
+# Three lines of Python, then: several answers, a score, and a test that shows whether new answers are worse than old ones.
+# It takes less than a minute without a GPU.
 
 # %%
 # setup_cell.py stands here
@@ -25,7 +25,7 @@ s = choose_settings(
 # ## Three lines
 #
 # Any judge spec works here: an adapter, a model folder, a hub id, a server.
-# (Nano only knows its toy world: for any other question its verdict means nothing.)
+# (Nano knows only its toy world: for any other question its verdict means nothing.)
 
 # %%
 from rmr1_lite import load_judge
@@ -35,7 +35,7 @@ result = judge.compare("Sort d a c from first to last.", "a c d", "d a c")
 print(result)
 
 # %% [markdown]
-# A winner is what both orders name.
+# A winner is named only when both orders agree.
 # Otherwise there is none, and the result says why.
 
 # %%
@@ -49,7 +49,7 @@ for call in result.calls:
 # %% [markdown]
 # ## The best of several answers
 #
-# A knockout asks far less often than a round robin of all pairs.
+# A knockout needs far fewer judge calls than a round robin of all pairs.
 
 # %%
 question = "Sort d a c b from first to last."
@@ -73,7 +73,7 @@ print(judge.score(question, "a b c d", panel=["a c b d", "b a c d", "d c b a"]))
 # %% [markdown]
 # ## Are the new answers at least as good as the old ones?
 #
-# For the tests of an application: the judge is asked until it is clear, or until the budget is spent.
+# For the tests of an application: judge calls continue until the result is clear or the budget is spent.
 
 # %%
 from rmr1_lite.api.acceptance import compare_answers
@@ -85,7 +85,7 @@ new = [str(a + b) for a, b in sums]
 print(compare_answers(judge, prompts, old, new, budget=60))
 
 # %% [markdown]
-# The other way round it fails, and says what was lost.
+# The other way round it fails and lists what was lost.
 
 # %%
 print(compare_answers(judge, prompts, new, old, budget=60))

@@ -2,7 +2,7 @@
 rendered.
 
     python notebooks/build.py                       # write every .ipynb
-    python notebooks/build.py --check               # fail when one of them is not what its source gives
+    python notebooks/build.py --check               # fail if one differs from its source
     python notebooks/build.py --run 00 --out runs/notebooks-html      # run on this machine, write HTML to
                                                                       look at
 

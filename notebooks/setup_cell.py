@@ -1,5 +1,5 @@
 # @title Set-up: finds the kit and installs what is missing
-# The one place that names where the kit comes from. Empty: a checkout, an uploaded zip, or a dataset added on
+# The only place that names the kit's source. Empty: a checkout, an uploaded zip, or a dataset added on
 # Kaggle.
 REPO_URL = ""
 
@@ -17,7 +17,7 @@ root, how = next(filter(is_kit, places()), None), "found here"
 newer = [
     zipped for zipped in sorted(here.glob("*.zip")) if root and zipped.stat().st_mtime > root.stat().st_mtime
 ]
-# a zip that was uploaded after the one that was unpacked
+# a zip uploaded after the one that was unpacked
 root = None if newer and "rmr1_lite_kit" in str(root) else root
 if root is None and REPO_URL:
     done = subprocess.run(
@@ -38,7 +38,7 @@ for archive in [] if root else [*sorted(here.glob("*.zip")), *sorted(inputs.glob
             break
 if root is None:
     raise RuntimeError(
-        "The kit is not here. Upload its zip into this folder (Colab: the folder icon on the left), add it "
+        "The kit was not found. Upload its zip into this folder (Colab: the folder icon on the left), add it "
         "as a dataset (Kaggle: Add Input), or write its address into REPO_URL above; then run this cell "
         "again."
     )

@@ -1,5 +1,5 @@
-"""How soon can somebody judge? Start of `python app.py` to a page that takes a click, and click to the first
-word, on nano.
+"""How soon can a user judge? Time from starting `python app.py` to a clickable page, and from a click to the
+first word, on nano.
 
     OMP_NUM_THREADS=2 python perf/app.py --out perf/results/app-cpu.json
 
@@ -99,7 +99,10 @@ def measure(port: int, clicks: int, folder: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--clicks", type=int, default=11, help="judgments; the first one is told apart (default %(default)s)"
+        "--clicks",
+        type=int,
+        default=11,
+        help="judgments; the first is reported separately (default %(default)s)",
     )
     parser.add_argument("--port", type=int, default=7871, help="free port (default %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")

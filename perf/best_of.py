@@ -1,5 +1,5 @@
-"""The best of eight by a knockout beside a round robin, and scores against panels, on nano questions whose
-true order is known.
+"""The best of eight by a knockout compared with a round robin, and scores against panels, on nano questions
+whose true order is known.
 
     python perf/best_of.py --judge nano --questions 60 --out perf/results/best-of-nano.json
 """

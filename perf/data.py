@@ -1,10 +1,10 @@
-"""How fast is data preparation, and how sure is the audit? Generated pairs of ordinary length.
+"""How fast is data preparation, and how reliable is the audit? Generated pairs of ordinary length.
 
     OMP_NUM_THREADS=2 python perf/data.py --out perf/results/data-cpu.json
 
 prepare  80,000 pairs, each step in a separate process: without tokenising and near-duplicates, with
          near-duplicates, and
-         tokenising (the nano tokenizer, fewer pairs); pairs a second and peak memory
+         tokenising (the nano tokenizer, fewer pairs); pairs per second and peak memory
 audit    each kind of leak planted in 5 and 20 % of 10,000 rows: is it reported, and with how many of its
          rows?
 clean    the same rows with labels drawn again, 100 times: how many sets raise an alarm? Also RMB's real
@@ -249,13 +249,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in args.part or parts:
             if name == "clean_rmb" and not rmb_rows():
-                print("clean_rmb: RMB's files are not there (RMR1_DATA_DIR), nothing measured")
+                print("clean_rmb: RMB's files are missing (RMR1_DATA_DIR), nothing measured")
                 continue
             add(Path(args.out), {name: parts[name](Path(folder))})
 
 
 def add(out: Path, part: dict[str, Any]) -> None:
-    """Write one part beside those that are there: what is measured is kept whatever comes after."""
+    """Add one part to those stored: measurements are kept whatever follows."""
     held = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
     held |= part | {
         "cpu_count": os.cpu_count(),

@@ -3,8 +3,8 @@
     python perf/distill_soak.py          # about two minutes on two cores: perf/results/distill-soak.json
 
 2,000 chains, 16 requests in flight. The failures are those of public reports: overload, rate limits, a
-proxy's page, half a body, a line that breaks, an error inside a reply with status 200 or inside its choice.
-The same command is started until it ends with status 0. Counted: chains stored, replies that the server
+proxy's page, half a body, a broken connection, an error inside a reply with status 200 or inside its choice.
+The same command is restarted until it ends with status 0. Counted: chains stored, replies that the server
 delivered for each of them, and the client's memory.
 """
 
@@ -91,7 +91,7 @@ class Teacher(BaseHTTPRequestHandler):
             file.write(json.dumps([kind, what]) + "\n")
 
     def log_message(self, *_: Any) -> None:
-        """Nothing on the screen."""
+        """Prints nothing."""
 
 
 def reply(text: str, reason: str = "stop") -> dict[str, Any]:

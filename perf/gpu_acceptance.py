@@ -20,12 +20,12 @@ memory at 7B's shape.
     8  the paper's lengths (4,096 + 8,192, groups of 7), when there is time
     9  smol on real texts, with --real FOLDER (see gpu/smol.py): SFT on three seeds, GRPO, controls
 
-They run in the order of what is worth most: 0, 1, the 7B, 5, the baseline, 7, the chains, the rest.
+They run in the order of importance: 0, 1, the 7B, 5, the baseline, 7, the chains, the rest.
 
-This file is the driver and imports the standard library alone. Every job is a process group of its own with a
-limit; its figures go to OUT/results.json as they come and what it says to OUT/logs, so nothing is lost when
-time runs out. Jobs whose needs failed are skipped and say so, and a failed parity check stops the rest. No
-network. `--small` runs everything in miniature on a CPU.
+This file is the driver and imports only the standard library. Every job is a separate process group with a
+time limit; its measurements go to OUT/results.json as they arrive and its output to OUT/logs, so nothing is
+lost when time runs out. Jobs whose needs failed are reported as skipped, and a failed parity check stops the
+rest. No network. `--small` runs everything in miniature on a CPU.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ WORKER = (sys.executable, "-m", "gpu.worker")
 
 @dataclass(frozen=True)
 class Job:
-    """One process. limit: seconds. needs: jobs that must have ended well. only: "unsloth" for what makes
-    sense with it alone. product: a file in the folder that others need, gone on a fresh machine. least:
+    """One process. limit: seconds. needs: jobs that must have succeeded. only: "unsloth" for a job that makes
+    sense only with it. product: a file in the folder that others need, missing on a fresh machine. least:
     seconds below which it is not worth a start.
     """
 
@@ -105,7 +105,7 @@ REAL = 9  # the part that needs texts of the user's
 
 @dataclass
 class Report:
-    """OUT/results.json: rewritten, whole, after every change."""
+    """OUT/results.json: rewritten completely after every change."""
 
     path: Path
     held: dict[str, Any] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class Running:
     seen: float = 0.0
 
     def fresh(self) -> dict[str, Any] | None:
-        """The figures, when the job has written since the last look."""
+        """The results, if the job has written since the last check."""
         try:
             changed = self.result.stat().st_mtime
             if changed == self.seen:
@@ -146,7 +146,7 @@ class Running:
             return None
 
     def end(self) -> None:
-        """The whole group: a trainer's children must not keep the card."""
+        """Kill the complete group: a trainer's children must not keep the card."""
         for name in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, name)
@@ -161,8 +161,8 @@ class Running:
 def drive(
     parts: Sequence[int], minutes: float, out: Path, folder: Path, small: bool, waves: Any = WAVES
 ) -> Report:
-    """Run the asked parts; returns the report. Figures of earlier calls in the same `out` stay, so parts can
-    come one by one."""
+    """Run the requested parts; returns the report. Results of earlier calls in the same `out` stay, so parts
+    can run one by one."""
     deadline = time.monotonic() + 60 * minutes - GRACE
     out.mkdir(parents=True, exist_ok=True)
     (out / "logs").mkdir(exist_ok=True)
@@ -190,8 +190,8 @@ def drive(
 
 
 def chosen(parts: Sequence[int], report: Report, folder: Path, waves: Any = WAVES) -> set[str]:
-    """Names of the jobs of these parts, and of what they need and is not there (a later call may meet a fresh
-    machine)."""
+    """Names of the jobs of these parts, and of the missing jobs that they need (a later call may run on a
+    fresh machine)."""
     jobs = {job.name: job for wave in waves for job in wave}
     names = {name for name, job in jobs.items() if job.part in parts}
     for name in sorted(names, key=list(jobs).index, reverse=True):
@@ -266,7 +266,7 @@ def _start(job: Job, deadline: float, out: Path, folder: Path, small: bool) -> R
 
 
 def _ended(one: Running, report: Report, deadline: float) -> bool:
-    """Whether the job is over, and then how it ended is noted."""
+    """Whether the job is over; if so its outcome is recorded."""
     took = time.monotonic() - one.began
     if one.process.poll() is None and took < one.limit:
         return False
@@ -290,7 +290,7 @@ def _last_line(log: Path) -> str:
 
 
 def _parity_holds(report: Report) -> bool:
-    """Compare what part 1 has so far; what was not run is not compared."""
+    """Compare the results of part 1 so far; checks that did not run are not compared."""
     jobs = report.held["jobs"]
     figures = {
         name.removeprefix("parity-"): job.get("figures", {})
@@ -324,8 +324,8 @@ def numbers(text: str) -> list[int]:
 
 
 def ended_badly(report: Report, parts: Sequence[int], waves: Any = WAVES) -> Iterator[str]:
-    """Jobs of the asked parts that did not end well, a parity check that failed among them. Skipped where the
-    machine is not the one for it is no failure; skipped for want of time or of what it needs is."""
+    """Jobs of the requested parts that did not succeed, including failed parity checks. Skipped because the
+    machine does not fit is not a failure; skipped for lack of time or of a needed job is."""
     for job in (job for wave in waves for job in wave if job.part in parts):
         held = report.held.get("jobs", {}).get(job.name, {})
         if held.get("status") != "ok" and held.get("why") != NO_UNSLOTH:
@@ -342,18 +342,18 @@ def main(asked: Sequence[str] | None = None, run: Callable[..., Report] = drive)
     parser.add_argument(
         "--parts", type=numbers, default="0-8", metavar="0-8", help="which parts, like 0-1 or 2,5-8"
     )
-    parser.add_argument("--minutes", type=float, default=9.0, help="stop after so many minutes (default 9)")
+    parser.add_argument("--minutes", type=float, default=9.0, help="stop after this many minutes (default 9)")
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("runs/gpu"),
         help="folder of results.json and logs (default runs/gpu)",
     )
-    parser.add_argument("--folder", type=Path, help="where models and runs go: 20 GB (default: OUT/work)")
+    parser.add_argument("--folder", type=Path, help="folder for models and runs: 20 GB (default: OUT/work)")
     parser.add_argument(
         "--real", type=Path, help="folder of part 9: smol's file, chains, pairs, held-out pairs"
     )
-    parser.add_argument("--small", action="store_true", help="in miniature: what a CPU can do")
+    parser.add_argument("--small", action="store_true", help="in miniature, for a CPU")
     args = parser.parse_args(asked)
     out, folder = args.out.resolve(), (args.folder or args.out / "work").resolve()
     if REAL in args.parts:
@@ -362,7 +362,7 @@ def main(asked: Sequence[str] | None = None, run: Callable[..., Report] = drive)
         os.environ |= {"RMR1_GPU_REAL": str(args.real.resolve()), "RMR1_CACHE": str(folder)}
     report = run(args.parts, args.minutes, out, folder, args.small)
     wrong = list(ended_badly(report, args.parts))
-    print(f"{report.path}: {'; '.join(wrong) if wrong else 'everything that was asked for ran to its end'}")
+    print(f"{report.path}: {'; '.join(wrong) if wrong else 'all requested parts finished'}")
     return 1 if wrong else 0
 
 

@@ -1,7 +1,7 @@
 """docs/gpu.md's tables, from what gpu_acceptance.py measured and from the planner; `status` gives the GPU row
 of README's status table to docs/build.py.
 
-    python perf/gpu_table.py                 # perf/results/gpu.json, where there is one
+    python perf/gpu_table.py                 # from perf/results/gpu.json, if it exists
     python perf/gpu_table.py --check         # writes nothing; exits with 1 when a table is not what it
                                                    would be
 
@@ -60,7 +60,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def planned_table(card: str) -> str:
-    """One row a model: lengths, memory and hours of both stages by the planner, and what is downloaded."""
+    """One row per model: lengths, memory and hours of both stages by the planner, and the download."""
     rows = []
     for model in SIZES[card]:
         made = make_plan(preset_name=f"{card}:{model}")
@@ -94,7 +94,7 @@ def planned_table(card: str) -> str:
 
 
 def figures(results: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(job, what, its figures) of every SFT and GRPO size that was measured."""
+    """(job, what, its measurements) of every SFT and GRPO size."""
     for job in NAMES:
         for what, held in figures_of(results, job).items():
             if isinstance(held, dict) and what.startswith(("sft_", "grpo_", "not_shared")):
@@ -102,7 +102,7 @@ def figures(results: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 def measured_table(results: dict[str, Any]) -> str:
-    """Tokens a second and memory; beside it how many times the baseline's that is."""
+    """Tokens per second and memory, each with its ratio to the baseline."""
     base = {what: held for job, what, held in figures(results) if job == "speed-trl"}
     rows = []
     for job, what, held in figures(results):
@@ -146,7 +146,7 @@ def planner_table(results: dict[str, Any]) -> str:
 
 
 def generation_table(results: dict[str, Any]) -> str:
-    """Seconds a token of all rows together, adapter on: what most of a GRPO step is spent on."""
+    """Seconds per token of all rows together, adapter on: most of a GRPO step."""
     rows = [
         (
             NAMES[job],
@@ -162,7 +162,7 @@ def generation_table(results: dict[str, Any]) -> str:
 
 
 def unfinished(results: dict[str, Any]) -> str:
-    """The jobs that did not run to their end, and how far they came; "" when all did."""
+    """The jobs that did not finish, and how far they got; "" if all did."""
     jobs = results.get("jobs", {})
     lines = [
         f"- part {job['part']}, `{name}`: {job['status']}"
@@ -239,7 +239,7 @@ def measured_text(results: dict[str, Any] | None) -> str:
 
 
 def pages(results: dict[str, Any] | None) -> dict[Path, str]:
-    """The guide as it should be. Raises ValueError for one without the place to write to."""
+    """The guide as it should be. Raises ValueError for one without the markers."""
     guide = ROOT / "docs" / "gpu.md"
     text = guide.read_text(encoding="utf-8")
     pieces = {"measured": measured_text(results), **{card: planned_table(card) for card in SIZES}}

@@ -2,11 +2,11 @@
 
     python perf/grpo_speed.py --out perf/results/grpo-speed-cpu.json
 
-First TRL's trainer is given its best: rows per forward pass, threads, and what it generates with (NF4 as it
-is trained, plain weights, or plain weights with the adapter merged in for the rollout), a few updates each.
-Then both train for `--steps` updates on three seeds, one process after the other. The times are those of the
-updates alone, without loading and probes; the curves are compared update by update, since both see the same
-pairs in the same order.
+First TRL's trainer gets its best settings: rows per forward pass, threads, and the weights to generate with
+(NF4 as it is trained, plain weights, or plain weights with the adapter merged in for the rollout), a few
+updates each. Then both train for `--steps` updates on three seeds, one process after the other. The times are
+for the updates only, without loading and probes; the curves are compared update by update, since both see the
+same pairs in the same order.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def child(asked: dict[str, Any]) -> None:
 
 
 def _merge_for_rollouts() -> None:
-    """What a TRL user can do without a second engine: the adapter merged into plain weights while the
-    rollouts are written."""
+    """The best a TRL user can do without a second engine: merge the adapter into plain weights while the
+    rollouts are generated."""
     import trl
 
     plain = trl.GRPOTrainer._generate_single_turn
@@ -103,7 +103,7 @@ def seconds(rows: list[dict[str, Any]], first: int) -> float:
 
 
 def best(folder: Path, pairs: Path, updates: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """TRL's fastest setting, and what each gave."""
+    """TRL's fastest setting, and the time of each."""
     found = []
     for setting in SETTINGS:
         found.append(
@@ -119,7 +119,7 @@ def best(folder: Path, pairs: Path, updates: int) -> tuple[dict[str, Any], list[
 
 
 def curve_difference(kit: list[list[dict[str, Any]]], stock: list[list[dict[str, Any]]]) -> dict[str, float]:
-    """Accuracy of the rollouts, kit less TRL, over all updates of all seeds, with a 95 % interval of the
+    """Accuracy of the rollouts, kit minus TRL, over all updates of all seeds, with a 95 % interval of the
     mean."""
     from scipy import stats
 
@@ -161,7 +161,7 @@ def main() -> None:
         for seed in range(args.seeds):
             for name, chosen in (("stock", setting), ("kit", KIT)):
                 rows[name].append(trained(folder, pairs, seed, args.steps, chosen))
-                print(seed, name, round(seconds(rows[name][-1], FIRST), 2), "s an update", flush=True)
+                print(seed, name, round(seconds(rows[name][-1], FIRST), 2), "s per update", flush=True)
     spent = {name: [round(seconds(one, FIRST), 3) for one in found] for name, found in rows.items()}
     made = {
         "date": datetime.now(timezone.utc).date().isoformat(),

@@ -3,10 +3,10 @@
     python perf/hostile_responses.py --count 100000 --seed 0
 
 A response is made of the kit's markers, the marks of thoughts and control tokens of other models, both
-letters and phrases of verdicts. It is put into a pair, the prompt is rendered, and a judge is played that
-quotes the response as the prompt shows it, in its quote section and in its free text, before it gives a
-verdict. Strict and lenient must both read that verdict, whatever was quoted. Prints the count and the first
-failures; exits with 1 if there is one.
+letters and phrases of verdicts. It is put into a pair, the prompt is rendered, and a simulated judge
+quotes the response as shown in the prompt, in its quote section and in its free text, before it gives a
+verdict. Both the strict and the lenient reading must parse that verdict, whatever was quoted. Prints the
+count and the first failures; exits with 1 if there is one.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def shown(response: str, side: str, style: str) -> str:
 
 
 def trial(rng: random.Random, counts: Counter[str]) -> list[str]:
-    """One hostile response through every style; what went wrong."""
+    """One hostile response through every style; returns the failures."""
     response, side, letter, how = hostile(rng), rng.choice("AB"), rng.choice("AB"), rng.choice(QUOTED)
     wrong = []
     for style in STYLES:

@@ -31,7 +31,7 @@ from rmr1_lite.verdict import parse_verdict
 
 
 def one_at_a_time(loaded: Any, pairs: list[Any]) -> dict[tuple[str, str], str]:
-    """Plain `generate`, a prompt a call, as a first script would do it."""
+    """Plain `generate`, one prompt per call, as in a first script."""
     import torch
 
     texts = {}
@@ -81,7 +81,7 @@ def main() -> None:
         start = time.perf_counter()
         texts[name] = run()
         times[name] = time.perf_counter() - start
-        print(f"{name}: {2 * len(pairs) / times[name]:.2f} looks a second", flush=True)
+        print(f"{name}: {2 * len(pairs) / times[name]:.2f} looks per second", flush=True)
     verdicts = {
         name: {key: parse_verdict(text).shown_label for key, text in found.items()}
         for name, found in texts.items()

@@ -1,4 +1,4 @@
-"""The same judge behind other servers: does it still write the same texts, and what do the servers' defaults
+"""The same judge behind other servers: does it generate the same texts, and what do the servers' defaults
 change?
 
     make servers                                           # once, for the environments
@@ -6,7 +6,7 @@ change?
 
 nano, exported in 32 bits, is served by llama.cpp, `transformers serve` and vLLM; the kit's client judges
 generated test pairs there in both orders, greedily, and every text is compared with the kit's own engine. The
-cases with a penalty are servers that were told one, by the model's own settings or by their default, each
+cases with a penalty are servers with one, from the model's own settings or by their default, each
 with and without the neutral value that the client sends. `python -m llama_cpp.server` has such a default; it
 must be compiled (`pip install 'llama-cpp-python[server]==0.3.36'`, five minutes and more), so it takes part
 only where `--llama-cpp-python` names the interpreter of its environment.
@@ -105,7 +105,7 @@ def cases(python: str) -> dict[str, Case]:
 
 @contextmanager
 def neutral_values(sent: bool) -> Iterator[None]:
-    """The client without what it sends to switch servers' penalties off."""
+    """The client without the values that switch servers' penalties off."""
     with patch.object(parameters, "NEUTRAL", parameters.NEUTRAL if sent else {}):
         yield
 
@@ -124,7 +124,7 @@ def streamed(judge: Judge, pairs: list[Pair], order: str) -> dict[tuple[str, str
 
 
 def compared(looks: Looks, own: Looks, pairs: list[Pair]) -> dict[str, Any]:
-    """How many looks are the same as the kit's own, by text and by verdict, and how many are right."""
+    """How many looks equal the kit's own, by text and by verdict, and how many are right."""
     labels = {pair.id: pair.label for pair in pairs}
     same = [key for key in own if looks[key].generation.text == own[key].generation.text]
     counts = [
@@ -202,7 +202,7 @@ def main() -> None:
 
 
 def write(out: Path, rows: dict[str, Any], python: str) -> None:
-    """What is known so far: a case that fails loses none before it."""
+    """The results so far: a failing case loses none before it."""
     row = {
         "judge": "nano",
         "sampling": "greedy",

@@ -1,11 +1,11 @@
-"""smol on a CPU, side by side in one run: judging beside stock `generate` and llama.cpp's server, GRPO and
-SFT beside TRL's own trainers. Each at its best setting of those tried, two threads, nothing else computing.
+"""smol on a CPU, compared in one run: judging against stock `generate` and llama.cpp's server, GRPO and
+SFT against TRL's own trainers. Each at the best of its tested settings, two threads, nothing else computing.
 
     make servers        # once, for llama.cpp's server
     python perf/smol.py --pairs PAIRS.jsonl --chains CHAINS.jsonl --out perf/results/smol-cpu.json
 
-PAIRS: labelled pairs of real text; CHAINS: chains for them (`data convert`). Parts that are done are not run
-again: the file is rewritten after each.
+PAIRS: labelled pairs of real text; CHAINS: chains for them (`data convert`). Finished parts are not repeated:
+the file is rewritten after each.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def stock(pairs: list[Any], batch: int = 8) -> dict[str, Any]:
 
 
 def judged(judge: Any, pairs: list[Any]) -> dict[str, Any]:
-    """Any judge of the kit on the pairs, both orders."""
+    """A judge of the kit on the pairs, both orders."""
     started = time.perf_counter()
     looks = [look for made in judge.compare_many(pairs, progress=False) for look in made.looks]
     failed = [look.generation.error for look in looks if look.generation.error]
@@ -121,7 +121,8 @@ def llama(pairs: list[Any], slots: int, gguf: Path) -> dict[str, Any]:
 
 
 def first_word(pairs: list[Any]) -> dict[str, Any]:
-    """How long a lone reader waits for the first word, by the prompt nearest to 500 tokens; nothing kept."""
+    """How long a single user waits for the first word, for the prompt nearest to 500 tokens; nothing
+    cached."""
     from rmr1_lite.judging.factory import make_judge
 
     judge = make_judge("smol-base", max_new_tokens=8)
@@ -142,7 +143,7 @@ def first_word(pairs: list[Any]) -> dict[str, Any]:
 
 @contextmanager
 def merged_rollouts() -> Iterator[None]:
-    """What a TRL user can do without a second engine: the adapter merged while the rollouts are written."""
+    """The best a TRL user can do without a second engine: the adapter merged while rollouts are generated."""
     import trl
 
     plain = trl.GRPOTrainer._generate_single_turn
@@ -196,7 +197,7 @@ def train_once(asked: dict[str, Any]) -> None:
 
 
 def trained(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Seconds of an update: without the first for GRPO, over the whole pass for SFT."""
+    """Seconds per update: without the first for GRPO, over the whole pass for SFT."""
     out = folder / "-".join(str(asked[name]) for name in ("stage", "how", "micro"))
     command = [sys.executable, __file__, "--child", json.dumps({**asked, "out": str(out)})]
     done = subprocess.run(command, env={**os.environ, **THREADS}, capture_output=True, text=True)
@@ -247,7 +248,7 @@ def processor() -> str:
 
 
 def parts(args: Any, pairs: list[Any]) -> Iterator[tuple[str, Any]]:
-    """(name, what gives its figures), the longest last."""
+    """(name, function that measures it), the longest last."""
     yield "first_word", lambda: first_word(pairs)
     for slots in SLOTS:
         yield f"judging/kit/{slots}", lambda slots=slots: kit(pairs, slots)

@@ -2,8 +2,8 @@
 
     python perf/start_soak.py --starts 300            # hours: perf/results/start-soak.json, resumable
 
-Each start is a process of its own with the environment of a plain shell. The app is started, asked for its
-page and told to end. Counted: ends by a signal that nobody sent, other failures, seconds.
+Each start is a separate process with the environment of a plain shell. The app is started, asked for its
+page and stopped. Counted: ends by a signal that the test did not send, other failures, seconds.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--starts", type=int, default=300, help="of each command")
-    parser.add_argument("--only", choices=COMMANDS, action="append", help="these commands alone")
-    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long")
+    parser.add_argument("--only", choices=COMMANDS, action="append", help="only these commands")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after this many minutes")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     found = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else {}
@@ -91,7 +91,7 @@ def prepare(folder: Path) -> Path:
 
 
 def plain_environment() -> dict[str, str]:
-    """Of a shell: without what the kit sets, or this process would hide a late writer."""
+    """The environment of a shell, without the kit's own variables, which would hide a late writer."""
     ours = {*AT_START, ALLOCATOR, "TORCHINDUCTOR_CACHE_DIR", "CUDA_VISIBLE_DEVICES"}
     return {name: value for name, value in os.environ.items() if name not in ours}
 
@@ -114,7 +114,7 @@ def start(command: str, folder: Path) -> tuple[int, float, str]:
 
 
 def visit(process: subprocess.Popen[bytes]) -> int:
-    """Ask for the page once it is there, then end the app; 0 when it ended by our signal alone."""
+    """Ask for the page once it is ready, then stop the app; 0 if it ended only by our signal."""
     end = time.monotonic() + LIMIT
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -132,7 +132,7 @@ def visit(process: subprocess.Popen[bytes]) -> int:
 
 
 def note(found: dict[str, Any], status: int, seconds: float, words: str) -> None:
-    """Count one start; the words of what failed are kept."""
+    """Count one start; the messages of failures are kept."""
     found["starts"] = found.get("starts", 0) + 1
     found["seconds"] = round(found.get("seconds", 0.0) + seconds, 1)
     found.setdefault("ended by a signal", 0)

@@ -4,8 +4,8 @@
 
     print(load_judge("nano").compare("Sort d a c from first to last.", "a c d", "d a c"))
 
-Importing the package imports nothing else: names below are looked up when they are asked for. Read
-`rmr1_lite.types` first, then follow the floors up.
+Importing the package loads nothing else: the names below are imported on first use. Read
+`rmr1_lite.types` first, then the packages in the order of docs/architecture.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 derive from this.
 
 Floor 0: standard library only. Every hyper-parameter that a trainer knows is passed to it from here, so that
-no library's default (TRL's, Unsloth's) ever decides what is trained. `PRESETS` holds what goes together.
+no library default (TRL's, Unsloth's) affects training. `PRESETS` holds settings that belong together.
 
     from rmr1_lite.config import preset
     config = preset("sft", "nano", epochs=2)
@@ -16,9 +16,9 @@ from typing import Any, Literal
 from rmr1_lite import presets
 from rmr1_lite.types import InputError
 
-APP_HISTORY = "runs/app/history.sqlite3"  # of the judge app, where it is not shared
-NANO_TOKENS = 152  # the longest chain of the nano world has 144 and its closing token
-SMOL_TOKENS = 400  # a short chain in natural language; untrained it seldom ends one by itself
+APP_HISTORY = "runs/app/history.sqlite3"  # of the judge app, unless it is shared
+NANO_TOKENS = 152  # the longest chain of the nano world has 144, plus its end token
+SMOL_TOKENS = 400  # a short chain in natural language; untrained, smol seldom ends one
 OTHER_TOKENS = 2048  # room for the chains of other judges
 MAX_CHARS = 200_000  # of one response or conversation
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
@@ -50,7 +50,7 @@ class TrainConfig:
     backend: Literal["auto", "unsloth", "transformers"] = _doc(
         "auto", "auto: Unsloth if it is installed and supports the GPU, otherwise transformers"
     )
-    four_bit: bool = _doc(True, "base weights in NF4 (QLoRA); off: as stored, which smol-base always is")
+    four_bit: bool = _doc(True, "load base weights in NF4 (QLoRA); off: as stored (smol-base always)")
     lora_r: int = _doc(16, "LoRA rank of a new adapter")
     lora_alpha: int = _doc(32, "LoRA alpha of a new adapter")
     lora_dropout: float = _doc(0.0, "LoRA dropout of a new adapter")
@@ -101,10 +101,8 @@ class GRPOConfig(TrainConfig):
     lr_schedule: Literal["constant", "linear"] = _doc(
         "constant", "after the warm-up: constant as in the paper, or linear to 0"
     )
-    screen_pairs: int = _doc(
-        0, "pairs to judge before training, to find those that the judge gets wrong; 0: none"
-    )
-    hard_share: float = _doc(0.75, "share of each step drawn from the pairs that it got wrong")
+    screen_pairs: int = _doc(0, "judge this many pairs before training to find those it gets wrong; 0: none")
+    hard_share: float = _doc(0.75, "share of each step drawn from the pairs that the judge got wrong")
     groups: int = _doc(16, "prompts per step")
     rollouts: int = _doc(8, "rollouts per prompt (the paper's n)")
     micro_batch: int = _doc(128, "rollouts per forward pass")
@@ -112,7 +110,7 @@ class GRPOConfig(TrainConfig):
     beta: float = _doc(0.0, "weight of the KL to the starting policy (the SFT adapter)")
     epsilon: float = _doc(0.2, "clipping range of the probability ratio")
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = _doc(
-        "dapo", "how token losses are averaged (TRL's names)"
+        "dapo", "how token losses are averaged (TRL's names for it)"
     )
     scale_rewards: Literal["group", "batch", "none"] = _doc("none", "what the advantage is divided by")
     max_prompt_tokens: int = _doc(600, "longer prompts are skipped and listed, never truncated")
@@ -156,12 +154,12 @@ class ReproduceConfig:
     train_pairs: int = _doc(1000, "training pairs; 12 % of them get teacher chains")
     jobs: int = _doc(0, "seeds to run in parallel; 0: one per core")
     only_seed: int = _doc(-1, "run only this seed in this process and write no table")
-    longer_sft: int = _doc(1, "for this many seeds, also train SFT for the time of SFT and GRPO")
+    longer_sft: int = _doc(1, "for this many seeds, also train SFT alone for as long as SFT and GRPO took")
 
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """Which pairs, which teachers, and how much they may cost."""
+    """Pairs, teachers and their budget."""
 
     pairs: str = _doc("", "JSONL of labelled pairs (see data prepare)")
     out: str = _doc("runs/distilled", "output folder; the same command resumes")
@@ -172,7 +170,7 @@ class DistillConfig:
     second_base_url: str = _doc("", "its server; empty: the first one's")
     second_api_key_env: str = _doc("", "environment variable of its key; empty: the first one's")
     style: StyleName = _doc("rubrics", "prompt style of the chains")
-    both_orders: bool = _doc(False, "a chain for each order of every pair, at twice the price")
+    both_orders: bool = _doc(False, "make a chain for each order of every pair, at twice the price")
     rewrite: bool = _doc(False, "ask once more if a second chain reveals that the verdict was given")
     temperature: float = _doc(0.7, "sampling temperature; 0 is greedy")
     max_new_tokens: int = _doc(4096, "longest chain in tokens")
@@ -185,12 +183,12 @@ class DistillConfig:
     second_price_out: float = _doc(-1.0, "the same for the second teacher; negative: as the first")
     budget: float = _doc(0.0, "stop before this much is spent; 0: no limit")
     limit: int = _doc(0, "use only the first pairs; 0: all")
-    seed: int = _doc(0, "seed of the orders and of sampling, where the server honours it")
+    seed: int = _doc(0, "seed of the orders and, if the server honours it, of sampling")
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """What is kept, and how it is laid out."""
+    """Which pairs are kept, and in what order."""
 
     out: str = _doc("runs/prepared", "output folder")
     order: Literal["seeded", "given", "both"] = _doc(
@@ -205,7 +203,7 @@ class PrepareConfig:
     margin: float = _doc(0.0, "ratings that differ by no more than this are ties")
     max_prompt_tokens: int = _doc(0, "longest judge prompt in tokens of --model; 0: no limit")
     max_chars: int = _doc(MAX_CHARS, "longest response or conversation in characters")
-    on_bad_row: Literal["skip", "fail"] = _doc("skip", "for a row that is not a labelled pair: skip or fail")
+    on_bad_row: Literal["skip", "fail"] = _doc("skip", "what to do with a row that is not a labelled pair")
     split: str = _doc("train", "split of a hub id")
     seed: int = _doc(0, "seed of order and split")
 
@@ -241,7 +239,7 @@ def preset_values(stage: str, name: str) -> dict[str, Any]:
 
 
 def with_changes(config: Any, **changes: Any) -> Any:
-    """`config` with other values; an unknown field is an InputError that lists the fields."""
+    """A copy of `config` with these changes; an unknown field is an InputError that lists the fields."""
     known = [f.name for f in fields(config)]
     for name in changes:
         if name not in known:

@@ -1,7 +1,7 @@
 """The whole chain on one page: data, SFT, GRPO, evaluation. Read this first; `make demo` runs it with seed 0.
 
-Every part is the part a real run uses; only the settings are small. Killed at any moment and started again,
-it resumes where it was. Nano results are nano results: the judge knows the nano world's questions and no
+Real runs use the same parts; only the settings are small. Killed at any moment and started again,
+it resumes where it stopped. Results hold for nano only: the judge knows the nano world's questions and no
 others.
 
     python -m rmr1_lite demo --out runs/demo
@@ -34,7 +34,7 @@ from rmr1_lite.storage import same_settings, write_json
 from rmr1_lite.training.process import train
 from rmr1_lite.types import Judgment, Pair
 
-COUPLES = (("base", "sft"), ("sft", "grpo"))  # judges whose paired difference is worked out
+COUPLES = (("base", "sft"), ("sft", "grpo"))  # judges whose paired difference is computed
 EXAMPLES = 12  # judged pairs in the report
 
 
@@ -43,7 +43,7 @@ def run_demo(config: DemoConfig, command: str = "python -m rmr1_lite demo") -> P
     started, out = time.perf_counter(), Path(config.out)
     if config.model == smol.NAME:
         print(f"{smol.ABOUT}. The chain takes {SMOL_DEMO_MINUTES}.")
-        load_tokenizer(config.model)  # what is missing is told before anything else is done
+        load_tokenizer(config.model)  # report a missing model before any work
     data = make_data(config, out)
 
     print("\nStage 1 of 3: SFT on distilled chains")

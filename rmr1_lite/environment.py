@@ -1,9 +1,9 @@
-"""What a process of the kit does before anything else: its variables, its streams, and a trace if it dies.
+"""What each process of the kit sets up first: its variables, its streams, and a trace if it crashes.
 
-glibc's `getenv` does not survive that another thread adds or removes a variable meanwhile, and torch, OpenMP
-and tokenizers read variables on threads of their own: of some sixty-five starts of `sft` one died by SIGSEGV
-in it, without a word. So what this kit or a library would set later is set at the start, while there is one
-thread. `python tests/behaviour/late_environment.py COMMAND ...` names who still writes late.
+glibc's `getenv` can crash when another thread adds or removes a variable at the same time, and torch, OpenMP
+and tokenizers read variables on their own threads: one of about sixty-five starts of `sft` died by SIGSEGV
+there, without a message. So whatever this kit or a library would set later is set at the start, while there
+is one thread. `python tests/behaviour/late_environment.py COMMAND ...` lists code that still writes later.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ALLOCATOR = "PYTORCH_ALLOC_CONF"  # read once, when torch first touches the card
-# variable -> value; a user's own value stays. Who would write it later, with other threads alive:
+# variable -> value; a user's own value stays. The comment names the library that would write it later:
 AT_START = {
     "OPENBLAS_MAIN_FREE": "1",  # numpy, around its import
     "KMP_DUPLICATE_LIB_OK": "True",  # scikit-learn
     "KMP_INIT_AT_FORK": "FALSE",  # scikit-learn
-    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # accelerate, around its look for a card, which the Trainer repeats
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # accelerate, around its check for a GPU, which the Trainer repeats
     # without safetensors transformers would have a bot convert a model, and load what the bot made
     "DISABLE_SAFETENSORS_CONVERSION": "1",
     "UNSLOTH_DISABLE_STATISTICS": "1",  # nothing is sent from here
@@ -35,7 +35,7 @@ AT_START = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "True",  # gradio, when its analytics are off
 }
-# says at every start on some processors that a kernel could be downloaded, which this kit would not run
+# logs on some processors that a kernel could be downloaded, which this kit would not run
 QUIET = ("bitsandbytes.backends.cpu.ops",)
 
 
@@ -43,7 +43,7 @@ def prepare_process() -> None:
     """First line of every command and of the app. Safe to call again."""
     prepare_environment()
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # output that is redirected on Windows has few letters
+        if hasattr(stream, "reconfigure"):  # redirected output on Windows lacks many characters
             stream.reconfigure(errors="backslashreplace")
     with suppress(io.UnsupportedOperation, AttributeError, ValueError):  # a stream without a file
         faulthandler.enable()
@@ -52,7 +52,7 @@ def prepare_process() -> None:
 
 
 def prepare_environment(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set what would be set later, where it is not set yet."""
+    """Set now what a library would set later, unless it is set already."""
     for name, value in AT_START.items():
         environment.setdefault(name, value)
     environment.setdefault("TORCHINDUCTOR_CACHE_DIR", _inductor_cache())
@@ -62,9 +62,9 @@ def prepare_environment(environment: MutableMapping[str, str] = os.environ) -> N
 
 
 def prepare_card(environment: MutableMapping[str, str] = os.environ) -> None:
-    """What CUDA reads once, when it starts; a user's own settings stay.
+    """Set what CUDA reads once, when it starts; a user's own settings stay.
 
-    One card alone: with two (Kaggle) transformers' Trainer would split each batch over both, which LoRA on a
+    Only one card: with two (Kaggle) transformers' Trainer would split each batch over both, which LoRA on a
     4-bit base does not survive. Segments that grow: less fragmentation, so more fits. Unsloth sets those too,
     but after CUDA has started here; torch does not support them on Windows, WSL and Jetson boards.
     """
@@ -76,9 +76,9 @@ def prepare_card(environment: MutableMapping[str, str] = os.environ) -> None:
 
 @contextmanager
 def hidden_environment() -> Iterator[None]:
-    """Python sees no variables meanwhile, the process keeps them all.
+    """Hide all variables from Python for a while; the process keeps them.
 
-    In the place of accelerate's `clear_environment`, which takes every variable out of the process and puts
+    Replaces accelerate's `clear_environment`, which removes every variable from the process and puts
     it back, with the threads of torch alive, to see the defaults of a class.
     """
     kept = os.environ

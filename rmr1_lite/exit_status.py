@@ -1,10 +1,10 @@
-"""What the exit status of a command says, and how its errors are told.
+"""What the exit status of a command means, and how errors are reported.
 
     0   all was done, whatever the verdicts
     1   wrong input, nothing could be done, or a check found something
-    2   a part was not done; what was is stored, and the same command continues
+    2   a part was not done; the finished part is stored, and the same command continues
 
-Everything that is not an error of ours is a bug and shows its trace.
+Any error that is not one of ours is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from rmr1_lite.extras import named_extras
 from rmr1_lite.types import InputError, TrainingStopped
 
 DONE, WRONG_INPUT, PARTLY_DONE = 0, 1, 2
-PARSER = 2  # the status with which the command line's parser ends at a wrong option
+PARSER = 2  # exit status of the command line's parser after a wrong option
 
 
 class PartlyDone(RuntimeError):
-    """A command did a part of its work, which is stored: says what is missing."""
+    """A command finished and stored a part of its work; the message says what is missing."""
 
 
 def run_command(command: Callable[[], None]) -> NoReturn:
-    """Run a command line and exit with its status; our own errors, a missing extra, a full disk: one line."""
+    """Run a command line and exit with its status; one line for our errors, a missing extra, a full disk."""
     try:
         with named_extras():
             command()

@@ -1,11 +1,11 @@
-"""What each extra of the wheel brings, and one line for whoever lacks one.
+"""What each extra of the wheel installs, and the one-line error for a missing one.
 
 A light installation (`pip install rmr1_lite-*.whl`) judges and evaluates with endpoints and logs. Everything
-else imports its libraries inside functions, so what is missing shows itself as a ModuleNotFoundError: the
-commands and `make_judge` turn it into the line that says what to install, here and nowhere else.
+else imports its libraries inside functions, so a missing one raises ModuleNotFoundError: the
+commands and `make_judge` turn it into the line that says what to install, with the code here.
 
     with named_extras():
-        import torch  # InputError: torch is not installed, and this needs it. Install it with: pip ...
+        import torch  # InputError: torch is needed here but not installed. Install it with: pip ...
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.util import find_spec
 
 from rmr1_lite.types import InputError
 
-# extra -> (what it is for, the modules that are imported from it; `pyproject.toml` holds what brings them)
+# extra -> (what it is for, the modules imported from it; `pyproject.toml` lists the packages)
 EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "data": (
         "benchmarks and data sets of the hub, Parquet files, audits of pairs, plots",
@@ -51,7 +51,7 @@ def install_line(extra: str) -> str:
 
 
 def extra_of(module: str) -> str | None:
-    """The extra that brings a module, None for a module that none brings."""
+    """The extra that installs a module, None if no extra does."""
     top = module.partition(".")[0]
     return next((extra for extra, (_, modules) in EXTRAS.items() if top in modules), None)
 
@@ -62,15 +62,13 @@ def is_here(module: str) -> bool:
 
 
 def missing_line(module: str) -> str:
-    """The one line for a module of an extra that is not installed."""
+    """The one-line message for a module that is not installed."""
     name = module.partition(".")[0]
-    return (
-        f"{name} is not installed, and this needs it. Install it with: {install_line(extra_of(name) or '')}"
-    )
+    return f"{name} is needed here but not installed. Install it with: {install_line(extra_of(name) or '')}"
 
 
 def need(*modules: str) -> None:
-    """Raise an InputError for the first module that is not installed, before a long piece of work begins."""
+    """Raise an InputError for the first module that is not installed, before long work begins."""
     for module in modules:
         if not is_here(module):
             raise InputError(missing_line(module))

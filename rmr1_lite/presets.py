@@ -1,11 +1,11 @@
 """Settings that fit a card: `t4-16gb` and `l4-24gb` by model, `paper`, RM-R1's own lengths on one 80 GB card,
 and `smol`, a real language model of 135 M parameters for machines without one.
 
-Lengths, groups and micro-batches come from the planner's formulas (`python -m rmr1_lite plan`); learning
-rates are ours, since LoRA needs larger ones than the paper's full-parameter training. What they give on a
-card is in docs/gpu.md.
+Lengths, groups and micro-batches follow from the planner's formulas (`python -m rmr1_lite plan`); learning
+rates are ours, since LoRA needs larger ones than the paper's full-parameter training. Results on a
+card are in docs/gpu.md.
 
-    preset name     t4-16gb, l4-24gb (their smallest model that is worth it), or CARD:MODEL like
+    preset name     t4-16gb, l4-24gb (the card's smallest useful model), or CARD:MODEL like
                     t4-16gb:qwen2.5-3b
 """
 
@@ -25,11 +25,11 @@ MODELS: dict[str, tuple[str, str]] = {
     "qwen3-4b": ("Qwen/Qwen3-4B", "rubrics"),
     "qwen3-8b": ("Qwen/Qwen3-8B", "rubrics"),
 }
-# the same weights, stored in NF4: a third of the download and of the host memory. Named by their makers'
-# pattern, not tried
+# the same weights, stored in NF4: a third of the download and of the host memory. Named by their publishers'
+# pattern; not tested
 PREQUANTISED = {hub_id: f"unsloth/{hub_id.partition('/')[2]}-bnb-4bit" for hub_id, _ in MODELS.values()}
 DEFAULT_MODEL = {"t4-16gb": "qwen2.5-1.5b", "l4-24gb": "qwen2.5-3b"}
-# what the demo takes for smol-base where nothing else is given: it writes fifty times as slowly as nano
+# the demo's defaults for smol-base, which generates fifty times as slowly as nano
 SMOL_DEMO = {"steps": 8, "epochs": 3.0, "test_pairs": 30, "train_pairs": 300}
 SMOL_DEMO_MINUTES = "20 to 40 minutes on two cores, a few on a GPU"
 CARD_GPU = {"t4-16gb": "t4", "l4-24gb": "l4", "paper": "h100", "smol": "t4"}
@@ -85,7 +85,7 @@ SIZES: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def for_memory(gib: float) -> str:
-    """The preset for a card with so much memory."""
+    """The preset for a card with this much memory."""
     return "t4-16gb" if gib < 20 else "l4-24gb"
 
 
@@ -114,7 +114,7 @@ def preset_settings(stage: str, name: str) -> dict[str, Any]:
             "limit": chains,
             "max_new_tokens": completion,
         }
-    # the reasoning family is not distilled first: the paper trains it by RL alone
+    # the reasoning family has no SFT stage: the paper trains it by RL alone
     start = {"model": MODELS[model][0]} if style == "reasoning" else {}
     return {
         **_GRPO,
@@ -130,7 +130,7 @@ def preset_settings(stage: str, name: str) -> dict[str, Any]:
 
 
 def _smol(stage: str) -> dict[str, Any]:
-    """smol-base on two cores without a GPU: few tokens at once, and little of everything."""
+    """smol-base on two cores without a GPU: few tokens at a time, small counts."""
     common = {
         "four_bit": False,
         "style": "compact",
@@ -165,9 +165,9 @@ def _smol(stage: str) -> dict[str, Any]:
 
 def _paper(stage: str) -> dict[str, Any]:
     """RM-R1's lengths, group, KL, clipping and temperature as published (7B); rank and learning rates are
-    LoRA's, so ours.
+    ours, because they are LoRA's.
 
-    A step holds 1,024 prompts in the paper (8 updates of 128); one card writes the rollouts of 6 at a time.
+    A step in the paper holds 1,024 prompts (8 updates of 128); one card generates rollouts for 6 at a time.
     """
     model = MODELS["qwen2.5-7b"][0]
     if stage == "sft":

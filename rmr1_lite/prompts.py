@@ -3,8 +3,8 @@ trained on.
 
     rubrics    system + user turn, for instruct models: name the kind of question, then judge by rubric or by
                solution
-    reasoning  one user turn and no tags but the verdict, for R1-distilled models, which think by themselves
-    compact    the chain of `rubrics` asked for in few words, for small cards and for nano
+    reasoning  one user turn and no tags except the verdict, for R1-distilled models, which think by
+    themselves compact    the chain of `rubrics` requested in few words, for small cards and for nano
 
 The judged text is made inert first (`make_inert`) and then joined to ours: no format string ever meets it,
 and nothing in it can be read as a marker of ours, as a verdict or as a control token of a chat template.
@@ -78,7 +78,7 @@ _SYSTEM = {"rubrics": _RUBRICS, "compact": _COMPACT}
 
 
 def judge_messages(pair: Pair, style: str) -> list[Message]:
-    """The chat that asks for a judgement of `pair` as it stands; exchange first with `pair_as_shown`."""
+    """The chat that asks for a judgement of `pair` as stored; swap it first with `pair_as_shown`."""
     _check_style(style)
     if style == "reasoning":
         return [{"role": "user", "content": f"{_REASONING}\n\n{_case_text(pair)}"}]
@@ -89,8 +89,8 @@ def oracle_messages(pair: Pair, failed_chain: str, style: str) -> list[Message]:
     """The second distillation pass (section 3.1): the failed chain as the teacher's own turn, then the right
     verdict.
 
-    A teacher that was told the answer likes to say so, and a student then learns to claim what it cannot
-    know; the request forbids it, and whoever keeps the chain must check.
+    A teacher that was given the answer tends to reveal it, and a student then learns to claim what it cannot
+    know; the request forbids it, and the caller must check the chain before keeping it.
     """
     if pair.label is None:
         raise InputError(f"pair {pair.id!r:.80}: label is missing. The second pass needs the right verdict.")
@@ -105,7 +105,7 @@ def oracle_messages(pair: Pair, failed_chain: str, style: str) -> list[Message]:
 
 
 def swap_responses(pair: Pair) -> Pair:
-    """The same pair with the responses, and with them the label, exchanged."""
+    """The same pair with the responses, and with them the label, swapped."""
     label = OTHER[pair.label] if pair.label else None
     return replace(pair, response_a=pair.response_b, response_b=pair.response_a, label=label)
 
@@ -158,14 +158,14 @@ def make_inert(text: str, extra: Iterable[str] = ()) -> str:
     """`text` with our markers, verdicts, section tags and chat-template tokens turned into readable
     plain text.
 
-    extra: further literal tokens, such as a tokenizer's added ones. Everything else stays as it is, white
-    space too.
+    extra: further literal tokens, such as a tokenizer's added ones. Everything else is unchanged, including
+    white space.
     """
     return _replace_tokens(_INERT, text, extra)
 
 
 def without_control_tokens(text: str, extra: Iterable[str] = ()) -> str:
-    """Like `make_inert`, but our own markers stay: for whole messages and for chains of our own making."""
+    """Like `make_inert`, but our own markers stay: for complete messages and for the kit's own chains."""
     return _replace_tokens(_CONTROL, text, extra)
 
 
@@ -198,7 +198,7 @@ _LABEL = re.compile(
 
 
 def _inert_turn(text: str) -> str:
-    """Content of one turn: a turn label of its own making gets round brackets, so that it opens no turn."""
+    """Content of one turn: a turn label in the text gets round brackets, so that it opens no turn."""
     return _LABEL.sub(r"\1(\2)", make_inert(text))
 
 
@@ -213,7 +213,7 @@ def _case_text(pair: Pair) -> str:
     single = len(turns) == 1 and turns[0]["role"] == "user"
     inert = make_inert if single else _inert_turn
     system = "\n\n".join(inert(m["content"]) for m in pair.prompt if m["role"] == "system")
-    # the published markers know no system turn of the client's own
+    # the published markers have no system turn for the client's own
     block = _marked_block("the Instructions to both Chatbots", system) + "\n\n" if system else ""
     return block + (_single_turn_text(pair, turns[0]) if single else _conversation_texts(pair, turns))
 
@@ -252,7 +252,7 @@ def _marked_block(name: str, content: str) -> str:
 
 
 def choose_style(asked: str | None, own: str | None, name: str) -> str:
-    """The style to use: the one asked for, else the `own` one of the model called `name`. Never a guess:
+    """The style to use: the requested one, else the `own` one of the model called `name`. Never a guess:
     InputError."""
     if asked not in (None, "auto"):
         return asked
@@ -270,5 +270,5 @@ def _check_style(style: str) -> None:
 
 
 def seeded_order(pair_id: str, seed: int) -> Order:
-    """The order in which a benchmark that shows a pair once shows this one."""
+    """The order of this pair in a benchmark that shows each pair once."""
     return ORDERS[hashlib.sha256(f"order/{seed}/{pair_id}".encode()).digest()[0] % 2]

@@ -4,7 +4,7 @@
         at_least_as_good(prompts, old=stored_answers, new=my_app.answer)
 
 pytest finds them where the package is installed. `--rmr1-judge SPEC` chooses the judge and `--rmr1-budget`
-the judge calls that one assertion may cost. The reports stand at the end of the run, also of tests that
+the maximum number of judge calls of one assertion. Reports appear at the end of the run, also for tests that
 passed.
 """
 
@@ -20,9 +20,9 @@ REPORTS: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the fixtures."""
-    group = parser.getgroup("rmr1_lite", "a judge for the answers of an application")
+    group = parser.getgroup("rmr1_lite", "judge the answers of an application")
     group.addoption("--rmr1-judge", default="nano", help="judge spec of the fixture rmr1_judge")
-    group.addoption("--rmr1-budget", type=int, default=400, help="judge calls of one assertion at most")
+    group.addoption("--rmr1-budget", type=int, default=400, help="maximum judge calls of one assertion")
 
 
 @pytest.fixture(scope="session")

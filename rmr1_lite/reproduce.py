@@ -1,12 +1,12 @@
-"""The README's nano table: seeds of the whole chain, the baselines that could explain the gain away, and
-whether the reasoning carries the verdict.
+"""The README's nano table: several seeds of the whole chain, the baselines that could explain the gain, and
+whether the verdict depends on the reasoning.
 
     python -m rmr1_lite reproduce --out runs/reproduce
 
-For each seed: SFT, GRPO, and the two ablations. For the first one (or more of them) also SFT trained for the
-wall time that SFT and GRPO took together (more than twice the epochs: was SFT at its plateau, and would the
-time have been better spent on it?). All are judged on the same unseen pairs. Seeds run side by side, each in
-a process with its share of the cores; killed at any moment, the same command goes on.
+For each seed: SFT, GRPO, and the two ablations. For the first seed (or more) also SFT trained for the
+wall time that SFT and GRPO took together (more than twice the epochs: had SFT reached its plateau, and would
+the time have been better spent on it?). All are judged on the same unseen pairs. Seeds run in parallel, each
+in a process with its share of the cores; after a kill at any moment the same command resumes.
 """
 
 from __future__ import annotations
@@ -137,11 +137,11 @@ def _run_seed(config: ReproduceConfig, seed: int, out: Path) -> Results:
 
 
 def _reuse_base(first: Path, out: Path) -> None:
-    """The base is the same for every seed, and so are the unseen pairs: its looks are judged once."""
+    """The base and the unseen pairs are the same for every seed, so the base is judged once."""
     source, target = (folder / "evaluation" for folder in (first, out))
     if (target / "base").exists():
         return
-    # the last two are the names of before 2026-11
+    # the last two are names from before 2026-11
     for name in ("base/items.jsonl", "base/run.json", "base.looks.jsonl", "base.weights.json"):
         if (source / name).exists() and not (target / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def _longer_sft(demo: DemoConfig, out: Path, results: Results) -> None:
     """Train, judge and compare the SFT that takes as long as SFT and GRPO did."""
     folder, seconds = out / "sft-same-wall-time", results.data["train_seconds"]
     epochs = round(demo.epochs * (1 + seconds["grpo"] / seconds["sft"]), 1)
-    if (folder / "config.json").exists():  # a resumed run keeps the length that it began with
+    if (folder / "config.json").exists():  # a resumed run keeps its original length
         epochs = json.loads((folder / "config.json").read_text())["settings"]["epochs"]
     print(f"\nSFT again, {epochs} epochs: the wall time of SFT and GRPO together")
     adapter = train("sft", with_changes(sft_config(demo, out), epochs=epochs, out=str(folder)))
@@ -178,7 +178,7 @@ def _longer_sft(demo: DemoConfig, out: Path, results: Results) -> None:
 def _judge_again(
     name: str, loaded: Any, pairs: Sequence[Pair], out: Path
 ) -> tuple[EvalResult, list[Judgment]]:
-    """As the demo judges its stages; what is judged already is read."""
+    """Judge as the demo judges its stages; stored judgments are read."""
     judge = judge_in_memory(loaded, "compact", name, SFTConfig.max_new_tokens)
     return evaluate_pairs(name, judge, pairs, out / "evaluation", progress=False)
 
@@ -190,7 +190,7 @@ def train_seconds(run: Path) -> float:
 
 
 def summarise_seeds(runs: Sequence[Results]) -> dict[str, Any]:
-    """Every judge's figures by seed with their mean, the paired differences, and the ablations, as JSON
+    """Every judge's metrics by seed with their mean, the paired differences, and the ablations, as JSON
     values."""
     first = runs[0]
 
@@ -231,8 +231,8 @@ def summary_markdown(table: dict[str, Any]) -> str:
         ]
     lines += [
         f"- seed {seed}, reasoning: with another pair's chain the verdict follows that chain in "
-        f"{a['follows']:.1%} of {a['n']} looks{_unnamed_share(a)}; with the evaluation blanked accuracy is "
-        f"{a['blank_accuracy']:.1%}"
+        f"{a['follows']:.1%} of {a['n']} judge calls{_unnamed_share(a)}; with the evaluation blanked "
+        f"accuracy is {a['blank_accuracy']:.1%}"
         for seed, a in zip(table["seeds"], table["ablations"], strict=True)
     ]
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
-"""Files that a kill at any moment cannot harm: atomic writes, an append-only JSONL log with repair, and
+"""Files that survive a kill at any moment: atomic writes, an append-only JSONL log with repair, and
 reading line by line.
 
-A file that is replaced (`atomic_write_text`) is either the old or the new one, never half of it. A log that
+A file that is replaced (`atomic_write_text`) is either the old or the new one, never half-written. A log that
 grows (`JsonlLog`) can lose at most the row being written: on opening, a half-written last line is moved to
 `PATH.broken`. A row that cannot be used is a `RowError` that names the field and the remedy; readers add file
 and row number.
@@ -28,7 +28,7 @@ def atomic_write_text(path: str | Path, text: str) -> None:
 
 
 def atomic_write_bytes(path: str | Path, data: bytes) -> None:
-    """Replace the file at `path` as a whole: temporary file beside it, fsync, rename."""
+    """Replace the complete file at `path`: temporary file next to it, fsync, rename."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -43,7 +43,7 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
 
 
 class AtomicLines:
-    """JSONL files that take their places together when the block ends well; else nothing has changed."""
+    """JSONL files that are renamed into place together if the block succeeds; otherwise nothing changes."""
 
     def __init__(self, *paths: str | Path) -> None:
         self._places = {Path(p): Path(p).with_name(f".{Path(p).name}.{os.getpid()}.tmp") for p in paths}
@@ -65,7 +65,7 @@ class AtomicLines:
             for file in self._files.values() if kind is None else ():
                 _flush_to_disk(file)
             whole = kind is None
-        finally:  # a full disk shows itself in the flush
+        finally:  # a full disk is noticed in the flush
             for file in self._files.values():
                 with suppress(OSError):
                     file.close()
@@ -84,10 +84,10 @@ def write_json(path: str | Path, value: Any) -> None:
 def same_settings(
     path: str | Path, now: dict[str, Any], unset: str = "", added: Collection[str] = ()
 ) -> dict[str, Any] | None:
-    """The settings that were written to `path`, None when there are none yet.
+    """The settings stored at `path`, None when there are none yet.
 
-    unset: a name that may be None now, whatever it was then. added: names that files written before they
-    existed do not tell. Raises InputError when they differ from `now`.
+    unset: a name that may be None now, whatever was stored. added: names that older files
+    do not hold. Raises InputError when the settings differ from `now`.
     """
     path = Path(path)
     if not path.exists():
@@ -154,12 +154,12 @@ class JsonlLog:
         return frozenset(self._offsets)
 
     def get(self, key: Hashable) -> dict[str, Any]:
-        """The row under a key; KeyError when it is not there."""
+        """The row under a key; KeyError for a missing one."""
         self._file.seek(self._offsets[key])
         return json.loads(self._file.readline())
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add one row and hand it to the operating system at once, so a killed process loses nothing."""
+        """Add one row and pass it to the operating system at once, so a killed process loses nothing."""
         key = self._key_of(row)
         if key in self._offsets:
             raise ValueError(f"{self.path} already has a row {key}")
@@ -170,7 +170,7 @@ class JsonlLog:
         self._offsets[key] = offset
 
     def rewrite(self, keep: Callable[[dict[str, Any]], bool], order: Callable[[dict[str, Any]], Any]) -> int:
-        """Replace the file by the rows that `keep` accepts, sorted by `order`; returns how many rows left."""
+        """Replace the file by the rows that `keep` accepts, sorted by `order`; returns how many left."""
         rows = sorted(filter(keep, self), key=order)
         left = len(self) - len(rows)
         atomic_write_text(self.path, "".join(map(json_line, rows)))
@@ -190,7 +190,7 @@ class JsonlLog:
         return file
 
     def _repair(self) -> bool:
-        """Complete or move away a last line without its end; True when something was moved."""
+        """Complete a last line without its line end, or move it away; True when something was moved."""
         self._file.seek(0)
         data = self._file.read()
         start = data.rfind(b"\n") + 1
@@ -223,7 +223,7 @@ class JsonlLog:
             key = self._key_of(json.loads(line))
         except (ValueError, TypeError, KeyError, RecursionError):
             raise InputError(
-                f"{where}: not a row of this log. Move the line or the file away, then resume."
+                f"{where}: not a row of this log. Move the line or the file elsewhere, then resume."
             ) from None
         if key in seen:
             raise InputError(
@@ -245,8 +245,8 @@ def _is_object(line: bytes) -> bool:
 
 
 def _lock_file(file: IO[bytes], path: Path) -> None:
-    """Refuse a second writer; the lock goes with the process. Windows has no fcntl: there nobody is
-    refused."""
+    """Refuse a second writer; the lock ends with the process. Windows has no fcntl: no one is
+    refused there."""
     try:
         import fcntl
     except ImportError:

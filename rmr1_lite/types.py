@@ -4,7 +4,7 @@ One shape from data to SFT to GRPO to evaluation to app. Floor 0: standard libra
 parser and the rewards never wait for torch.
 
 Letters and orders. A `Pair` stores its two responses as A and B. Shown in order "ab" the judge sees them as
-stored, in order "ba" exchanged. A `Verdict` names the *position shown*; `Look.label` is that letter
+stored, in order "ba" swapped. A `Verdict` names the *position shown*; `Look.label` is that letter
 translated back to the pair.
 """
 
@@ -24,11 +24,11 @@ class InputError(ValueError):
 
 
 class EngineStopped(InputError):
-    """An engine met a failure that every further request would meet too: what it said, and the remedy."""
+    """A failure that every further request would meet too: the server's words and the remedy."""
 
 
 class TrainingStopped(RuntimeError):
-    """A stop condition of a training held: the message says which, and what to change."""
+    """A training met a stop condition: the message says which, and what to change."""
 
 
 class Message(TypedDict):
@@ -45,7 +45,7 @@ class Pair:
     prompt: the conversation up to and including the last user turn, oldest first.
     label: the letter of the better response, None when unknown.
     section: the benchmark section or task family, for reports.
-    meta: whatever the source said about the row (JSON values only); the judge never sees it.
+    meta: other fields of the source row (JSON values only); the judge never sees them.
     """
 
     id: str
@@ -60,7 +60,7 @@ class Pair:
 # "ok" alone carries a letter. The first six come from the parser, the others from the engine:
 #   end_unknown  the server did not say whether the text had ended
 #   too_long     the prompt did not fit into the context, nothing was generated
-#   clipped      the server cut the prompt, so the judge did not see all of it
+#   clipped      the server truncated the prompt, so the judge did not see all of it
 #   filtered     a content filter withheld the text
 #   error        the request failed
 Status = Literal[
@@ -76,11 +76,11 @@ Status = Literal[
     "error",
 ]
 STATUSES: tuple[Status, ...] = get_args(Status)
-# judge calls that gave no text to read; those that carry a message are made again at a resume
+# judge calls without a text to parse; those that carry a message are repeated on resume
 NOT_JUDGED: tuple[Status, ...] = ("too_long", "clipped", "filtered", "error")
 
 
-# why a Generation holds no text to read
+# why a Generation holds no text to parse
 Problem = Literal["error", "filtered", "clipped"]
 
 
@@ -95,7 +95,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the parser read: the letter of the position shown, or None with the reason in `status`."""
+    """The parsed verdict: the letter of the position shown, or None with the reason in `status`."""
 
     shown_label: Label | None
     status: Status
@@ -110,7 +110,7 @@ class Verdict:
 class Generation:
     """What an engine wrote for one prompt.
 
-    finished: the model ended by itself (finish reason "stop"), not at the length limit; None when a server
+    finished: the model stopped by itself (finish reason "stop"), not at the length limit; None when a server
     did not say. thought_open: the chat template had already written `<think>`, so the text starts inside a
     thought. error: a message when there is no text to read; problem says which kind of failure it was.
     too_long: the prompt did not fit the context. seconds: wall time attributed to this row (batch time / rows
@@ -177,7 +177,7 @@ class Judgment:
         return "A" if a > b else "B"
 
     def right(self, pair: Pair) -> bool:
-        """Whether it names the better response in every order that it was asked in."""
+        """Whether it names the better response in every order that was judged."""
         orders = {look.order for look in self.looks}
         return pair.label is not None and all(self.label_in(order) == pair.label for order in orders)
 

@@ -16,20 +16,20 @@ _left_out: Counter[str] = Counter()
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    """Count what `-m` leaves out, by the command that runs it."""
+    """Count the tests that `-m` leaves out, by the command that runs them."""
     for item in items:
         _left_out.update({ELSEWHERE[name] for name in ELSEWHERE if item.get_closest_marker(name)})
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which tests were left out, and where they run."""
+    """Report which tests were left out, and where they run."""
     for command, count in sorted(_left_out.items()):
         terminalreporter.write_line(f"left out: {count} tests of {command}")
 
 
 @pytest.fixture(scope="session")
 def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained nano base: right shape, right tokenizer, no skill. What needs no skill is tested on it."""
+    """An untrained nano base: right shape, right tokenizer, no skill. For tests that need no skill."""
     from rmr1_lite.data.nano import pretrain
     from rmr1_lite.data.nano.tokenizer import build_tokenizer, tokenizer_texts
 

@@ -118,7 +118,7 @@ def upward(source: str, path: Path) -> list[str]:
 
 
 def files_imported(path: Path) -> set[Path]:
-    """Files of rmr1_lite that a file imports, itself left out."""
+    """Files of rmr1_lite that a file imports, except itself."""
     found = set()
     for name in imported_names(path.read_text(encoding="utf-8"), path):
         parts = name.split(".")
@@ -129,7 +129,7 @@ def files_imported(path: Path) -> set[Path]:
 
 
 def circles(arrows: dict[str, set[str]]) -> list[str]:
-    """The names that can be reached from themselves."""
+    """The names that are reachable from themselves."""
     reached = {name: set(others) for name, others in arrows.items()}
     grown = True
     while grown:

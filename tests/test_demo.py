@@ -65,7 +65,7 @@ def test_only_lora_tensors_of_the_shipped_path_are_saved(demo):
 
 
 def test_forced_letters_follow_what_is_forced(demo):
-    """Behind a verdict that has begun with the letter's own tokens there is nothing to choose."""
+    """If the verdict already contains the letter's own tokens there is nothing to choose."""
     from rmr1_lite.models.loading import load as load_model
 
     _, path = demo
@@ -91,7 +91,7 @@ def test_donors_are_other_pairs():
 
 @pytest.mark.parametrize("spec", ["nano", "nano-sft"])
 def test_the_shipped_judges_judge(spec):
-    """From the first second: readable verdicts, and far better than chance at being right in both orders (25
+    """From the first second: parsed verdicts, and far better than chance at being right in both orders (25
     %)."""
     from rmr1_lite.data.nano.world import draw_pairs
     from rmr1_lite.judging.engines.base import Sampling

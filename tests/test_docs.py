@@ -27,7 +27,7 @@ def anchors_of(text: str) -> set[str]:
 
 
 def dead_links(page: Path, text: str) -> list[str]:
-    """FILE:LINE: target, for every relative link to a file or heading that is not there."""
+    """FILE:LINE: target, for every relative link to a missing file or heading."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         for target in LINK.findall(line):
@@ -61,7 +61,7 @@ def commands_of(text: str) -> Iterator[tuple[int, str]]:
 
 
 def refusal(command: str) -> str:
-    """Why the command cannot be run as it is written; empty when it can."""
+    """Why the command cannot be run as written; empty if it can."""
     words = shlex.split(command)
     while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
         words = words[1:]
@@ -82,7 +82,7 @@ def refusal(command: str) -> str:
 
 
 def parse(app: Any, words: list[str]) -> str:
-    """What the real command line says to these words, without running anything."""
+    """The real command line's answer to these words, without running anything."""
     import typer.exceptions
 
     made = app if isinstance(app, typer.Typer) else typer.Typer(add_completion=False)

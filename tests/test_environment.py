@@ -1,4 +1,5 @@
-"""The environment is written while there is one thread, whatever dies says so, and no library speaks up."""
+"""The environment is written while there is one thread, crashes leave a trace, and libraries print
+nothing."""
 
 from __future__ import annotations
 
@@ -136,7 +137,7 @@ def test_an_allocator_of_the_users_own_stays() -> None:
 
 
 def test_an_installed_kit_stays_out_of_pythonpath(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There its neighbours would come before the standard library."""
+    """There, its neighbours would precede the standard library."""
     place = str(Path(rmr1_lite.__file__).parents[1])
     assert environment_with_kit({})["PYTHONPATH"] == place, "a checkout is named"
     monkeypatch.setattr("sysconfig.get_path", lambda name: place)
@@ -160,7 +161,7 @@ def test_a_process_that_dies_says_where(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_bitsandbytes_does_not_advise_to_download_code(tmp_path: Path) -> None:
-    """On a processor with AVX512-BF16 it says at every start that a kernel could be had from a hub."""
+    """On a processor with AVX512-BF16 it logs at every start that a kernel could be downloaded."""
     script = """
         import importlib.abc, importlib.machinery, sys
         from rmr1_lite.environment import prepare_process

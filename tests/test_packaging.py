@@ -43,7 +43,7 @@ def pinned(file: str) -> dict[str, Requirement]:
 
 
 def wanted(extra: str) -> list[Requirement]:
-    """What an extra asks for, those that it includes too; "" for the light installation."""
+    """Requirements of an extra, with those of the extras it includes; "" for the light installation."""
     lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     found = [Requirement(line) for line in lines]
     own = [each for each in found if each.name != "rmr1_lite"]
@@ -161,7 +161,7 @@ def test_any_other_missing_module_is_a_bug_and_stays_one(name):
 
 
 def test_nano_without_torch_says_what_to_install():
-    """In a process of its own: transformers remembers what it found."""
+    """In a separate process: transformers caches its findings."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from rmr1_lite.judging.factory import make_judge\n"
@@ -176,5 +176,5 @@ def test_nano_without_torch_says_what_to_install():
 def test_need_names_the_first_that_is_missing(monkeypatch):
     need("jinja2", "rich")
     monkeypatch.setattr("rmr1_lite.extras.is_here", lambda module: module != "gguf")
-    with pytest.raises(InputError, match="gguf is not installed.*smol"):
+    with pytest.raises(InputError, match="gguf is needed here but not installed.*smol"):
         need("torch", "gguf")

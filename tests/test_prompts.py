@@ -1,4 +1,4 @@
-"""Prompts: what each style says, and how judged text is made inert. Attacks: test_prompts_attack.py."""
+"""Prompts: the content of each style, and how judged text is made inert. Attacks: test_prompts_attack.py."""
 
 from __future__ import annotations
 

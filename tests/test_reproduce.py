@@ -1,4 +1,4 @@
-"""The three-seed table: its sums by hand, and the whole of it on the shipped base, shortened."""
+"""The three-seed table: its sums by hand, and a shortened complete run on the shipped base."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def test_the_table_holds_every_seed_and_the_mean():
     assert "| grpo | 79.5% (80.0, 79.0) |" in text and "| sft, same wall time | 72.0% (72.0) |" in text
     assert "- seed 1, sft to grpo: +7.0 points (95 % +1.0 to +20.0; 3 pairs gained, 1 lost)" in text
     assert (
-        "follows that chain in 95.0% of 8 looks (50.0% of the 4 whose chain names no letter before its "
+        "follows that chain in 95.0% of 8 judge calls (50.0% of the 4 whose chain names no letter before its "
         "verdict);" in text
     )
-    assert "follows that chain in 95.0% of 8 looks;" in text, "no such chain, no figure"
+    assert "follows that chain in 95.0% of 8 judge calls;" in text, "no such chain, no figure"
 
 
 @pytest.mark.long

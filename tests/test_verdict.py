@@ -601,7 +601,7 @@ def test_strict_reads_nothing_but_a_final_marker(text):
 
 
 def assert_streams(text: str, thought_open: bool, no_half_tags: bool) -> None:
-    """Over all prefixes: no letter, sections only grow, no half-written tag is shown (broken ones are mere
+    """Over all prefixes: no letter, sections only grow, no half-written tag is shown (broken ones are plain
     text)."""
     before = []
     for end in range(len(text) + 1):

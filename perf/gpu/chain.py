@@ -1,4 +1,4 @@
-"""Parts 2 and 3: the nano chain on one backend, and how good what it saved is."""
+"""Parts 2 and 3: the nano chain on one backend, and the quality of its saved adapters."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def chain(place: Place) -> Iterator[dict[str, Any]]:
 
 
 def accuracy(adapter: Path, place: Place) -> dict[str, Any]:
-    """On the unseen pairs; what went wrong where it could not be had."""
+    """Accuracy on the unseen pairs, or the error."""
     command = [sys.executable, "-c", ACCURACY, str(adapter), str(place.data / "test.jsonl")]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

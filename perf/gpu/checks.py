@@ -1,6 +1,6 @@
-"""What part 1 must show, as numbers against bounds. Standard library only: the driver compares.
+"""The checks of part 1, as numbers against bounds. Standard library only: the driver compares.
 
-The bounds are for bf16 on a card. In 32 bits on a CPU the same figures are a thousand times closer
+The bounds are for bf16 on a card. In 32 bits on a CPU the same values are a thousand times closer
 (tests/unsloth_cpu).
 """
 
@@ -17,8 +17,8 @@ POLICY = 0.1  # nats a token, mean over a fixed text
 
 
 def parity(figures: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Name of a check -> {"found", "bound", "holds"}. figures: of unsloth, transformers and reload, as far as
-    they ran."""
+    """Name of a check -> {"found", "bound", "holds"}. figures: of unsloth, transformers and reload, if
+    they have run."""
     ours, theirs, again = (figures.get(name, {}) for name in ("unsloth", "transformers", "reload"))
     found: dict[str, tuple[float, float]] = {}
     for stage, (column, bound) in {"sft": ("loss", LOSS), "grpo": ("loss", SURROGATE)}.items():

@@ -1,4 +1,4 @@
-"""What the jobs share: where they work, sizes, exact prompts, made-up rows, clocks and peaks."""
+"""Shared by the jobs: folders, sizes, exact prompts, made-up rows, clocks and peaks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fresh(place: Place, name: str) -> Path:
 
 
 def short_training(place: Place, **more: Any) -> dict[str, Any]:
-    """What the kit's short trainings here share, and `more`."""
+    """Shared settings of the kit's short trainings here, plus `more`."""
     return {
         "backend": place.backend,
         "style": "compact",
@@ -74,7 +74,7 @@ def rows_of(run: str | Path, *names: str) -> list[dict[str, Any]]:
 
 
 def prompt_of(tokenizer: Any, tokens: int) -> str:
-    """A user turn whose rendered prompt has exactly so many tokens. One " barn" is one token of nano's."""
+    """A user turn whose rendered prompt has exactly this many tokens. One " barn" is one nano token."""
     frame = _rendered(tokenizer, "")
     text = " barn" * (tokens - frame)
     while _rendered(tokenizer, text) > tokens:
@@ -143,8 +143,8 @@ class Meter:
         return Steps()
 
     def figures(self, tokens: int, warm: int = 2) -> dict[str, Any]:
-        """tokens: of one step. The first `warm` steps compile, check and allocate: their peak stands
-        apart."""
+        """tokens: of one step. The first `warm` steps compile, check and allocate: their peak is reported
+        separately."""
         from statistics import median
 
         timed = self.seconds[warm:] or self.seconds[-1:]
@@ -189,8 +189,8 @@ def metered() -> Iterator[Meter]:
 
 
 def attempt(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The result, or what went wrong: one length must not cost the next ones. Memory that ran out is a result
-    here."""
+    """The result, or the error: one failing length must not cost the next ones. Running out of memory is a
+    result here."""
     import torch
 
     from rmr1_lite.models.loading import free_memory
@@ -223,15 +223,15 @@ def reset_peak() -> None:
 
 
 def peak() -> float | None:
-    """GiB allocated at most since the last reset; None on a CPU."""
+    """Peak GiB allocated since the last reset; None on a CPU."""
     import torch
 
     return round(torch.cuda.max_memory_allocated() / GIB, 2) if torch.cuda.is_available() else None
 
 
 def reserved() -> float | None:
-    """GiB that torch's allocator took from the card at most in this process: what a small card must have,
-    beside CUDA's own."""
+    """Peak GiB that torch's allocator took from the card in this process: a small card must have this,
+    plus CUDA's own."""
     import torch
 
     return round(torch.cuda.max_memory_reserved() / GIB, 2) if torch.cuda.is_available() else None

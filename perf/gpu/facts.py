@@ -1,4 +1,4 @@
-"""Part 0: the machine. What is installed, how much is free, and nano's data for the other parts."""
+"""Part 0: the machine. Installed packages, free memory and disk, and nano's data for the other parts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMI = ("name", "memory.total", "memory.used", "driver_version", "power.limit", "
 
 
 def facts(place: Place) -> Iterator[dict[str, Any]]:
-    """In the order of what is worth most when something breaks."""
+    """In the order of usefulness when something breaks."""
     yield {
         "machine": platform.machine(),
         "python": platform.python_version(),
@@ -82,7 +82,7 @@ def versions() -> dict[str, str]:
 
 
 def smi() -> dict[str, str] | str:
-    """What the driver says of the first card."""
+    """The driver's facts about the first card."""
     if shutil.which("nvidia-smi") is None:
         return "no nvidia-smi"
     command = ["nvidia-smi", f"--query-gpu={','.join(SMI)}", "--format=csv,noheader"]
@@ -93,7 +93,7 @@ def smi() -> dict[str, str] | str:
 
 
 def write_speed(place: Place, mib: int = 256) -> float:
-    """MiB a second to where the models go."""
+    """MiB per second to the models' disk."""
     path, block = place.folder / "write-speed", os.urandom(1 << 20)
     began = time.perf_counter()
     with open(path, "wb") as file:

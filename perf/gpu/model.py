@@ -1,7 +1,7 @@
-"""Part 4: random models, made on the machine, since nothing of their size can be brought along.
+"""Part 4: random models, made on the machine, since files of their size cannot be uploaded.
 
 The 7B is written as bitsandbytes stores NF4 (5.5 GB instead of 15): one random matrix for each shape of a
-layer, quantised once and written for every layer. Speed and memory do not look at the numbers.
+layer, quantised once and written for every layer. Speed and memory do not depend on the numbers.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def write_nf4(folder: Path, shape: Shape) -> int:
 
 
 def quantised(outputs: int, inputs: int) -> dict[str, Any]:
-    """A random matrix as bitsandbytes stores it: packed values, and what unpacks them."""
+    """A random matrix as bitsandbytes stores it: packed values and their quantisation state."""
     import bitsandbytes.functional as bnb
     import torch
 
@@ -105,8 +105,8 @@ def quantised(outputs: int, inputs: int) -> dict[str, Any]:
 
 
 def spread(inputs: int) -> float:
-    """Of random weights, so that a layer's output is about as large as its input: in the miniature too the
-    passes then differ in the last bits, as they do on a card."""
+    """Scale of random weights that keeps a layer's output about as large as its input: in the miniature too
+    the passes then differ in the last bits, as they do on a card."""
     return inputs**-0.5
 
 

@@ -1,4 +1,4 @@
-"""Part 1: the same rows and the same rollouts through either backend, and what a probe leaves behind.
+"""Part 1: the same rows and the same rollouts through both backends, and what a probe leaves behind.
 
 `given_rollouts`, `armed` and `texts` also serve tests/unsloth_cpu, where the same is compared in 32 bits
 without a card.
@@ -39,7 +39,7 @@ def given_rollouts() -> Iterator[None]:
 
 
 def made_up(prompts: list[list[int]], tokenizer: Any) -> list[list[int]]:
-    """One completion a prompt, ended, with a parsed verdict."""
+    """One completed text per prompt, with a parsed verdict."""
     made = []
     for index, ids in enumerate(prompts):
         rng = random.Random(f"{index} {list(ids)[-60:]}")
@@ -57,7 +57,7 @@ def armed(model: Any) -> dict[str, int]:
 
 @contextmanager
 def watched_probes() -> Iterator[tuple[list[dict[str, int]], list[Any]]]:
-    """(what each probe in the middle of an SFT left behind, [the loaded model]), filled while the block
+    """(what each probe during an SFT left behind, [the loaded model]), filled while the block
     runs."""
     from rmr1_lite.training import loop, sft
 
@@ -123,7 +123,7 @@ def parity(place: Place) -> Iterator[dict[str, Any]]:
 
 
 def reload(place: Place) -> Iterator[dict[str, Any]]:
-    """What the adapter of Unsloth's SFT says to the fixed text in a process without Unsloth."""
+    """Log-probabilities of the fixed text under Unsloth's SFT adapter, in a process without Unsloth."""
     from rmr1_lite.models.loading import load
     from rmr1_lite.training.loop import fixed_text_logprobs
 

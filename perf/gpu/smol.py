@@ -5,7 +5,7 @@ The texts are the user's: a folder (--real) with `model.gguf` (or the wheel), `c
 and `heldout.jsonl`, as `data convert` and `data balance` write them.
 
     seed-0, seed-1, seed-2   SFT, then GRPO
-    letters                  SFT on bare verdicts of GRPO's pairs: what chains have to meet
+    letters                  SFT on bare verdicts of GRPO's pairs: the bar for chains
     shuffled                 SFT on chains whose verdicts were drawn by a hash: must stay at chance
 """
 
@@ -29,7 +29,7 @@ FIGURES = ("n", "strict_accuracy", "accuracy", "flip_rate", "unparsed")
 
 
 def smol_get(place: Place) -> Iterator[dict[str, Any]]:
-    """The model out of its file, once for all variants."""
+    """Extract the model from its file, once for all variants."""
     from rmr1_lite.models.smol_convert import get_smol
 
     started = time.perf_counter()
@@ -39,7 +39,7 @@ def smol_get(place: Place) -> Iterator[dict[str, Any]]:
 
 
 def smol(place: Place) -> Iterator[dict[str, Any]]:
-    """One variant, from the chains to its figures."""
+    """One variant, from the chains to its metrics."""
     from rmr1_lite.data.pairs import read_pairs
     from rmr1_lite.training.grpo import train_grpo
     from rmr1_lite.training.sft import train_sft
@@ -125,7 +125,7 @@ def grpo_config(place: Place, variant: str, adapter: Path, out: Path) -> Any:
 
 
 def variant_chains(place: Place, variant: str) -> Path:
-    """The chains as they are, with verdicts that mean nothing, or bare verdicts on GRPO's own pairs."""
+    """The chains unchanged, with meaningless verdicts, or bare verdicts on GRPO's own pairs."""
     path = place.folder / f"chains-{variant}.jsonl"
     made = bare_verdicts() if variant == "letters" else changed_chains(shuffled=variant == "shuffled")
     path.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
@@ -155,7 +155,7 @@ def rows_in(name: str) -> Iterator[dict[str, Any]]:
 
 
 def judged(place: Place, adapter: Path, pairs: Any, name: str) -> dict[str, Any]:
-    """Figures on the held-out pairs, and every verdict (letters per order) in the results' folder."""
+    """Metrics on the held-out pairs, and every verdict (letters per order) in the results folder."""
     from rmr1_lite.evaluation.metrics import score
     from rmr1_lite.judging.factory import judge_in_memory
     from rmr1_lite.models.loading import free_memory, load
@@ -184,7 +184,7 @@ def write(place: Place, name: str, value: Any) -> None:
 
 
 def keep_adapter(place: Place, adapter: Path, name: str) -> None:
-    """The adapter in half precision, as one small file to take home."""
+    """The adapter in half precision, as one small file to download."""
     from safetensors.torch import load_file, save_file
 
     copy = place.folder / name
@@ -198,6 +198,6 @@ def keep_adapter(place: Place, adapter: Path, name: str) -> None:
 
 
 def sampled(rows: list[dict[str, Any]], most: int = 40) -> list[dict[str, Any]]:
-    """At most so many rows of a curve, evenly."""
+    """At most this many rows of a curve, evenly spaced."""
     step = max(1, len(rows) // most)
     return rows[::step]

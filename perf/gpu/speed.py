@@ -1,12 +1,12 @@
-"""Parts 5 to 8: tokens a second and peak memory at 7B's shape, one load a process.
+"""Parts 5 to 8: tokens per second and peak memory at a 7B's shape, one load per process.
 
     unsloth, transformers   the kit's two backends, through the kit's own trainings
     trl                     the baseline: TRL's SFTTrainer and GRPOTrainer as they come, with PEFT and
                             bitsandbytes, gradient
                             checkpointing on, the same NF4 model, LoRA and micro-batch
 
-GRPO's rollouts are given, so its step is the training pass alone; writing is timed apart, with the prefill
-subtracted.
+GRPO's rollouts are given, so its step is only the training pass; generation is timed separately, with the
+prefill subtracted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def speed(place: Place) -> Iterator[dict[str, Any]]:
 
 
 def capped(place: Place) -> Iterator[dict[str, Any]]:
-    """Part 7: a small card's memory and number format on a large one."""
+    """Part 7: a small card's memory and number format on a large card."""
     import torch
 
     from rmr1_lite.models import backend, loading
@@ -132,7 +132,7 @@ def _measured(place: Place, loaded: Any, name: str) -> Iterator[dict[str, Any]]:
 
 
 def sft_step(place: Place, loaded: Any, length: int, steps: int) -> dict[str, Any]:
-    """SFT on rows of exactly `length` tokens, one a step."""
+    """SFT on rows of exactly `length` tokens, one per step."""
     from rmr1_lite.config import SFTConfig
     from rmr1_lite.training import sft
     from rmr1_lite.training.run_folder import Run
@@ -165,7 +165,7 @@ def grpo_step(
     sharing: bool = True,
     kept: list[Any] | None = None,
 ) -> dict[str, Any]:
-    """One group a step, every rollout at its full length, every other one rewarded."""
+    """One group per step, every rollout at full length, every other one rewarded."""
     from rmr1_lite.config import GRPOConfig
     from rmr1_lite.models import unsloth_backend
     from rmr1_lite.training import grpo
@@ -210,15 +210,15 @@ def grpo_step(
 
 
 def logp_apart(place: Place, loaded: Any, size: tuple[int, int, int]) -> dict[str, float]:
-    """One step with a trainer that is kept, then both passes with it. Apart from the steps that are timed:
-    what goes wrong here must not cost their figures."""
+    """One step with a trainer that is kept, then both passes with it. Separate from the timed steps:
+    an error here must not cost their measurements."""
     kept: list[Any] = []
     grpo_step(place, loaded, size, 1, kept=kept)
     return shared_and_packed(kept.pop(), size)
 
 
 def prompts(tokenizer: Any, tokens: int, count: int) -> list[dict[str, Any]]:
-    """Dataset rows as `grpo_data.build_row` makes them, whose prompts have exactly so many tokens."""
+    """Dataset rows as from `grpo_data.build_row`, whose prompts have exactly this many tokens."""
     text = prompt_of(tokenizer, tokens)
     row = {
         "prompt": [{"role": "user", "content": text}],
@@ -255,8 +255,8 @@ def given(length: int, tokenizer: Any) -> Iterator[list[Any]]:
 
 @contextmanager
 def sharing_off() -> Iterator[None]:
-    """Unsloth's packed pass without shared prompts, in the same process: its environment variable is read at
-    import alone."""
+    """Unsloth's packed pass without shared prompts, in the same process: its environment variable is read
+    only at import."""
     module: Any = sys.modules["UnslothGRPOTrainer"]
     module.grpo_accumulated_loss._pg_funcs = ()  # counts as looked up, and none found
     module.UNSLOTH_GRPO_PREFIX_GROUPER_ON = False
@@ -268,7 +268,7 @@ def sharing_off() -> Iterator[None]:
 
 
 def forget_sharing(model: Any) -> None:
-    """`prompts_were_shared` then speaks of what comes next."""
+    """Reset, so that `prompts_were_shared` refers to the next step."""
     for module in model.modules():
         module.__dict__.pop("_unsloth_prefix_grouper_grad_verified", None)
 
@@ -307,8 +307,8 @@ def shared_and_packed(trainer: Any, size: tuple[int, int, int]) -> dict[str, flo
 
 
 def writing(place: Place, loaded: Any) -> dict[str, Any]:
-    """Seconds a token for all rows together, adapter on: (1 + n tokens) less (1 token), so that the prefill
-    does not count."""
+    """Seconds per token for all rows together, adapter on: (1 + n tokens) minus (1 token), so that the
+    prefill does not count."""
     import torch
 
     from rmr1_lite.judging.engines.local import _evaluating
@@ -355,7 +355,7 @@ def sft_operations(shape: Shape, length: int) -> float:
 
 
 def matrix_ceiling(small: bool) -> float:
-    """Tera-operations a second of one large 16-bit matrix product on this machine."""
+    """Tera-operations per second of one large 16-bit matrix product on this machine."""
     import torch
 
     cuda, n = torch.cuda.is_available(), 256 if small else 8192

@@ -1,7 +1,7 @@
-"""The baseline of part 6: TRL's own trainers, as somebody writes them who has no kit.
+"""The baseline of part 6: TRL's own trainers, as a user without this kit would call them.
 
 Model in NF4 by bitsandbytes, LoRA by PEFT, gradient checkpointing on, the same LoRA, lengths and micro-batch
-as the kit's runs. What is not named here is TRL's default.
+as the kit's runs. Everything else is TRL's default.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 def stock(
     place: Place, lengths: Sequence[int], sizes: Sequence[tuple[int, int, int]], steps: int
 ) -> Iterator[dict[str, Any]]:
-    """Figures under the same names as the kit's."""
+    """Metrics under the kit's names."""
     for length in lengths:
         yield {f"sft_{length}": attempt(lambda length=length: sft_step(place, length, steps))}
     for size in sizes:

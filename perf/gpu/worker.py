@@ -1,5 +1,5 @@
-"""One job in this process: `python -m gpu.worker JOB [BACKEND] --folder F --result R`. R holds every figure
-as it comes."""
+"""One job in this process: `python -m gpu.worker JOB [BACKEND] --folder F --result R`. R holds every
+measurement as it arrives."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def errors(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(where, what) of everything that went wrong inside a job that went on."""
+    """(where, what) of every error inside a job that continued."""
     for name, value in found.items():
         if isinstance(value, dict):
             if "error" in value:

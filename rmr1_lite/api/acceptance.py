@@ -2,12 +2,12 @@
 
     assert_at_least_as_good(judge, prompts, old_answers, new_answers)
 
-Each prompt is one trial: 1 where the judge prefers the new answer in both orders, 0 where it prefers the old
-one, a half where the orders differ or the answers are equal. The mean over prompts gets an interval that
-holds at every moment (`rmr1_lite.evaluation.sequential`), so the test stops as soon as the matter is clear
-and asks no more than it must: "as good" when the whole interval lies above one half less the margin, "worse"
-when it lies below one half. When neither is reached within the budget the result is "unclear", which fails
-unless the caller says otherwise.
+Each prompt is one trial: 1 if the judge prefers the new answer in both orders, 0 if it prefers the old
+one, a half if the orders differ or the answers are equal. The mean over prompts gets an interval that
+is valid at every moment (`rmr1_lite.evaluation.sequential`), so the test stops as soon as the result is clear
+and makes no unnecessary judge calls: "as good" when the whole interval is above one half minus the margin,
+"worse" when it is below one half. If neither is reached within the budget the result is "unclear", which
+fails unless the caller says otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rmr1_lite.api.pairwise import PairwiseJudge
     from rmr1_lite.api.results import Comparison
 
-# texts by prompt, or what makes the text of a prompt when it is needed
+# texts by prompt, or a function that makes a prompt's text when it is needed
 Answers = Sequence[str] | Callable[[Any], str]
 Outcome = Literal["as good", "worse", "unclear"]
 CALLS = 2  # per prompt: both orders
@@ -32,9 +32,10 @@ CALLS = 2  # per prompt: both orders
 
 @dataclass(frozen=True)
 class Acceptance:
-    """outcome: see the module. share: mean over the trials, one half where old and new are level. low, high:
-    bounds that hold at every moment. calls: made; budget: allowed. same: prompts whose answers are equal.
-    unread: prompts without a readable pair of verdicts, which are no trials."""
+    """outcome: see the module. share: mean over the trials, one half if old and new are tied. low, high:
+    bounds that are valid at every moment. calls: made; budget: allowed. same: prompts whose answers are
+    equal.
+    unparsed: prompts without two parsed verdicts, which are not trials."""
 
     outcome: Outcome
     share: float | None
@@ -46,20 +47,20 @@ class Acceptance:
     wins: int
     losses: int
     same: int
-    unread: int
+    unparsed: int
     calls: int
     budget: int
     lost: tuple[Comparison, ...] = field(repr=False, default=())
 
     def report(self, most: int = 5) -> str:
-        """For people: the result, what it rests on, and the prompts whose old answer was preferred."""
+        """Readable lines: the result, its basis, and the prompts whose old answer was preferred."""
         mean = "none" if self.share is None else f"{self.share:.2f}"
         lines = [
-            f"New answers: {self.outcome}. Preferred in {mean} of the trials (0.50: level), 95 % bounds "
+            f"New answers: {self.outcome}. Preferred in {mean} of the trials (0.50: tie), 95 % bounds "
             f"{self.low:.2f} to {self.high:.2f}, margin {self.margin:.2f}.",
             f"{self.trials} of {self.prompts} prompts tried: {self.wins} new better, {self.losses} old "
-            f"better, {self.trials - self.wins - self.losses} level ({self.same} with equal answers), "
-            f"{self.unread} unread; {self.calls} of at most {self.budget} judge calls.",
+            f"better, {self.trials - self.wins - self.losses} tied ({self.same} with equal answers), "
+            f"{self.unparsed} unparsed; {self.calls} of at most {self.budget} judge calls.",
         ]
         if self.outcome == "unclear":
             lines.append(
@@ -88,9 +89,9 @@ def compare_answers(
     seed: int = 0,
     batch: int = 8,
 ) -> Acceptance:
-    """Whether the new answers are at least as good. old, new: one text a prompt, or a function of the prompt,
-    called for the prompts that are tried. margin: how far below one half the mean may lie. budget: judge
-    calls at most. seed: order of the prompts. batch: prompts judged together. Raises InputError."""
+    """Whether the new answers are at least as good. old, new: one text per prompt, or a function of the
+    prompt, called for the prompts that are tried. margin: how far below one half the mean may be. budget:
+    maximum judge calls. seed: order of the prompts. batch: prompts judged together. Raises InputError."""
     _check(prompts, old, new, margin, budget, batch)
     order = random.Random(seed).sample(range(len(prompts)), len(prompts))
     trial = _Trial(margin, budget, len(prompts))
@@ -101,7 +102,7 @@ def compare_answers(
         different = [row for row in rows if row[1].strip() != row[2].strip()]
         trial.add_equal(len(rows) - len(different))
         if different:
-            # the new answer is A, which no look favours: both orders are asked
+            # the new answer is A, which is no advantage: both orders are judged
             items = [(prompt, after, before) for prompt, before, after in different]
             trial.add(judge.compare_many(items, confidence=False))
     return trial.result()
@@ -117,7 +118,7 @@ def assert_at_least_as_good(
     **options: Any,
 ) -> Acceptance:
     """As `compare_answers`, with its options; AssertionError with the report when the new answers are worse,
-    or when it stays unclear and `when_unclear` is "fail"."""
+    or when the result stays unclear and `when_unclear` is "fail"."""
     if when_unclear not in ("fail", "pass"):
         raise InputError(f"when_unclear is {when_unclear!r}. Give fail or pass.")
     result = compare_answers(judge, prompts, old, new, **options)
@@ -127,7 +128,7 @@ def assert_at_least_as_good(
 
 
 class _Trial:
-    """Counts the trials and works out the interval."""
+    """Counts the trials and computes the interval."""
 
     def __init__(self, margin: float, budget: int, prompts: int) -> None:
         from rmr1_lite.evaluation.sequential import BettingInterval
@@ -135,7 +136,7 @@ class _Trial:
         self.margin, self.budget, self.prompts = margin, budget, prompts
         self.interval = BettingInterval()
         self.values: list[float] = []
-        self.same = self.unread = self.calls = 0
+        self.same = self.unparsed = self.calls = 0
         self.lost: list[Comparison] = []
 
     @property
@@ -153,7 +154,7 @@ class _Trial:
         for comparison in comparisons:
             self.calls += len(comparison.calls)
             if comparison.votes["none"]:
-                self.unread += 1
+                self.unparsed += 1
                 continue
             self._value({"A": 1.0, "B": 0.0}.get(comparison.winner or "", 0.5))
             if comparison.winner == "B":
@@ -176,7 +177,7 @@ class _Trial:
             self.values.count(1.0),
             self.values.count(0.0),
             self.same,
-            self.unread,
+            self.unparsed,
             self.calls,
             self.budget,
             tuple(self.lost),
@@ -186,7 +187,9 @@ class _Trial:
 def _answer(answers: Answers, prompts: Sequence[Prompt], place: int) -> str:
     text = answers(prompts[place]) if callable(answers) else answers[place]
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f"The answer to prompts[{place}] is empty or no text. Give every prompt an answer.")
+        raise InputError(
+            f"The answer to prompts[{place}] is empty or not a text. Give every prompt an answer."
+        )
     return text
 
 
@@ -197,7 +200,9 @@ def _check(
         raise InputError("prompts is a text or empty. Give a list of prompts.")
     for name, answers in (("old", old), ("new", new)):
         if isinstance(answers, str) or not (callable(answers) or len(answers) == len(prompts)):
-            raise InputError(f"{name} must be one answer a prompt ({len(prompts)}), or a function of it.")
+            raise InputError(
+                f"{name} must hold one answer per prompt ({len(prompts)}), or be a function of the prompt."
+            )
     if not 0 <= margin < 0.5:
         raise InputError(f"margin is {margin}. Give a number from 0 to below 0.5.")
     if budget < CALLS:

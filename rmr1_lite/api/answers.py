@@ -1,8 +1,8 @@
-"""Stored answers: what a response is scored against when the caller gives no reference.
+"""Stored answers: a response is scored against them when the caller gives no reference.
 
-Only answers to the same conversation are a yardstick, so they are kept by conversation. A file holds one
-JSON object a line, {"prompt", "response"} or a pair ({"prompt", "response_a", "response_b"}, or chosen and
-rejected): answers that were collected earlier, or the pairs that a judge was trained on.
+Only answers to the same conversation are comparable, so they are stored by conversation. A file holds one
+JSON object per line, {"prompt", "response"} or a pair ({"prompt", "response_a", "response_b"}, or chosen and
+rejected): answers collected earlier, or the pairs that a judge was trained on.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class Answers:
             kept.append(response)
 
     def panel(self, prompt: Prompt, response: str, size: int = PANEL, seed: int = 0) -> list[str]:
-        """`size` answers to that conversation but `response`, or all there are, drawn by the seed. Raises
+        """`size` answers to that conversation except `response`, or all there are, drawn by the seed. Raises
         InputError with fewer than two."""
         key = conversation_key(prompt)
         stored = self._texts.get(key) or self._more(check_pair(prompt, "a", "b").prompt)
         found = [text for text in stored if text.strip() != response.strip()]
         if len(found) < 2:
             raise InputError(
-                f"{len(found)} stored answers to this prompt beside the response: a panel needs two. Give "
+                f"{len(found)} stored answers to this prompt besides the response: a panel needs two. Give "
                 "reference= or panel=, or store answers to this prompt (answers= of load_judge)."
             )
         return random.Random(f"{seed}/{key}").sample(found, min(size, len(found)))

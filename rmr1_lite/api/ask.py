@@ -1,4 +1,4 @@
-"""Asks a judge for comparisons: whose turn it is, the log that resumes, the confidence behind a verdict."""
+"""Asks a judge for comparisons: the lock, the log that resumes, the confidence of a verdict."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rmr1_lite.types import ORDERS, InputError, Judgment, Look, Order, Pair
 
 
 class JudgeAsker:
-    """A judge behind a lock where its model is in this process: a model writes for one caller at a time."""
+    """A judge, behind a lock if its model is in this process: a model generates for one caller at a time."""
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
-        # an engine with a model here can also say how likely a letter is
+        # an engine with a local model can also give a letter's probability
         self._local = all(hasattr(judge.engine, name) for name in ("model", "tokenizer"))
         self._local = self._local and not isinstance(judge.engine.model, str)  # type: ignore[attr-defined]
         self._lock = Lock()
 
     def turn(self) -> AbstractContextManager[Any]:
-        """Held while the judge is asked."""
+        """Held during judge calls."""
         return self._lock if self._local else nullcontext()
 
     def compare(
@@ -38,7 +38,8 @@ class JudgeAsker:
         log: str | Path | None = None,
         progress: bool = False,
     ) -> list[Comparison]:
-        """One Comparison a pair, in their order; the arguments are those of `PairwiseJudge.compare_many`."""
+        """One Comparison per pair, in their order; the arguments are those of
+        `PairwiseJudge.compare_many`."""
         with self.turn(), ExitStack() as stack:
             stored = stack.enter_context(JsonlLog(log, LOG_KEY)) if log is not None else None
             if stored is not None:
@@ -55,7 +56,7 @@ class JudgeAsker:
         confidence: bool,
         log: str | Path | None = None,
     ) -> list[Comparison]:
-        """The judgments as Comparisons. log: beside it the probabilities are kept, so that none is worked out
+        """The judgments as Comparisons. log: probabilities are stored next to it, so that none is computed
         twice."""
         chances = self._chances(pairs, judgments, log) if confidence and self._local else {}
         return [
@@ -64,7 +65,7 @@ class JudgeAsker:
         ]
 
     def stream(self, pair: Pair, order: Order) -> Generator[str, None, Look]:
-        """Yield the text of one call as it is written; returns the look."""
+        """Yield the text of one call as it is generated; returns the look."""
         engine = self.judge.engine
         if not hasattr(engine, "stream"):
             raise InputError(f"{engine.name} cannot stream. Use compare.")

@@ -1,7 +1,7 @@
-"""What callers hand over, checked: plain strings or chat messages in, a `Pair` out.
+"""Checks the arguments of callers: plain strings or chat messages in, a `Pair` out.
 
 The rows of files and the arguments of calls are read by one reader (`rmr1_lite.data.rows`); here its errors
-get the names of the arguments. Unlike a cell of a file, a string is taken as it is: a response that happens
+get the names of the arguments. Unlike a cell of a file, a string is never decoded: a response that happens
 to be JSON stays a text.
 """
 
@@ -24,7 +24,7 @@ Response = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 def check_pair(prompt: Prompt, a: Response, b: Response, names: tuple[str, str] = ("a", "b")) -> Pair:
     """The pair with a hash of its texts as id. names: of the two responses in messages. Raises InputError for
-    what is empty, equal, or no text."""
+    texts that are empty, equal, or not text."""
     row = {
         "prompt": _as_turns(prompt, "user"),
         "response_a": _as_turns(a, "assistant"),
@@ -45,12 +45,14 @@ def check_items(items: Sequence[Any]) -> list[Pair]:
     """The pairs of `compare_many`. Raises InputError, which counts items from 1, also for an id that two
     different pairs have."""
     if isinstance(items, str | Mapping) or not isinstance(items, Sequence) or not items:
-        raise InputError("items is no list of pairs, or empty. Give a list of (prompt, a, b).")
+        raise InputError("items is empty or not a list of pairs. Give a list of (prompt, a, b).")
     pairs = [_check_item(item, number) for number, item in enumerate(items, 1)]
     digests: dict[str, str] = {}
     for number, pair in enumerate(pairs, 1):
         if digests.setdefault(pair.id, pair_digest(pair)) != pair_digest(pair):
-            raise InputError(f"item {number}: the id {pair.id!r:.80} is another pair's. Give it its own.")
+            raise InputError(
+                f"item {number}: the id {pair.id!r:.80} belongs to another pair. Give every pair its own id."
+            )
     return pairs
 
 
@@ -96,7 +98,7 @@ def check_candidates(prompt: Prompt, responses: Sequence[Response], name: str = 
     owners: dict[str, list[int]] = {}
     turns: tuple[Message, ...] = ()
     for place, response in enumerate(responses):
-        # the reader reads pairs: the other side stands in for what is not under test
+        # the reader reads pairs: a stand-in replaces the side that is not checked
         pair = check_pair(prompt, response, STAND_IN, (f"{name}[{place}]", "(none)"))
         owners.setdefault(pair.response_a, []).append(place)
         turns = pair.prompt
@@ -115,7 +117,7 @@ def conversation_key(prompt: Prompt) -> str:
 
 
 def _as_turns(value: Any, role: str) -> Any:
-    """A string as one turn; a string inside a row would be taken for stored messages where it looks so."""
+    """A string as one turn; inside a row, a string that looks like stored messages would be decoded."""
     if isinstance(value, str):
         return [{"role": role, "content": value}]
     return list(value) if isinstance(value, tuple) else value

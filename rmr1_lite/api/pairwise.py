@@ -6,8 +6,8 @@
     print(judge.compare("Sort d a c from first to last.", "a c d", "d a c"))
 
 Every call asks in both orders by default and returns values that print as a sentence
-(`rmr1_lite.api.results`). A judge may be shared by threads: what runs in this process takes turns, an
-endpoint is asked side by side. Methods that end in `_async` do the same without blocking an event loop.
+(`rmr1_lite.api.results`). Threads may share a judge: a local model takes turns, an
+endpoint is called in parallel. Methods that end in `_async` do the same without blocking an event loop.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def load_judge(
     thinking: str = "auto",
     answers: str | Path | Mapping[str, Sequence[str]] | None = None,
 ) -> PairwiseJudge:
-    """The judge that a spec names, ready to be asked.
+    """The judge that a spec names, ready to use.
 
     style: prompt style (rubrics, reasoning, compact); None takes the one that the model was trained with.
     reading: how verdicts are parsed; "auto" is strict for judges of this kit, lenient for all others.
     temperature: 0 is greedy; votes need more. max_new_tokens: longest chain. four_bit: local weights in NF4.
-    answers: stored answers for `score` (`rmr1_lite.api.answers`). Raises InputError for what cannot be
-    loaded.
+    answers: stored answers for `score` (`rmr1_lite.api.answers`). Raises InputError for a judge that cannot
+    be loaded.
     """
     from rmr1_lite.judging.factory import make_judge
     from rmr1_lite.models.adapters import is_nano
@@ -74,8 +74,8 @@ def load_judge(
 
 @dataclass(frozen=True)
 class Piece:
-    """What `stream` yields. text: written since the last piece, in that order's call. comparison: in the last
-    piece alone, whose text is empty."""
+    """What `stream` yields. text: generated since the last piece, in that order's call. comparison: only in
+    the last piece, whose text is empty."""
 
     order: Order | None
     text: str
@@ -106,7 +106,7 @@ class PairwiseJudge:
         confidence: bool = True,
     ) -> Comparison:
         """Which of two responses is better. votes: sampled calls per order (needs a temperature).
-        confidence: also read the log-probability of the verdict, where the model runs in this process."""
+        confidence: also read the log-probability of the verdict, if the model runs in this process."""
         pairs = [check_pair(prompt, a, b)]
         return self._asker.compare(pairs, votes, _orders(both_orders), confidence)[0]
 
@@ -120,9 +120,9 @@ class PairwiseJudge:
         log: str | Path | None = None,
         progress: bool = False,
     ) -> list[Comparison]:
-        """One Comparison an item, in their order, in batches. items: (prompt, a, b), rows as in a file, or
-        Pairs; equal ones are judged once. log: JSONL of the calls, written as they come; the same call with
-        the same log judges what is missing or failed. Raises InputError, which counts items from 1."""
+        """One Comparison per item, in their order, in batches. items: (prompt, a, b), rows as in a file, or
+        Pairs; equal ones are judged once. log: JSONL of the calls, written as they arrive; the same call with
+        the same log makes the missing and failed calls. Raises InputError, which counts items from 1."""
         pairs = check_items(items)
         different = list({pair.id: pair for pair in pairs}.values())
         found = self._asker.compare(different, votes, _orders(both_orders), confidence, log, progress)
@@ -135,8 +135,8 @@ class PairwiseJudge:
         return ranked(given, self._asker.compare(given.round_robin(), votes))
 
     def best_of(self, prompt: Prompt, responses: Sequence[Response], *, votes: int = 1) -> Best:
-        """The best of several responses by a knockout (`rmr1_lite.judging.knockout`), which asks far less
-        often than `rank`."""
+        """The best of several responses by a knockout (`rmr1_lite.judging.knockout`), with far fewer calls
+        than `rank`."""
         given = check_candidates(prompt, responses)
         comparisons: list[Comparison] = []
 
@@ -173,8 +173,8 @@ class PairwiseJudge:
     def stream(
         self, prompt: Prompt, a: Response, b: Response, *, both_orders: bool = True, confidence: bool = True
     ) -> Generator[Piece, None, None]:
-        """Yield the chains while they are written, one order after the other, and at the end the Comparison.
-        Closing the iterator stops the model."""
+        """Yield the chains while they are generated, one order after the other, and at the end the
+        Comparison. Closing the iterator stops the model."""
         pair, looks = check_pair(prompt, a, b), []
         with self._asker.turn():
             for order in _orders(both_orders):

@@ -1,7 +1,7 @@
 """What the Python calls return: frozen values that print as a sentence and go to JSON with `to_dict()`.
 
-A winner is only ever what the judge said in every order that it was asked in. Where the orders differ, or a
-call could not be read, `winner` is None and `reason` says why; nothing is guessed.
+A winner is named only if the judge preferred it in every order judged. If the orders differ, or a
+call is unparsed, `winner` is None and `reason` says why; nothing is guessed.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 from rmr1_lite.types import NOT_JUDGED, ORDERS, Generation, Judgment, Label, Look, Order, Pair, Status
 
-# how statuses are told
-UNREAD = {
+# statuses in words
+UNPARSED = {
     "missing": "no verdict in the text",
     "conflict": "two verdicts in the text",
-    "trailing": "text behind the verdict",
+    "trailing": "text after the verdict",
     "truncated": "the text ended at the token limit",
     "end_unknown": "the server did not say whether the text had ended",
-    "too_long": "the prompt does not fit the context",
-    "clipped": "the server clipped the prompt",
-    "filtered": "a content filter withheld the text",
+    "too_long": "the prompt does not fit into the context",
+    "clipped": "the server truncated the prompt",
+    "filtered": "a content filter blocked the text",
     "error": "the call failed",
 }
 Source = Literal["votes", "log-probability", ""]
@@ -29,8 +29,8 @@ Source = Literal["votes", "log-probability", ""]
 @dataclass(frozen=True)
 class JudgeCall:
     """One call: the pair in one order. winner: in the caller's letters, whatever the order shown; None when
-    the text could not be read, with the reason in `status`. parts: the chain's tagged sections by name (type,
-    rubric, solution, eval). error: the engine's words when the call failed."""
+    the text could not be parsed, with the reason in `status`. parts: the chain's tagged sections by name
+    (type, rubric, solution, eval). error: the engine's message when the call failed."""
 
     order: Order
     winner: Label | None
@@ -64,12 +64,12 @@ class JudgeCall:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a judge says about two responses.
+    """A judge's verdict on two responses.
 
-    winner: "A" (the first response) or "B", named in every order asked; None otherwise.
-    agreement: both orders were read and name the same response; None when one order alone was asked.
-    confidence: probability of the winner in [0.5, 1]; None without a winner, or where nothing is known.
-    confidence_from: "votes" (share of sampled calls), "log-probability" (of the letters, behind the chains of
+    winner: "A" (the first response) or "B", preferred in every order judged; None otherwise.
+    agreement: both orders were parsed and name the same response; None when only one order was judged.
+    confidence: probability of the winner in [0.5, 1]; None without a winner, or if it is unknown.
+    confidence_from: "votes" (share of sampled calls), "log-probability" (of the letters, after the chains of
     both orders), or "".
     """
 
@@ -100,7 +100,7 @@ class Comparison:
 
     @property
     def votes(self) -> dict[str, int]:
-        """Calls for A, for B, and without a readable verdict."""
+        """Calls for A, for B, and unparsed."""
         return self.judgment.votes
 
     @property
@@ -111,7 +111,7 @@ class Comparison:
 
     @property
     def failed(self) -> bool:
-        """A call gave no text to read: worth asking again, unlike an unreadable verdict."""
+        """Whether a call gave no text: worth retrying, unlike an unparsed verdict."""
         return any(call.status in NOT_JUDGED for call in self.calls)
 
     @property
@@ -119,16 +119,16 @@ class Comparison:
         """Why there is no winner, "" when there is one."""
         if self.winner:
             return ""
-        unread = [call for call in self.calls if call.winner is None]
-        if unread:
-            call = unread[0]
+        unparsed = [call for call in self.calls if call.winner is None]
+        if unparsed:
+            call = unparsed[0]
             said = f" ({call.error})" if call.error else ""
-            return f"{len(unread)} of {len(self.calls)} calls unread: {UNREAD[call.status]}{said}"
+            return f"{len(unparsed)} of {len(self.calls)} calls unparsed: {UNPARSED[call.status]}{said}"
         return "the two orders name different responses" if len(self.calls) == 2 else "the votes are tied"
 
     @property
     def tokens(self) -> int:
-        """Tokens written, over all calls; 0 where a server counts none."""
+        """Tokens generated, over all calls; 0 if a server reports none."""
         return sum(call.completion_tokens for call in self.calls)
 
     @property
@@ -170,7 +170,7 @@ def call_row(call: JudgeCall) -> dict[str, Any]:
 def _confidence(
     judgment: Judgment, winner: Label | None, orders: int, probability_a: float | None
 ) -> tuple[float | None, Source]:
-    """Votes where there are several to an order, else the log-probability."""
+    """Votes if there are several per order, else the log-probability."""
     if winner is None:
         return None, ""
     votes = judgment.votes
@@ -178,62 +178,62 @@ def _confidence(
         return votes[winner] / (votes["A"] + votes["B"]), "votes"
     if probability_a is None:
         return None, ""
-    # the letters may lean the other way than the verdicts that were written; then there is no confidence
+    # the letters' probabilities may contradict the verdicts; then there is no confidence
     return max(0.5, probability_a if winner == "A" else 1 - probability_a), "log-probability"
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Responses in order. places: groups of places in the caller's list, best first; equal texts and ties
-    share a group. scores: Bradley-Terry log-strengths by response, None where no call could be read. best:
-    the one ahead of all others, None on a tie. unread: calls without a verdict."""
+    """Responses in order. places: groups of positions in the caller's list, best first; equal texts and ties
+    share a group. scores: Bradley-Terry log-strengths by response, None without a parsed call. best:
+    the one ahead of all others, None on a tie. unparsed: calls without a verdict."""
 
     places: tuple[tuple[int, ...], ...]
     scores: tuple[float | None, ...]
     best: int | None
     calls: int
-    unread: int
+    unparsed: int
     failed: int
     comparisons: tuple[Comparison, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with every comparison."""
-        return _with_comparisons(self, ("places", "scores", "best", "calls", "unread", "failed"))
+        return _with_comparisons(self, ("places", "scores", "best", "calls", "unparsed", "failed"))
 
     def __str__(self) -> str:
-        order = " > ".join("=".join(map(str, group)) for group in self.places) or "nothing could be read"
-        return f"{order} ({self.calls} calls, {self.unread} unread)"
+        order = " > ".join("=".join(map(str, group)) for group in self.places) or "no verdict was parsed"
+        return f"{order} ({self.calls} calls, {self.unparsed} unparsed)"
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best of several responses. best: its place in the caller's list (the first of equal texts), None
-    where the judge could not settle it; then `level` holds those that are left. calls, saved: made, and fewer
-    than the round robin of all pairs makes."""
+    """The best of several responses. best: its position in the caller's list (the first of equal texts), None
+    if the judge could not settle it; then `level` holds the tied ones. calls, saved: calls made, and calls
+    saved compared with a round robin of all pairs."""
 
     best: int | None
     text: str | None
     level: tuple[int, ...]
     calls: int
     saved: int
-    unread: int
+    unparsed: int
     failed: int
     comparisons: tuple[Comparison, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with every comparison."""
-        names = ("best", "text", "level", "calls", "saved", "unread", "failed")
+        names = ("best", "text", "level", "calls", "saved", "unparsed", "failed")
         return _with_comparisons(self, names)
 
     def __str__(self) -> str:
-        what = f"no best: {self.level} are level" if self.best is None else f"response {self.best} is best"
+        what = f"no best: {self.level} are tied" if self.best is None else f"response {self.best} is best"
         return f"{what} ({self.calls} calls, {self.saved} fewer than a round robin)"
 
 
 @dataclass(frozen=True)
 class Score:
-    """How a response does against a reference or a panel. value: share of readable calls that prefer it, in
-    [0, 1]; None when no call could be read. low, high: 95 % bounds, resampling the panel; None for one
+    """How a response compares with a reference or a panel. value: share of parsed calls that prefer it, in
+    [0, 1]; None without a parsed call. low, high: 95 % bounds, resampling the panel; None for one
     reference. wins, losses: comparisons won and lost in every order; undecided: the others."""
 
     value: float | None
@@ -243,18 +243,18 @@ class Score:
     losses: int
     undecided: int
     calls: int
-    unread: int
+    unparsed: int
     failed: int
     comparisons: tuple[Comparison, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, with every comparison."""
-        names = ("value", "low", "high", "wins", "losses", "undecided", "calls", "unread", "failed")
+        names = ("value", "low", "high", "wins", "losses", "undecided", "calls", "unparsed", "failed")
         return _with_comparisons(self, names)
 
     def __str__(self) -> str:
         if self.value is None:
-            return f"no score: none of {self.calls} calls could be read"
+            return f"no score: none of {self.calls} calls could be parsed"
         bounds = f" ({self.low:.2f} to {self.high:.2f})" if self.low is not None else ""
         return f"{self.value:.2f}{bounds}: {self.wins} won, {self.losses} lost, {self.undecided} undecided"
 

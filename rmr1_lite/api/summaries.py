@@ -1,4 +1,4 @@
-"""From comparisons to a ranking, a best response, or a score."""
+"""Turns comparisons into a ranking, a best response, or a score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rmr1_lite.types import NOT_JUDGED, ORDERS, InputError, Pair
 
 
 def ranked(given: Candidates, comparisons: Sequence[Comparison]) -> Ranked:
-    """The ranking from the comparisons of a round robin; places are those of the caller's list."""
+    """The ranking from the comparisons of a round robin, with positions in the caller's list."""
     from rmr1_lite.judging.ranking import compute_ranking
 
     ranking = compute_ranking(len(given.texts), [comparison.judgment for comparison in comparisons])
@@ -29,8 +29,8 @@ def ranked(given: Candidates, comparisons: Sequence[Comparison]) -> Ranked:
 def best_of_knockout(
     given: Candidates, result: Knockout, comparisons: Sequence[Comparison], votes: int
 ) -> Best:
-    """The best response with what it cost, beside what a round robin would have."""
-    calls, unread, failed = count_calls(comparisons)
+    """The best response with its number of calls, next to that of a round robin."""
+    calls, unparsed, failed = count_calls(comparisons)
     round_robin = round_robin_matches(len(given.texts)) * len(ORDERS) * votes
     settled = result.best is not None
     return Best(
@@ -39,7 +39,7 @@ def best_of_knockout(
         () if settled else tuple(given.owners[k][0] for k in result.level),
         calls,
         round_robin - calls,
-        unread,
+        unparsed,
         failed,
         tuple(comparisons),
     )
@@ -48,7 +48,7 @@ def best_of_knockout(
 def score_pairs(
     prompt: Prompt, response: Response, reference: Response | None, panel: Sequence[Response] | None
 ) -> list[Pair]:
-    """The pairs behind a score: the response as A, each answer that it is compared with as B."""
+    """The pairs behind a score: the response as A, each answer to compare with as B."""
     if reference is not None and panel is not None:
         raise InputError("reference and panel are both given. Give one of them.")
     if reference is not None:
@@ -64,7 +64,7 @@ def score_pairs(
 
 
 def score_of(comparisons: Sequence[Comparison]) -> Score:
-    """The share of readable calls for A, with an interval over the members of a panel."""
+    """The share of parsed calls for A, with an interval over the members of a panel."""
     from rmr1_lite.evaluation.intervals import clustered_interval
 
     counts = [(c.votes["A"], c.votes["A"] + c.votes["B"]) for c in comparisons]

@@ -1,7 +1,7 @@
-"""What happens on the page: each of its events and API calls, as generators of what is to be shown.
+"""The page's events and API calls, as generators of what to show.
 
-Nothing that a person typed or a model wrote is shown but through `rmr1_lite.app.html`, which escapes it.
-Errors of ours become a message on the page; the page itself keeps working.
+Everything that a person typed or a model wrote is shown through `rmr1_lite.app.html`, which escapes it.
+Our own errors become a message on the page; the page itself keeps working.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from rmr1_lite.judging.pool import JudgePool
 from rmr1_lite.judging.ranking import compute_ranking
 from rmr1_lite.types import InputError
 
-LONG = html.notice("The model writes its reasoning first. Stop it whenever you have seen enough.", "info")
-STOPPED = html.notice("Stopped. What was written so far stays.", "info")
+LONG = html.notice("The model writes its reasoning first. You can stop it at any time.", "info")
+STOPPED = html.notice("Stopped. The text so far stays.", "info")
 IDLE = html.notice("Nothing is being judged.", "info")
-NOT_YOURS = "Judges can be added only on the machine on which the app runs, and not on a page that is shared."
+NOT_YOURS = "Judges can be added only on the machine that runs the app, and not on a shared page."
 CHOICES = {"A is better": "A", "B is better": "B", "a tie": "tie", "both are bad": "bad"}
 
 
 class App(Past):
     """The functions behind the page. public: strangers share it, so each visitor's history stays in that
-    visitor's session. owner: only this machine reaches it, so whoever does may add judges."""
+    visitor's session. owner: only this machine reaches it, so its users may add judges."""
 
     def __init__(self, pool: JudgePool, kept: History, public: bool = False, owner: bool = False) -> None:
         super().__init__(kept, public)
         self.pool, self.owner = pool, owner and not public
-        self.stops: dict[str, Event] = {}  # by browser session, while it judges: set when Stop is pressed
+        self.stops: dict[str, Event] = {}  # by browser session, while judging: set when Stop is pressed
 
     @contextmanager
     def running(self, request: gr.Request | None) -> Iterator[Event]:
-        """A stop sign for what this session runs, until it ends."""
+        """A stop signal for this session's running work, until it ends."""
         name, sign = _session_id(request), Event()
         self.stops[name] = sign
         try:
@@ -53,7 +53,7 @@ class App(Past):
                 del self.stops[name]
 
     def stop(self, request: gr.Request) -> str:
-        """Ask what this session is running to end; the message for the page."""
+        """Stop this session's running work; the message for the page."""
         sign = self.stops.get(_session_id(request))
         if sign is None:
             return IDLE
@@ -61,11 +61,11 @@ class App(Past):
         return STOPPED
 
     def cards(self, nano: bool) -> dict[str, tuple[str, str, str]]:
-        """Examples under the names on their cards: for nano judges, or for all others."""
+        """Examples by the names on their cards: for nano judges, or for all others."""
         return cards_for(["nano"]) if nano else EVERYDAY_CARDS
 
     def about(self, spec: str) -> tuple[str, str, dict, dict]:
-        """(card, one line, update of the everyday examples, of nano's) for the judge that is chosen."""
+        """(card, one line, update of the everyday examples, of nano's) for the chosen judge."""
         state = self.pool.state(spec)
         style = self.pool.judge(spec).style if state.name == "ready" else self.pool.style_of(spec)
         rows = [*judge_rows(spec, style or ""), ("State", state.error or LOADED[state.name], "")]
@@ -80,7 +80,7 @@ class App(Past):
         return question, a, b
 
     def add_judge(self, typed: str, style: str, request: gr.Request) -> Iterator[tuple[str, str, bool]]:
-        """(state to show, what stays in the field, whether it is ready), until the judge is there."""
+        """(state to show, content of the field, whether it is ready), until the judge is loaded."""
         spec = typed
         try:
             if not self.owner or request is None or not comes_from_here(dict(request.headers)):
@@ -96,7 +96,7 @@ class App(Past):
             yield html.state(spec or "No judge", STATES["failed"], str(error)), typed, False
 
     def judge_choices(self) -> list[str]:
-        """What the lists of judges offer now."""
+        """The current choices of the lists of judges."""
         return list(self.pool.specs)
 
     def judge(
@@ -111,7 +111,7 @@ class App(Past):
         visitor: History,
         request: gr.Request,
     ) -> Iterator[tuple[str, str, History]]:
-        """(judgment, message, visitor) while it is being written."""
+        """(judgment, message, visitor) while it is being generated."""
         try:
             pair = service.checked_pair(question, a, b, _table_rows(earlier))
             yield "", LONG, visitor
@@ -183,7 +183,7 @@ class App(Past):
             pair = service.checked_pair(question, a, b)
             if choice not in CHOICES:
                 raise InputError(
-                    "You have not voted yet. Choose A, B, a tie or both bad; the judge's verdict comes after."
+                    "You have not voted yet. Choose A, B, a tie or both bad; the judge's verdict follows."
                 )
             for progress in service.judge_live(self.pool, self._known(spec), pair):
                 yield html.judgment(progress), "" if progress.done else LONG, gr.skip(), visitor
@@ -193,7 +193,7 @@ class App(Past):
             yield "", html.notice(str(error)), gr.skip(), visitor
 
     def restore(self, visitor: History, picked: gr.SelectData) -> tuple[str, dict[str, Any] | None]:
-        """(what it shows, the row) that was clicked, which ends with its id however the table is sorted."""
+        """(display, row) of the clicked row, which ends with its id however the table is sorted."""
         return self.find(visitor, str(picked.row_value[-1]))
 
     def api_compare(
@@ -228,7 +228,7 @@ class App(Past):
         }
 
     def _known(self, spec: str) -> str:
-        """Strangers may not make the server load what they name."""
+        """Strangers may not make the server load a judge that they name."""
         if spec and spec not in self.pool.specs:
             raise InputError(f"judge is {spec!r:.80}. Choose one of {', '.join(self.pool.specs)}.")
         return spec or self.pool.specs[0]
@@ -245,7 +245,7 @@ def _check_vote_count(count: int) -> int:
 
 
 def _table_rows(table: Any) -> list[Any]:
-    """Rows of what a Dataframe gives: a pandas frame, a list, or nothing."""
+    """The rows of a Dataframe's value: a pandas frame, a list, or nothing."""
     if table is None:
         return []
     return table.values.tolist() if hasattr(table, "values") else [list(row) for row in table]

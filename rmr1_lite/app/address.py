@@ -1,6 +1,6 @@
-"""Where the page listens: the options, else Gradio's own environment variables, else this machine only.
+"""The page's address: from the options, else from Gradio's environment variables, else this machine only.
 
-On a Space the page must listen on all addresses at port 7860; that is what it does there unless told
+On a Space the page must listen on all addresses at port 7860; it does so there unless configured
 otherwise.
 """
 
@@ -23,7 +23,8 @@ _ROOT = re.compile(r"(https?://[^\s/?#]+)?(/[^\s?#]*)?")
 
 @dataclass(frozen=True)
 class Address:
-    """host and port to listen on (port None: the first free one), root_path: below which a proxy shows it."""
+    """host and port to listen on (port None: the first free one), root_path: the path that a proxy serves it
+    under."""
 
     host: str
     port: int | None
@@ -53,7 +54,7 @@ def choose_address(
 def _check_name(value: str) -> str:
     if value and (re.search(r"[\s/?#@]", value) or re.search(r"[^:]:\d+$", value) and value.count(":") == 1):
         raise InputError(
-            f"{NAME_VARIABLE} is {value!r:.80}. Give an address or a name alone, like 127.0.0.1 or 0.0.0.0; "
+            f"{NAME_VARIABLE} is {value!r:.80}. Give only an address or a name, like 127.0.0.1 or 0.0.0.0; "
             f"the port goes into {PORT_VARIABLE}."
         )
     return value
@@ -72,7 +73,7 @@ def _check_port(value: str) -> int | None:
 def _check_root(value: str) -> str:
     if not _ROOT.fullmatch(value) or ".." in value:
         raise InputError(
-            f"{ROOT_VARIABLE} is {value!r:.80}. Give the path below which the proxy shows the page, like "
+            f"{ROOT_VARIABLE} is {value!r:.80}. Give the path under which the proxy serves the page, like "
             "/judge, or its complete address."
         )
     return value.rstrip("/")

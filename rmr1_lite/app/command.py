@@ -16,7 +16,7 @@ from rmr1_lite.config import APP_HISTORY, StyleName
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.exit_status import run_command
 
-JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; give it again for more judges"
+JUDGES = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE; may be repeated"
 
 
 def start(
@@ -24,27 +24,31 @@ def start(
     host: Annotated[
         Optional[str],
         typer.Option(
-            help="address to listen on; 127.0.0.1, this machine only, unless GRADIO_SERVER_NAME is set"
+            help="address to listen on; default: 127.0.0.1 (this machine only), or GRADIO_SERVER_NAME"
         ),
     ] = None,
     port: Annotated[
         Optional[int],
-        typer.Option(help="port to listen on; 7860 unless GRADIO_SERVER_PORT is set", min=1, max=65535),
+        typer.Option(help="port to listen on; default: 7860, or GRADIO_SERVER_PORT", min=1, max=65535),
     ] = None,
-    share: Annotated[bool, typer.Option(help="a public link; asks for --auth or makes a password")] = False,
+    share: Annotated[
+        bool, typer.Option(help="make a public link, protected by --auth or a generated password")
+    ] = False,
     auth: Annotated[
-        str, typer.Option(help="NAME:PASSWORD that a visitor must give", envvar="RMR1_APP_AUTH")
+        str, typer.Option(help="NAME:PASSWORD that visitors must enter", envvar="RMR1_APP_AUTH")
     ] = "",
-    history: Annotated[Path, typer.Option(help="SQLite file of the history; not written when shared")] = Path(
+    history: Annotated[Path, typer.Option(help="SQLite file of the history; not used with --share")] = Path(
         APP_HISTORY
     ),
-    style: Annotated[StyleName, typer.Option(help="prompt style of models that do not name one")] = "auto",
-    four_bit: Annotated[bool, typer.Option(help="weights of local models in NF4, or as stored")] = True,
+    style: Annotated[StyleName, typer.Option(help="prompt style for models without their own")] = "auto",
+    four_bit: Annotated[
+        bool, typer.Option(help="load local models in 4 bits (NF4); otherwise as stored")
+    ] = True,
 ) -> None:
     """Judge pairs of responses in the browser."""
     from rmr1_lite.app.launch import default_judges, launch
 
-    address = choose_address(host, port)  # what is wrong with it is told before anything is loaded
+    address = choose_address(host, port)  # a wrong one is reported before anything is loaded
     launch(
         judge or default_judges(),
         address.host,

@@ -1,7 +1,7 @@
 """Pairs to click: everyday questions, and the nano world's for nano judges.
 
-Each everyday pair has two answers that somebody could really have written, and one that is better for a
-reason that can be named. Length gives nothing away: in some pairs the longer answer is better, in others the
+Each everyday pair has two realistic answers, one of which is better for a
+clear reason. Length gives nothing away: in some pairs the longer answer is better, in others the
 shorter one is.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rmr1_lite.app.judge_card import knows_nano_only
 
 Example = tuple[str, str, str]
-# what the card says -> question, two answers
+# text of the card -> question, two answers
 EVERYDAY_CARDS: dict[str, Example] = {
     "Fact: leap years": (
         "Was 1900 a leap year?",
@@ -76,7 +76,7 @@ def examples_for(specs: Sequence[str]) -> list[Example]:
 
 
 def cards_for(specs: Sequence[str]) -> dict[str, Example]:
-    """The same under the names on their cards: everyday questions first, the nano world's for nano judges."""
+    """The same by the names on their cards: everyday questions first, the nano world's for nano judges."""
     nano = [knows_nano_only(spec) for spec in specs]
     return ({} if all(nano) else EVERYDAY_CARDS) | (_nano_cards() if any(nano) else {})
 

@@ -1,7 +1,7 @@
-"""What was judged and voted, kept on this machine in one SQLite file, or in memory alone where strangers
+"""Judgments and votes, stored on this machine in one SQLite file, or only in memory when strangers
 share the page.
 
-Rows are JSON objects with an id and a time. The exports are JSONL (everything) and CSV (one line a row);
+Rows are JSON objects with an id and a time. The exports are JSONL (everything) and CSV (one line per row);
 votes export as preference pairs that `rmr1_lite.data.pairs.read_pairs` reads.
 """
 
@@ -37,12 +37,12 @@ COLUMNS = (
 
 
 def new_id() -> str:
-    """An id that no other row has."""
+    """A unique id."""
     return uuid.uuid4().hex[:12]
 
 
 class History:
-    """Rows in a file; None keeps them in memory for as long as the object lives. Safe from several
+    """Rows in a file; None keeps them in memory for the lifetime of the object. Safe from several
     threads."""
 
     def __init__(self, path: str | Path | None) -> None:
@@ -62,7 +62,7 @@ class History:
                 ) from None
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Keep a row; it gets an id and a time."""
+        """Store a row; it gets an id and a time."""
         made = {"id": new_id(), "created": datetime.now(timezone.utc).isoformat(timespec="seconds"), **row}
         if not self.path:
             self._memory.append(made)
@@ -107,12 +107,12 @@ class History:
 
 
 def as_jsonl(rows: Sequence[dict[str, Any]]) -> str:
-    """One JSON object a line."""
+    """One JSON object per line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """One line a row, for spreadsheets. A cell that a spreadsheet would run as a formula begins with an
+    """One line per row, for spreadsheets. A cell that a spreadsheet would run as a formula begins with an
     apostrophe."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, extrasaction="ignore")
@@ -125,13 +125,13 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def places_in_words(places: Sequence[Sequence[int]]) -> str:
-    """The places of a ranking with response numbers from 1, best first, as in "2 > 1 = 3"."""
+    """The places of a ranking with response numbers from 1, best first, like "2 > 1 = 3"."""
     return " > ".join(" = ".join(str(i + 1) for i in group) for group in places)
 
 
 def as_pairs(rows: Sequence[dict[str, Any]]) -> str:
-    """Votes for A or B as preference rows: prompt, chosen, rejected. A tie and "both are bad" prefer nothing
-    and are left out."""
+    """Votes for A or B as preference rows: prompt, chosen, rejected. A tie and "both are bad" state no
+    preference and are left out."""
     made = []
     for row in rows:
         if row["kind"] == "vote" and row["vote"] in ("A", "B"):
@@ -150,7 +150,7 @@ def as_pairs(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def count_agreement(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Votes by what the judge had said: agree, differ, tie and bad (the person's), undecided (the
+    """Votes compared with the judge's verdicts: agree, differ, tie and bad (the person's), undecided (the
     judge's)."""
     counts = dict.fromkeys(("agree", "differ", "tie", "bad", "undecided"), 0)
     for row in rows:

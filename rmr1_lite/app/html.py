@@ -22,8 +22,8 @@ REASONS = {
     "too_long": "Not judged: the question and the responses do not fit into the judge's context. Shorten "
     "them.",
     "end_unknown": "No verdict: the server did not say whether the text is complete.",
-    "clipped": "Not judged: the server cut the prompt, so the judge did not see all of it.",
-    "filtered": "Not judged: the server's content filter stopped the text.",
+    "clipped": "Not judged: the server truncated the prompt, so the judge did not see all of it.",
+    "filtered": "Not judged: the server's content filter blocked the text.",
     "error": "Not judged: the judge could not be reached or failed.",
 }
 SWAPPED = "Here the judge saw Response B first: its “A” is your Response B, and its “B” your Response A."
@@ -31,7 +31,7 @@ ORDER_TITLES: dict[Order, str] = {"ab": "As typed", "ba": "Swapped order"}
 
 
 def judgment(progress: Progress, head: str = "") -> str:
-    """One judge on one pair, as far as it is: the verdict, what was judged, then the reasons."""
+    """One judge on one pair so far: the verdict, the pair, then the reasons."""
     pair = progress.pair
     cites = Cites(pair)
     looks = [_look_view(order, progress, cites) for order in progress.texts]
@@ -67,22 +67,22 @@ def one_text(text: str, verdict: Verdict, title: str) -> str:
 
 
 def side_by_side(judgments: Sequence[str]) -> str:
-    """Several judges' blocks in columns, as many as the page is wide for."""
+    """Several judges' blocks in columns, as many as fit the page."""
     return f'<div class="rm-compare">{"".join(judgments)}</div>'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", say: str = "") -> str:
-    """A table whose first column names the row. say: what a screen reader is told when it appears."""
+    """A table whose first column names the row. say: text for screen readers when it appears."""
     return templates.table.render(head=head, rows=rows, caption=caption, say=say)
 
 
 def notice(text: str, kind: str = "bad") -> str:
-    """A message to the person: what went wrong, and what to do. kind "info": nothing is wrong."""
+    """A message to the user: what went wrong and what to do. kind "info": nothing is wrong."""
     return templates.notice.render(text=text, kind=kind, role="alert" if kind == "bad" else "status")
 
 
 def empty(text: str, keys: bool = False) -> str:
-    """What will be shown here. keys: name the keys too."""
+    """A placeholder that says what will appear here. keys: mention the keys too."""
     return templates.empty.render(text=text, keys=keys)
 
 
@@ -92,7 +92,7 @@ def card(rows: Sequence[tuple[str, str, str]]) -> str:
 
 
 def state(spec: str, name: str, text: str = "") -> str:
-    """How far a judge is that is being added."""
+    """The progress of adding a judge."""
     kind = {"ready": "good", "failed": "bad"}.get(name, "info")
     busy, role = kind == "info", "alert" if kind == "bad" else "status"
     return templates.state.render(spec=spec, state=name, text=text, kind=kind, busy=busy, role=role)
@@ -132,12 +132,12 @@ def _look_view(order: Order, progress: Progress, cites: Cites) -> dict[str, Any]
             f" ({look.generation.error})" if look.generation.error else ""
         )
         return {**made, "note": note, "verdict": look.status.replace("_", " "), "kind": "bad"}
-    shown = f" (it saw it as {OTHER[look.label]})" if order == "ba" else ""
+    shown = f" (shown as {OTHER[look.label]})" if order == "ba" else ""
     return {**made, "verdict": f"Response {look.label}{shown}", "kind": "good"}
 
 
 def _order_view(order: Order, progress: Progress) -> dict[str, str]:
-    """What one order said, for the line that shows both at a glance."""
+    """One order's verdict, for the line that shows both."""
     look = progress.looks.get(order)
     if look is None:
         said, kind = ("stopped" if progress.stopped else "writing …"), "none"
@@ -161,9 +161,9 @@ def _agreement_view(progress: Progress) -> dict[str, str] | None:
 def _summary_view(progress: Progress) -> dict[str, str] | None:
     if not progress.done:
         if progress.stopped:
-            return {"kind": "none", "title": "Stopped.", "detail": "What was written so far stays below."}
+            return {"kind": "none", "title": "Stopped.", "detail": "The text so far stays below."}
         return {"kind": "none", "title": f"{_stage(progress)} …", "detail": ""} if progress.texts else None
-    # a server that counts none is not shown as one that wrote none
+    # a server that reports no count is not shown as having written 0 tokens
     counted = f", {progress.tokens} tokens" if progress.tokens else ""
     detail = f"{progress.judge}: {progress.seconds:.1f} s{counted}"
     if progress.probability is not None:
@@ -178,12 +178,12 @@ def _summary_view(progress: Progress) -> dict[str, str] | None:
 
 def _stage(progress: Progress) -> str:
     if len(progress.looks) == len(progress.texts) == len(ORDER_TITLES):
-        return "Working out the confidence"
+        return "Computing the confidence"
     return "Judging, swapped order" if "ba" in progress.texts else "Judging, first order"
 
 
 def _spoken(progress: Progress, head: str) -> str:
-    """What a screen reader is told; it changes with the stage, not with every word."""
+    """The text for screen readers; it changes with the stage, not with every word."""
     if progress.stopped:
         said = "Stopped"
     elif not progress.done:
@@ -232,7 +232,7 @@ def ranking(found: Ranking, done: int, total: int) -> str:
     ]
     rows.sort(key=lambda row: (row[1] == "–", int(row[1]) if row[1] != "–" else 0))
     words = f"{done} of {total} pairs, both orders each" + (
-        f"; {found.unread} judge calls without a verdict" if found.unread else ""
+        f"; {found.unread} judge calls unparsed" if found.unread else ""
     )
     ended = done == total
     best = f" Best: Response {found.best + 1}." if found.best is not None and ended else ""
@@ -245,7 +245,7 @@ def ranking(found: Ranking, done: int, total: int) -> str:
 
 
 def votes(rows: Sequence[dict[str, Any]]) -> str:
-    """How often the person and each judge agreed, the judge that agrees most first."""
+    """How often the user and each judge agreed, the most agreeing judge first."""
     counts = count_agreement(rows)
     decided = counts["agree"] + counts["differ"]
     pairs = "the one decided pair" if decided == 1 else f"the {decided} decided pairs"

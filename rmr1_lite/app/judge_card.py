@@ -1,6 +1,6 @@
-"""What is known of a judge before it is asked: where it comes from, how it is read, and what was measured.
+"""Facts about a judge before it is used: its origin, how its verdicts are parsed, and measurements.
 
-What was not measured is said to be so. Nothing is fetched and nothing is loaded for it.
+Missing measurements are stated as such. Nothing is fetched or loaded for it.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from rmr1_lite.models.judge_specs import NANO, local_folder, parse_spec
 from rmr1_lite.types import InputError
 
 UNKNOWN = "not measured"
-NO_VERDICT = "it gave no verdict that could flip"
+NO_VERDICT = "no verdict that could flip"
 STAGES = {"sft": "after SFT on distilled chains", "grpo": "after GRPO with the verdict-match reward"}
 NANO_ONLY = (
-    "Knows a small generated world and nothing else: it was made to show the whole training in minutes. It "
+    "Knows only a small generated world: it was made to show the whole training in minutes. It "
     "does not judge natural language."
 )
 SMOL_ONLY = (
-    "A small language model that was never trained to judge: it writes fluent English and seldom a verdict."
+    "A small language model that was never trained to judge: it writes fluent English but seldom a verdict."
 )
 READINGS = {
-    "strict": "strict: the exact marker that it was trained to write",
-    "lenient": "lenient: also the ways in which other models write a verdict",
+    "strict": "strict: only the exact marker that it was trained to write",
+    "lenient": "lenient: also the common forms of other models",
 }
 Row = tuple[str, str, str]  # name, value, kind: "" or "unknown"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Shares as an evaluation measured them, each in both orders; None for what it did not measure.
+    """Shares measured by an evaluation, each in both orders; None for one that it did not measure.
 
-    longer, shorter: right in both orders where the better response is the longer or the shorter one.
+    longer, shorter: right in both orders if the better response is the longer or the shorter one.
     """
 
     source: str
@@ -57,7 +57,7 @@ class Figures:
 
 
 _NANO = "400 unseen pairs of the nano world, before its tensors were rounded to half precision"
-# as perf/results/nano-seed0-400.json has them
+# from perf/results/nano-seed0-400.json
 SHIPPED = {
     "nano": Figures(_NANO, 400, 0.9125, 0.8807, 0.9364, 0.0775, 0.0, 0.9163, 0.9086, 87.6),
     "nano-sft": Figures(_NANO, 400, 0.825, 0.7847, 0.8591, 0.1525, 0.00375, 0.8177, 0.8325, 87.3),
@@ -67,9 +67,9 @@ SHIPPED = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a judge comes from. rows: for the card. base: the shipped base it stands on, "" for others.
-    trained: an adapter of this kit. style: its prompt style, "" where it does not say. bias: its card, None
-    where it has none."""
+    """A judge's origin. rows: for the card. base: the shipped base under it, "" for others.
+    trained: an adapter of this kit. style: its prompt style, "" if it does not say. bias: its card, None
+    if it has none."""
 
     rows: list[Row]
     base: str = ""
@@ -80,13 +80,13 @@ class Origin:
 
     @property
     def tokens(self) -> int:
-        """How many it may write in a judge call."""
+        """The limit of tokens per judge call."""
         nano = self.base in NANO
         return NANO_TOKENS if nano else SMOL_TOKENS if self.base == smol.NAME else OTHER_TOKENS
 
 
 def judge_rows(spec: str, style: str = "") -> list[Row]:
-    """The card of a judge. style: the prompt style that it is asked in, where that is already known."""
+    """The card of a judge. style: its prompt style, if already known."""
     try:
         found = find_origin(spec)
     except InputError as error:
@@ -105,8 +105,8 @@ def judge_rows(spec: str, style: str = "") -> list[Row]:
 
 
 def knows_nano_only(spec: str) -> bool:
-    """Whether a spec names a judge of the nano world. False for what cannot be read: that is reported when it
-    is asked to judge."""
+    """Whether a spec names a judge of the nano world. False for an unreadable one: that is reported when it
+    is used."""
     try:
         return find_origin(spec).base in NANO
     except InputError:
@@ -114,7 +114,7 @@ def knows_nano_only(spec: str) -> bool:
 
 
 def judge_line(spec: str) -> str:
-    """The one thing to know before trusting the judge; "" where nothing is known."""
+    """The one thing to know before trusting the judge; "" if nothing is known."""
     rows = {name: value for name, value, _ in judge_rows(spec)}
     if "Problem" in rows:
         return rows["Problem"]
@@ -126,13 +126,13 @@ def judge_line(spec: str) -> str:
 
 
 def find_origin(spec: str) -> Origin:
-    """Where a judge comes from, without looking anything up on the hub and without converting or loading a
-    model. Raises InputError for what is not there."""
+    """A judge's origin, without asking the hub and without converting or loading a
+    model. Raises InputError for a missing path."""
     if spec.startswith(("openai:", "replay:")):
         parsed = parse_spec(spec)
         if parsed.kind == "replay":
-            return Origin([("Kind", "log of an earlier run; it knows the pairs of that run only", "")])
-        server = f"{parsed.model} behind {parsed.url}. What you judge is sent there."
+            return Origin([("Kind", "log of an earlier run; it knows only the pairs of that run", "")])
+        server = f"{parsed.model} at {parsed.url}. The texts you judge are sent there."
         return Origin([("Kind", "endpoint", ""), ("Server", server, "")])
     if spec == smol.NAME:
         if not smol.is_here():
@@ -141,7 +141,7 @@ def find_origin(spec: str) -> Origin:
         return Origin([("Kind", kind, "")], smol.NAME, style="compact")
     folder = local_folder(spec)
     if folder is None:
-        return Origin([("Kind", "model or adapter on the hub; fetched when it is first asked", "")])
+        return Origin([("Kind", "model or adapter on the hub; fetched on first use", "")])
     if spec in NANO and not is_adapter(folder):
         kind = "base model that was never trained to judge"
         return Origin([("Kind", kind, "")], spec, style="compact", figures=SHIPPED.get(spec))
@@ -166,8 +166,8 @@ def _measured(figures: Figures | None) -> list[Row]:
     bias = UNKNOWN
     if figures.longer is not None and figures.shorter is not None:
         bias = (
-            f"right in both orders on {figures.longer:.1%} where the better response is the longer one, on "
-            f"{figures.shorter:.1%} where it is the shorter one"
+            f"right in both orders on {figures.longer:.1%} if the better response is the longer one, on "
+            f"{figures.shorter:.1%} if it is the shorter one"
         )
     right = f"{figures.right:.1%} (95 % interval {figures.low:.1%} to {figures.high:.1%}) of {figures.source}"
     rows = [
@@ -184,7 +184,7 @@ def _measured(figures: Figures | None) -> list[Row]:
 
 
 def _moves(card: BiasCard | None) -> list[Row]:
-    """Its bias card in a few lines: the effects by what they say, with their points and intervals."""
+    """Its bias card in a few lines: the effects by finding, with their points and intervals."""
     if card is None:
         return [("Biases", UNKNOWN, "unknown")]
     groups: dict[str, list[str]] = {}
@@ -198,7 +198,7 @@ def _moves(card: BiasCard | None) -> list[Row]:
     return [("Biases", f"{card.sentences()[0]} Measured on {about}.", ""), *rows]
 
 
-# (harm, tone of the effect) -> the row that it stands in
+# (harm, tone of the effect) -> its row
 _GROUPS = {
     (False, "bad"): "Moves it",
     (False, "none"): "No effect shown",
@@ -210,8 +210,8 @@ _GROUPS = {
 
 
 def bias_beside(adapter: Path) -> BiasCard | None:
-    """The bias card of these very weights, in the adapter's folder or at most two folders above; None where
-    there is none to read."""
+    """The bias card of exactly these weights, in the adapter's folder or at most two folders above; None if
+    there is no readable one."""
     path = _beside(adapter, BIAS)
     try:
         card = read_card(path) if path else None
@@ -227,7 +227,7 @@ def _beside(adapter: Path, name: str) -> Path | None:
 
 
 def figures_beside(adapter: Path, stage: str) -> Figures | None:
-    """What the results.json of the adapter's run says of its stage, None where there is none to read.
+    """The entry of the adapter's stage in its run's results.json, None if there is no readable one.
 
     The demo and the evaluation write it into the run, at most two folders above the adapter.
     """

@@ -1,4 +1,4 @@
-"""Judges that a person adds to the page while it runs: only its owner, only from this machine."""
+"""Judges added to the page while it runs: only by its owner, only from this machine."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from rmr1_lite.types import InputError
 
 MAX_SPEC = 400
 STYLES = ("auto", "rubrics", "reasoning", "compact")
-EVERY = 0.5  # seconds between two looks at a judge that loads
+EVERY = 0.5  # seconds between two checks of a loading judge
 STATES = {
-    "waiting": "waiting for another judge that is being loaded …",
+    "waiting": "waiting while another judge loads …",
     "loading": "loading …",
     "ready": "ready",
     "failed": "failed",
 }
-# the same of a judge that is chosen, not added
-LOADED = {**STATES, "waiting": "not loaded yet; it loads when it is first asked"}
+# the same for a judge that is chosen, not added
+LOADED = {**STATES, "waiting": "not loaded yet; it loads on first use"}
 _PROXIED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
 def comes_from_here(headers: Mapping[str, str]) -> bool:
-    """Whether a request was made to this machine by name and passed through no proxy.
+    """Whether a request addressed this machine by a local name and passed through no proxy.
 
-    A page elsewhere can make a browser send requests here under a name of its own; those carry that name.
+    A page elsewhere can make a browser send requests here under its own host name; those carry that name.
     """
     host = headers.get("host", "")
     name = host if host.startswith("[") and host.endswith("]") else host.rpartition(":")[0] or host
@@ -37,22 +37,22 @@ def comes_from_here(headers: Mapping[str, str]) -> bool:
 
 
 def check_spec(text: Any, pool: JudgePool) -> str:
-    """The spec that was typed. Raises InputError for none, for a known one and for one that is too long."""
+    """The typed spec. Raises InputError for an empty, a known and an overlong one."""
     spec = text.strip() if isinstance(text, str) else ""
     if not spec:
         raise InputError("Type a judge: an adapter folder, a hub id like owner/name, or openai:MODEL@URL.")
     if len(spec) > MAX_SPEC or not spec.isprintable():
         raise InputError(f"A judge is one line of at most {MAX_SPEC} characters.")
     if spec in pool.specs:
-        raise InputError(f"{spec} is already there. Choose it in the list of judges.")
+        raise InputError(f"{spec} is already in the list of judges. Choose it there.")
     return spec
 
 
 def load_steps(
     pool: JudgePool, spec: str, style: str = "auto", every: float = EVERY
 ) -> Iterator[tuple[JudgeState, float, str]]:
-    """(state, seconds so far, what to know) now and then while a judge loads; the last one is ready, and then
-    the pool offers it. Raises InputError for what cannot be loaded."""
+    """(state, seconds so far, note) now and then while a judge loads; the last one is ready, and then
+    the pool offers it. Raises InputError for a judge that cannot be loaded."""
     if style not in STYLES:
         raise InputError(f"The prompt style is {style!r:.40}. Choose one of {', '.join(STYLES)}.")
     if style != STYLES[0]:
@@ -69,14 +69,14 @@ def load_steps(
         words = str(error).replace("Give --style", "Choose as prompt style")
         raise InputError(words.replace(" (in Python style=)", "")) from None
     except (OSError, RuntimeError, ImportError, ValueError, MemoryError) as error:
-        # what loading libraries raise for a broken model or a full memory
-        raise InputError(f"{spec} cannot be loaded: {error!s:.600}") from None
+        # raised by libraries for a broken model or a full memory
+        raise InputError(f"{spec} could not be loaded: {error!s:.600}") from None
     pool.add(spec)
     yield pool.state(spec), time.monotonic() - began, note
 
 
 def _load(pool: JudgePool, spec: str) -> str:
-    """Load it; what its owner should know. An endpoint is asked whether it is there."""
+    """Load it; returns a note for its owner. An endpoint is only checked for an answer."""
     parsed = parse_spec(spec)
     note = _ask_server(parsed.model, parsed.url) if parsed.kind == "openai" else ""
     pool.judge(spec)
@@ -92,14 +92,14 @@ def _ask_server(model: str, url: str) -> str:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise InputError(
             f"No server answers at {url} ({error!s:.200}). Start it, or correct the address: "
-            "openai:MODEL@URL, with the /v1 that most servers want."
+            "openai:MODEL@URL, usually with /v1 at the end."
         ) from None
     if reply.status_code in (401, 403):
-        return "The server asks for a key; it is taken from OPENAI_API_KEY."
+        return "The server requires a key; it is read from OPENAI_API_KEY."
     try:
         names = [str(row["id"]) for row in reply.json()["data"]]
     except (ValueError, KeyError, TypeError):
-        return f"The server answers, but does not say which models it has (status {reply.status_code})."
+        return f"The server answers but does not list its models (status {reply.status_code})."
     if model not in names:
         return f"The server does not list {model}. It lists {', '.join(names[:10]) or 'no model'}."
     return ""

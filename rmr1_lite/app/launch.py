@@ -1,4 +1,4 @@
-"""Opening the judge app: which judges, on which address, for whom. Its options: `rmr1_lite.app.command`."""
+"""Opens the judge app: its judges, address and visitors. Its options: `rmr1_lite.app.command`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def launch(
 
     if address.host not in LOCAL and not login and SPACE not in os.environ:
         print(
-            f"Note: everybody who can reach {address.host} can use this page. --auth NAME:PASSWORD asks for "
+            f"Note: everyone who can reach {address.host} can use this page. --auth NAME:PASSWORD asks for "
             "a password."
         )
     app = App(
@@ -60,7 +60,7 @@ def launch(
     warm = Thread(target=_warm, args=(app.pool,), daemon=True)
     warm.start()
     page = build_page(app)
-    warm.join(WARM_SECONDS)  # a small judge is there when the page opens; a large one goes on loading
+    warm.join(WARM_SECONDS)  # a small judge is ready when the page opens; a large one continues to load
     try:
         return page.launch(
             server_name=address.host,
@@ -81,19 +81,19 @@ def launch(
         if address.port is None or "port" not in str(error):
             raise
         raise InputError(
-            f"Port {address.port} of {address.host} cannot be opened ({error}). Give another --port."
+            f"Port {address.port} on {address.host} cannot be opened ({error}). Give another --port."
         ) from None
 
 
 def _warm(pool: Any) -> None:
-    """Load the first judge while the page opens, so that the first click does not have to wait. A failure is
+    """Load the first judge while the page opens, so that the first click does not wait. A failure is
     reported at that click."""
     with suppress(InputError):
         pool.judge(pool.specs[0])
 
 
 def credentials(auth: str, share: bool) -> tuple[str, str] | None:
-    """(name, password): the given ones; made up for a public link without; None for a page of your own."""
+    """(name, password): the given ones; generated for a public link without; None for a private page."""
     if auth:
         name, colon, password = auth.partition(":")
         if not name or not colon or len(password) < 8:
@@ -107,14 +107,14 @@ def credentials(auth: str, share: bool) -> tuple[str, str] | None:
 
 
 def default_judges() -> list[str]:
-    """Judges of natural language that are installed first, then what `make demo` made where it is there; else
-    the judges that ship with the package."""
+    """Installed judges of natural language first, then the results of `make demo` if they exist, otherwise
+    the shipped judges."""
     return [*language_judges(), *_trained_judges()]
 
 
 def language_judges() -> list[str]:
-    """Judges of natural language that need no download. The page chooses the first judge, so that whoever has
-    one sees it first."""
+    """Judges of natural language that need no download. The page selects the first judge, so users who have
+    one see it first."""
     return [smol.NAME] if smol.is_here() else []
 
 

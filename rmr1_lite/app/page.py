@@ -17,7 +17,9 @@ from rmr1_lite.app.script import FRAGMENT, SWAP
 CSS = Path(__file__).with_name("style.css")
 HEAD = ["time", "kind", "judge", "question", "verdict", "id"]
 TITLE = "RM-R1 judge"
-ABOUT = "A judge that reasons before it prefers: read why, in both orders, and find out whether to trust it."
+ABOUT = (
+    "A judge that reasons before it prefers. Read its reasons in both orders, and see whether to trust it."
+)
 NOTHING = "The judgment appears here: the verdict first, then the reasons in both orders."
 # the rest of the page never waits for a judgment
 BUSY = {
@@ -30,12 +32,12 @@ PRIVATE = {"api_visibility": "private", "show_progress": "hidden"}
 def build_page(app: App) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as page:
-        # first, since Gradio gives a name to whoever comes first, also to the page's own private events
+        # first, since Gradio assigns names in order, also to the page's own private events
         gr.api(app.api_compare, api_name="compare", **BUSY)
         gr.api(app.api_rank, api_name="rank", **BUSY)
         visitor = gr.State(History(None))
         gr.Markdown(f"# {TITLE}\n{ABOUT}")
-        lists: list[Any] = []  # every list of judges, to which one can be added
+        lists: list[Any] = []  # every list of judges that can grow
         with gr.Tabs() as tabs:
             with gr.Tab("Judge", id="judge"):
                 pair, shown, message = _judge_tab(app, visitor, lists)
@@ -52,7 +54,7 @@ def build_page(app: App) -> gr.Blocks:
 
 
 def _at_start(page: gr.Blocks, app: App, lists: list[Any], pair: list[Any], shown: gr.HTML) -> None:
-    """What a fresh page looks up: the judges that were added since, and a judgment in the address."""
+    """Loaded by a fresh page: judges added since the start, and a judgment in the address."""
     page.load(lambda: _choices(app, lists), None, lists, **PRIVATE)
     fragment = gr.Textbox(visible=False)
 
@@ -85,7 +87,7 @@ def _judge_choice(app: App, lists: list[Any]) -> gr.Dropdown:
 
 
 def _block(*value: str, **how: Any) -> gr.HTML:
-    """A place for one of `rmr1_lite.app.html`'s blocks."""
+    """A container for one of `rmr1_lite.app.html`'s blocks."""
     return gr.HTML(*value, padding=False, **how)
 
 
@@ -132,7 +134,7 @@ def _judge_tab(app: App, visitor: gr.State, lists: list[Any]) -> tuple[list[Any]
     judged = start.click(app.judge, inputs, [shown, message, visitor], **PRIVATE, **BUSY)
     about = {"fn": app.about, "inputs": [spec], "outputs": [card, line, *groups], **PRIVATE}
     spec.change(**about)
-    judged.then(**about)  # by then it is loaded, or why it is not is known
+    judged.then(**about)  # by then it is loaded, or the reason why not is known
     card.value, line.value, *_ = app.about(app.pool.specs[0])
     return [*fields, earlier], shown, message
 
@@ -140,12 +142,17 @@ def _judge_tab(app: App, visitor: gr.State, lists: list[Any]) -> tuple[list[Any]
 def _judge_options() -> tuple[Any, Any, Any]:
     with gr.Accordion("Orders, votes and earlier turns", open=False):
         both = gr.Checkbox(
-            True, label="Both orders", info="Without it, a judge that favours one position looks confident."
+            True, label="Both orders", info="Without this, a judge that favours one position looks confident."
         )
         votes = gr.Slider(
-            0, 8, 0, step=1, label="Votes per order", info="Gives a confidence; 0 uses the log-probability."
+            0,
+            8,
+            0,
+            step=1,
+            label="Votes per order",
+            info="Sampled for a confidence; 0 uses the log-probability.",
         )
-        # rows from the start, to type into; those without a text are left out
+        # empty rows to type into; rows without a text are left out
         earlier = gr.Dataframe(
             [["user", ""], ["assistant", ""]],
             headers=["role (user or assistant)", "text"],
@@ -188,15 +195,15 @@ def _add_judge(app: App, lists: list[Any]) -> None:
         typed = gr.Textbox(
             label="Judge to add",
             placeholder="runs/grpo/adapter, owner/name or openai:MODEL@http://127.0.0.1:8000/v1",
-            info="An adapter folder, a hub id, or an endpoint. It stays until the app is stopped.",
+            info="An adapter folder, a hub id, or an endpoint. It stays until the app stops.",
         )
         style = gr.Dropdown(
             list(STYLES),
             label="Prompt style",
-            info="auto: the one it was trained in. A model of another kit does not say: choose rubrics.",
+            info="auto: the style it was trained with. For a model from elsewhere choose rubrics.",
         )
         add, state, ready = gr.Button("Add", min_width=80), _block(elem_id="added"), gr.State(False)
-    # not in the queue of the judgments: a judge that loads for minutes holds up nobody
+    # outside the queue of judgments: a judge that loads for minutes delays no one
     done = gr.on(
         [add.click, typed.submit],
         app.add_judge,
@@ -214,7 +221,7 @@ def _compare_tab(app: App, visitor: gr.State, lists: list[Any]) -> None:
     fields, message = _pair_fields(), _block(render=False, elem_classes="rm-message")
     start = _run_buttons(app, "Compare", message)
     message.render()
-    shown = _block(html.empty("The judges appear here side by side, each with both orders."))
+    shown = _block(html.empty("The judges appear here next to each other, each in both orders."))
     start.click(app.compare, [specs, *fields, visitor], [shown, message, visitor], **PRIVATE, **BUSY)
 
 
@@ -227,7 +234,7 @@ def _rank_tab(app: App, visitor: gr.State, lists: list[Any]) -> list[gr.Textbox]
     message = _block(render=False, elem_classes="rm-message")
     start = _run_buttons(app, "Rank", message)
     message.render()
-    shown = _block(html.empty("Every response meets every other one, in both orders."))
+    shown = _block(html.empty("Every response is compared with every other one, in both orders."))
     inputs = [visitor, spec, question, *responses]
     start.click(app.rank, inputs, [shown, message, visitor], **PRIVATE, **BUSY)
     return [question, *responses]
@@ -235,8 +242,8 @@ def _rank_tab(app: App, visitor: gr.State, lists: list[Any]) -> list[gr.Textbox]
 
 def _vote_tab(app: App, visitor: gr.State, lists: list[Any]) -> None:
     gr.Markdown(
-        "Vote before you see what the judge thinks. Your votes stay in your history, rank the judges by how "
-        "often they agree with you, and export as training pairs."
+        "Vote before you see the judge's verdict. Your votes stay in your history, rank the judges by how "
+        "often they agree with you, and can be exported as training pairs."
     )
     spec = _judge_choice(app, lists)
     draw = gr.Button("Draw a pair")
@@ -253,7 +260,7 @@ def _history_tab(
     app: App, visitor: gr.State, tab: gr.Tab, tabs: gr.Tabs, pair: list[Any], ranked: list[gr.Textbox]
 ) -> None:
     place = (
-        "in this browser session only and is lost when it ends"
+        "only in this browser session and is lost when it ends"
         if app.public
         else f"on this machine: `{app.kept.path}`"
     )
@@ -268,7 +275,7 @@ def _history_tab(
     )
     row = gr.State(None)
     with gr.Row():
-        again = gr.Button("Put this one into the fields", min_width=180)
+        again = gr.Button("Load into the fields", min_width=180)
         upload = gr.UploadButton("Open a saved judgment", file_types=[".json"], type="binary", min_width=180)
     shown, counts = _block(), _block()
     with gr.Row():
@@ -284,7 +291,7 @@ def _history_tab(
 
 
 def _again(row: dict[str, Any] | None) -> list[Any]:
-    """The tab that such a row belongs to, with its fields filled; nothing where no row was chosen."""
+    """The tab of such a row, with its fields filled; nothing if no row was chosen."""
     keep = gr.skip()
     if row is None:
         return [keep] * (2 + 4 + service.MAX_RESPONSES)
@@ -295,7 +302,7 @@ def _again(row: dict[str, Any] | None) -> list[Any]:
 
 
 def app_theme() -> gr.themes.Base:
-    """System fonts: nothing is fetched from anywhere. The button's blue is dark enough for its white text."""
+    """System fonts: nothing is fetched. The button's blue is dark enough for its white text."""
     made = gr.themes.Base(
         primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")
     )

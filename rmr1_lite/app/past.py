@@ -1,4 +1,4 @@
-"""What was judged before: listed, exported, shown again, and opened from a file or a link."""
+"""Earlier judgments: listed, exported, shown again, and opened from a file or a link."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Past:
         self.files = Path(tempfile.mkdtemp(prefix="rmr1-judge-"))
 
     def history(self, visitor: History) -> History:
-        """Where this visitor's rows go."""
+        """The store of this visitor's rows."""
         return visitor if self.public else self.kept
 
     def listed(self, visitor: History) -> tuple[list[list[str]], str, str, str, str]:
@@ -46,7 +46,7 @@ class Past:
         )
 
     def find(self, visitor: History, id: str) -> tuple[str, Row | None]:
-        """(what it showed, the row) of the row with that id."""
+        """(display, row) of the row with that id."""
         row = self.history(visitor).get(id)
         return (html.notice(GONE), None) if row is None else (_shown(row), row)
 
@@ -56,11 +56,11 @@ class Past:
         return visitor, "", None
 
     def open_file(self, data: bytes | None) -> tuple[str, Row | None]:
-        """(what it shows, its row) of a judgment that was saved as a file."""
+        """(display, row) of a judgment saved as a file."""
         return _opened(sharing.read_file, data or b"")
 
     def open_link(self, fragment: str) -> tuple[str, Row | None]:
-        """(what it shows, its row) of a judgment that a link carries."""
+        """(display, row) of a judgment in a link."""
         return _opened(sharing.read_link, fragment)
 
 

@@ -1,8 +1,8 @@
-"""Where a judge's quotes come from: found in the responses whatever the case, the line breaks and the
-quotation marks, and reported when they are not there. A judge that misquotes is worth seeing.
+"""Locates a judge's quotes in the responses, regardless of case, line breaks and
+quotation marks, and reports those that are missing. Misquotes are worth seeing.
 
-A quote is found as it stands, or word by word in its order with words left out in between (some judges quote
-in key words). A quote that has words of its own is found in part at best, and those words are named.
+A quote is found literally, or word by word in order with words left out in between (some judges quote
+in key words). A quote with additional words is found in part at best, and those words are named.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from functools import lru_cache
 
 Span = tuple[int, int]
 _WORD = re.compile(r"\w+(?:[’'\-]\w+)*")
-# text in quotation marks; an apostrophe is none
+# text in quotation marks; an apostrophe does not count
 _QUOTED = re.compile(r"“([^“”\n]{2,400})”|\"([^\"\n]{2,400})\"|«([^«»\n]{2,400})»|„([^„“\n]{2,400})“")
 MOST_WORDS = 3_000  # of both responses together, for the comparison word by word
-SHORT = 2  # quoted words in prose, up to which a phrase that is nowhere is not called a quote
+SHORT = 2  # words in prose; a phrase up to this length that is not found is not called a quote
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where a quote is: its spans in the response, and the quoted words that are not there."""
+    """The location of a quote: its spans in the response, and the quoted words that are missing."""
 
     spans: tuple[Span, ...] = ()
     missing: tuple[str, ...] = ()
 
     @property
     def note(self) -> str:
-        """What is wrong with the quote, "" when all of it is there."""
+        """The fault of the quote, "" when all of it was found."""
         if not self.spans:
             return "not found in the response"
         return f"not in the response: {', '.join(self.missing)}" if self.missing else ""
 
 
 def find_quote(response: str, quote: str) -> Found:
-    """The places of a quote in a response; without spans when less than half of its words are there."""
+    """The location of a quote in a response; without spans when less than half of its words are found."""
     wanted = _WORD.findall(quote)
     words = _words(response)
     at = _as_it_stands([word.casefold() for word in wanted], [word for word, _ in words])
@@ -49,7 +49,7 @@ def find_quote(response: str, quote: str) -> Found:
     spans: list[Span] = []
     for before, place in zip([None, *places], places, strict=False):
         start, end = words[place][1]
-        if before is not None and place == before + 1:  # words that follow each other are one place
+        if before is not None and place == before + 1:  # adjacent words are one span
             start = spans.pop()[0]
         spans.append((start, end))
     return Found(tuple(spans), tuple(missing))
@@ -57,13 +57,13 @@ def find_quote(response: str, quote: str) -> Found:
 
 @lru_cache(maxsize=16)
 def _words(text: str) -> list[tuple[str, Span]]:
-    """The words of a response and where they are; a judgment that is being written asks for them again and
+    """The words of a response and their positions; a judgment in progress asks for them again and
     again."""
     return [(match[0].casefold(), match.span()) for match in _WORD.finditer(text)]
 
 
 def _as_it_stands(wanted: list[str], words: list[str]) -> int | None:
-    """The number of the word from which on all wanted words follow each other."""
+    """The number of the first word of a run of all wanted words."""
     count = len(wanted)
     starts = range(len(words) - count + 1) if count else ()
     return next((at for at in starts if words[at] == wanted[0] and words[at : at + count] == wanted), None)
@@ -83,14 +83,14 @@ def _word_by_word(wanted: Sequence[str], words: list[str]) -> tuple[list[int], l
 
 
 def quoted_in(text: str) -> Iterator[tuple[Span, str]]:
-    """What stands in quotation marks in a judge's prose: its span without the marks, and the text."""
+    """Text in quotation marks in a judge's prose: its span without the marks, and the text."""
     for match in _QUOTED.finditer(text):
         group = match.lastindex or 0
         yield match.span(group), match[group]
 
 
 def is_phrase(quote: str) -> bool:
-    """Whether words in quotation marks are long enough to be meant as a quote."""
+    """Whether words in quotation marks are long enough to be a quote."""
     return len(_WORD.findall(quote)) > SHORT
 
 
@@ -106,7 +106,7 @@ def cut(text: str, spans: Sequence[tuple[Span, int]]) -> list[tuple[str, tuple[i
 @lru_cache(maxsize=64)
 def differences(a: str, b: str) -> tuple[tuple[tuple[str, bool], ...], ...] | None:
     """Both texts in pieces, each with whether the other text lacks it; None when they are too long for it."""
-    # a word with the blanks behind it: blanks of their own would match everywhere, which takes minutes
+    # a word with its following blanks: separate blanks would match everywhere, which takes minutes
     first, second = re.findall(r"\s*\S+\s*", a), re.findall(r"\s*\S+\s*", b)
     if len(first) + len(second) > MOST_WORDS:
         return None

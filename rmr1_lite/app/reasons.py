@@ -1,4 +1,4 @@
-"""The sections of a judge's text as blocks, with every quote tied to its place in the responses."""
+"""The sections of a judge's text as blocks, with every quote linked to its position in the responses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TITLES = {
     "answer": "Verdict",
 }
 VERBS = {"quote": "Quotes", "summary": "Sums up"}
-# texts in which quotation marks may quote a response
+# sections in which quotation marks may quote a response
 PROSE = ("think", "rubric", "eval", "reasons")
 
 
 class Cites:
-    """The quotes of one judgment: numbered, with the spans that they take in Response A and B."""
+    """The quotes of one judgment: numbered, with their spans in Response A and B."""
 
     def __init__(self, pair: Pair | None) -> None:
         self.texts = {"A": pair.response_a, "B": pair.response_b} if pair else {}
@@ -32,7 +32,7 @@ class Cites:
         self.count = 0
 
     def add(self, found: dict[str, Found]) -> int:
-        """Number a quote that was found on these sides."""
+        """Number a quote found on these sides."""
         number, self.count = self.count, self.count + 1
         for side, place in found.items():
             self.spans[side] += [(span, number) for span in place.spans]
@@ -40,8 +40,8 @@ class Cites:
 
 
 def blocks_of(sections: Sequence[Section], text: str, order: Order, cites: Cites) -> list[dict[str, Any]]:
-    """Blocks in the order written; quotes inside the evaluation stay in its text and get blocks of their own.
-    A text without any section is one block: foreign judges reason in prose."""
+    """Blocks in the order written; quotes inside the evaluation stay in its text and also get separate
+    blocks. A text without any section is one block: foreign judges reason in prose."""
     made: list[dict[str, Any]] = []
     for section in sections:
         body = section.text.strip()
@@ -66,7 +66,7 @@ def blocks_of(sections: Sequence[Section], text: str, order: Order, cites: Cites
 
 
 def _leave_out_reasons_for_the_rubric(made: list[dict[str, Any]]) -> None:
-    """They are inside the rubric's text and have a block of their own right below."""
+    """Justifications are inside the rubric's text and have a separate block right below."""
     for part, following in zip(made, made[1:], strict=False):
         if part["name"] == "rubric" and following["name"] == "justify":
             rest = " ".join(part["text"].split(following["text"], 1)).strip()
@@ -84,7 +84,7 @@ def _title(name: str, order: Order) -> str:
 
 
 def _side(letter: str, order: Order) -> str:
-    """The pair's own letter of a letter that the judge was shown."""
+    """The pair's letter for a letter shown to the judge."""
     return letter if order == "ab" else OTHER[letter]
 
 
@@ -93,7 +93,7 @@ def _piece(text: str, cite: int | None = None, title: str = "") -> dict[str, Any
 
 
 def _tie_quote(part: dict[str, Any], side: str, cites: Cites) -> None:
-    """A quote that is still being written may yet turn out to be one: nothing is said of it before."""
+    """A quote that is still streaming may turn out to be correct: it is not reported before its end."""
     found = find_quote(cites.texts[side], part["text"])
     if found.spans:
         number = cites.add({side: found})
@@ -103,7 +103,7 @@ def _tie_quote(part: dict[str, Any], side: str, cites: Cites) -> None:
 
 
 def _prose(text: str, quotes: Sequence[tuple[str, dict[str, Any]]], cites: Cites) -> list[dict[str, Any]]:
-    """The text in pieces: what it quotes, by tags or in quotation marks, is tied to its place."""
+    """The text in pieces: quotes, in tags or quotation marks, are linked to their positions."""
     places: list[tuple[Span, dict[str, Any]]] = []
     at = 0
     for quote, piece in quotes:
@@ -122,8 +122,8 @@ def _prose(text: str, quotes: Sequence[tuple[str, dict[str, Any]]], cites: Cites
 
 
 def _quoted_piece(quote: str, cites: Cites) -> dict[str, Any]:
-    """Words in quotation marks. Without a place they are marked only when they are a phrase that is not the
-    question's: single words are often terms of the judge's own."""
+    """Words in quotation marks. If not found, they are marked only when they are a phrase that is not the
+    question's: single words are often the judge's own terms."""
     found = {side: find_quote(text, quote) for side, text in cites.texts.items()}
     whole = {side: place for side, place in found.items() if place.spans and not place.missing}
     if whole and (is_phrase(quote) or len(quote) > 2):

@@ -1,7 +1,7 @@
-"""The page's own JavaScript: keys, quotes that show their place, what a screen reader is told, saving and
+"""The page's own JavaScript: keys, quotes that show their position, text for screen readers, saving and
 copying.
 
-It only moves text that the server has escaped: it makes no markup of anything and sends nothing anywhere.
+It only moves text that the server has escaped: it creates no markup and sends nothing.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ SCRIPT = (
     const here = location.origin + location.pathname;
     if (text !== undefined) { save(text, file); done(button, "Saved"); }
     else copy(markdown !== undefined ? markdown : here + link).then(
-      () => done(button, "Copied"), () => done(button, "Your browser does not allow it"));
+      () => done(button, "Copied"), () => done(button, "Your browser does not allow this"));
   });
 
   // keys

@@ -1,5 +1,5 @@
-"""What the page asks for, without a page: judge a pair while it is being written, rank responses, check what
-was typed.
+"""The page's functions without a page: judge a pair while the text streams, rank responses, check
+the input.
 
 Plain Python in and out, so that the page, the HTTP API and the tests use the same functions.
 """
@@ -35,13 +35,13 @@ from rmr1_lite.verdict import parse_verdict
 MAX_CHARS = 20_000
 MAX_RESPONSES = 8
 MAX_TURNS = 20
-EVERY = 0.1  # seconds between two pictures of a text that is being written
+EVERY = 0.1  # seconds between two updates of a streaming text
 
 
 @dataclass
 class Progress:
-    """A judgment as far as it is. texts: by order, what was written so far. looks: by order, once
-    complete. pair: what is judged, where it is to be shown beside the reasons. opened: it was made elsewhere
+    """A judgment so far. texts: by order, the text so far. looks: by order, once
+    complete. pair: the judged pair, if it is shown next to the reasons. opened: it was made elsewhere
     and comes from a file or a link."""
 
     judge: str
@@ -58,14 +58,14 @@ class Progress:
 
     @property
     def label(self) -> str | None:
-        """The response that every look names, None when they differ, could not be read, or are not there
+        """The response that every look names, None when they differ, are unparsed, or do not exist
         yet."""
         labels = {look.label for look in self.looks.values()}
         return labels.pop() if len(labels) == 1 and self.looks else None
 
     @property
     def flipped(self) -> bool:
-        """Both orders can be read and name different responses."""
+        """Both orders are parsed and name different responses."""
         labels = [look.label for look in self.looks.values()]
         return len(labels) == 2 and None not in labels and labels[0] != labels[1]
 
@@ -75,7 +75,7 @@ class Progress:
 
 
 def checked_pair(question: str, a: str, b: str, earlier: Sequence[tuple[str, str]] = ()) -> Pair:
-    """The pair that was typed; InputError that says which field is wrong."""
+    """The typed pair; an InputError names the wrong field."""
     asked = Message(role="user", content=_check_text("Question", question))
     turns = (*_check_earlier_turns(earlier), asked)
     return Pair(new_id(), turns, _check_text("Response A", a), _check_text("Response B", b))
@@ -134,7 +134,7 @@ def _one_look(judge: Judge, pair: Pair, order: Order, progress: Progress, every:
     stream = cast(StreamingEngine, judge.engine).stream(judge.request(pair, order), judge.sampling)
     progress.texts[order], shown = "", time.perf_counter()
     try:
-        yield progress  # the page shows what is being done before the first word is there
+        yield progress  # the page shows the stage before the first word arrives
         while True:
             try:
                 progress.texts[order] += next(stream)
@@ -152,7 +152,7 @@ def _one_look(judge: Judge, pair: Pair, order: Order, progress: Progress, every:
 
 
 def _by_letters(pool: JudgePool, spec: str, pair: Pair, progress: Progress) -> None:
-    """The mean over orders of the probability of A at the place of the verdict."""
+    """The mean over orders of the probability of A at the position of the verdict."""
     engine = pool.shared(spec)
     looks = first_looks([Judgment(pair.id, tuple(progress.looks.values()))])
     if engine is None or not looks:
@@ -163,7 +163,7 @@ def _by_letters(pool: JudgePool, spec: str, pair: Pair, progress: Progress) -> N
 
 
 def parse_partial(text: str, thought_open: bool = False) -> Verdict:
-    """What can be read of a text that is still being written."""
+    """The sections of a text that is still streaming."""
     return parse_verdict(text, finished=False, thought_open=thought_open)
 
 
@@ -184,7 +184,7 @@ def checked_responses(question: str, responses: Sequence[str]) -> list[str]:
 def rank_steps(
     pool: JudgePool, spec: str, question: str, responses: Sequence[str]
 ) -> Iterator[tuple[list[Judgment], int]]:
-    """(judgments so far, number of pairs in all) after each pair of the round robin, both orders each."""
+    """(judgments so far, total number of pairs) after each pair of the round robin, both orders each."""
     judge, pairs = pool.judge(spec), round_robin(question, responses)
     judgments: list[Judgment] = []
     yield judgments, len(pairs)
@@ -206,7 +206,7 @@ def as_row(pair: Pair, progress: Progress) -> dict[str, Any]:
         "probability_a": progress.probability,
         "probability_source": progress.source,
         "seconds": round(progress.seconds, 2),
-        "tokens": progress.tokens or None,  # None: the server counted none
+        "tokens": progress.tokens or None,  # None: the server reported no count
         "looks": [
             {"order": order, "status": look.status, "label": look.label, "text": look.generation.text}
             for order, look in progress.looks.items()

@@ -1,8 +1,8 @@
-"""A judgment to hand on: as a file, as a link that carries it, or as Markdown. Nothing leaves by itself.
+"""Shares a judgment as a file, as a link that contains it, or as Markdown. Nothing is sent automatically.
 
-The link holds the compressed judgment behind its #, the part of an address that browsers never send to a
-server. Whoever opens it needs a page of this kind under that address. What is opened, file or link, is
-checked field by field, has a limit of size, and is shown as text; nothing in it is run or loaded.
+The link holds the compressed judgment after its #, the part of an address that browsers never send to a
+server. Opening it requires this app at that address. An opened file or link is
+checked field by field, limited in size, and shown as text; nothing in it is run or loaded.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rmr1_lite.types import ORDERS, STATUSES, InputError
 FORMAT, VERSION = "rmr1_lite judgment", 1
 MARK = "#judgment="
 MAX_BYTES = 500_000
-MAX_LINK = 8_000  # characters; longer ones are cut by mail and chat programs
-MAX_TEXT = 100_000  # characters of one text of a judge
-REMEDY = "Open a file that “Save as file” has written."
+MAX_LINK = 8_000  # characters; mail and chat programs truncate longer ones
+MAX_TEXT = 100_000  # characters of one judge text
+REMEDY = "Open a file made with “Save as file”."
 
 
 def as_file(row: dict[str, Any]) -> str:
@@ -33,7 +33,7 @@ def as_file(row: dict[str, Any]) -> str:
 
 
 def as_link(row: dict[str, Any]) -> str:
-    """The judgment as the part of an address behind its #; "" when it is too long for a link."""
+    """The judgment as the part of an address after its #; "" when it is too long for a link."""
     packed = zlib.compress(as_file(row).encode(), 9)
     made = MARK + base64.urlsafe_b64encode(packed).decode().rstrip("=")
     return made if len(made) <= MAX_LINK else ""
@@ -56,7 +56,7 @@ def read_file(data: bytes) -> dict[str, Any]:
         )
     row = {name: value for name, value in values.items() if name not in ("format", "version")}
     if odd := sorted(set(row) ^ set(FIELDS)):
-        known = "is missing" if odd[0] in FIELDS else "is not known"
+        known = "is missing" if odd[0] in FIELDS else "is unknown"
         raise InputError(f"This is not a saved judgment: the field {odd[0]!r:.40} {known}. {REMEDY}")
     for name, check in FIELDS.items():
         if not check(row[name]):
@@ -68,24 +68,22 @@ def read_file(data: bytes) -> dict[str, Any]:
 def read_link(fragment: str) -> dict[str, Any]:
     """The row of a link's part from its # on. Raises InputError as `read_file` does."""
     if len(fragment) > MAX_LINK or not fragment.startswith(MARK):
-        raise InputError(
-            f"The link is not complete or longer than {MAX_LINK:,} characters. Ask for the file."
-        )
+        raise InputError(f"The link is incomplete or longer than {MAX_LINK:,} characters. Ask for the file.")
     text = fragment.removeprefix(MARK)
     try:
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
         unpacking = zlib.decompressobj()
-        # a few bytes can unpack to gigabytes: no more is unpacked than a file may have
+        # a few bytes can unpack to gigabytes: unpack at most the size limit of a file
         data = unpacking.decompress(packed, MAX_BYTES + 1)
     except (binascii.Error, ValueError, zlib.error):
         raise InputError("The link is damaged. Copy all of it, or ask for the file.") from None
     if len(data) <= MAX_BYTES and not unpacking.eof:
-        raise InputError("The link is not complete. Copy all of it, or ask for the file.")
+        raise InputError("The link is incomplete. Copy all of it, or ask for the file.")
     return read_file(data)
 
 
 def as_markdown(row: dict[str, Any], headline: str) -> str:
-    """The judgment for an issue, a note or a mail; texts stand in fences that they cannot leave."""
+    """The judgment for an issue, a note or a mail; texts are in fences that they cannot close."""
     parts = [f"# Judgment by {_one_line(row['judge'])}", f"**{headline}**"]
     for turn in row["prompt"][:-1]:
         parts += [f"## Earlier turn: {turn['role']}", _fenced(turn["content"])]
@@ -118,7 +116,7 @@ def _no_constant(name: str) -> None:
 def _is_text(value: Any, most: int, empty: bool = False) -> bool:
     if not isinstance(value, str) or len(value) > most or not (empty or value.strip()):
         return False
-    # half of a surrogate pair is valid in JSON and cannot be sent to a browser
+    # half of a surrogate pair is valid in JSON but cannot be sent to a browser
     return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
 
 
@@ -151,15 +149,15 @@ def _are_looks(value: Any) -> bool:
 
 
 def _check_verdict(row: dict[str, Any]) -> None:
-    """The headline of a file cannot say anything else than its two orders do."""
+    """Check that the headline of a file matches its two orders."""
     labels = [look["label"] for look in row["looks"]]
     verdict = labels[0] if len(set(labels)) == 1 else None
     flipped = None not in labels and len(set(labels)) == 2
     if (row["verdict"], row["flipped"]) != (verdict, flipped):
-        raise InputError(f"This is not a saved judgment: the verdict is not what its orders say. {REMEDY}")
+        raise InputError(f"This is not a saved judgment: the verdict does not match its orders. {REMEDY}")
 
 
-# field -> whether its value can be shown
+# field -> check that its value can be shown
 FIELDS: dict[str, Any] = {
     "judge": lambda value: _is_text(value, 400),
     "prompt": _is_prompt,

@@ -1,10 +1,10 @@
-"""The page's HTML, as templates that escape whatever is put into them."""
+"""The page's HTML, as templates that escape everything put into them."""
 
 from __future__ import annotations
 
 from jinja2 import Environment
 
-# white space inside .rm-text is shown as it is, so the tags there follow each other without any
+# white space inside .rm-text is shown as is, so there must be none between the tags
 _PIECES = """
 {%- macro pieces(parts) -%}
 {%- for part in parts -%}

@@ -1,4 +1,4 @@
-"""The command that measures what moves a judge and should not: bias."""
+"""The command that measures what moves a judge but should not: bias."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from rmr1_lite.config import THINKING_HELP, StyleName, Thinking
 from rmr1_lite.exit_status import PartlyDone
 
 PAIRS_HELP = (
-    "JSONL of pairs, labelled or not; default: 24 English pairs that ship, for nano judges 60 of their world"
+    "JSONL of pairs, labelled or not; default: 24 included English pairs, for nano judges 60 of their world"
 )
-CHANGE_HELP = "measure only this change; may be repeated; default: all. An unknown name lists them"
+CHANGE_HELP = "measure only this change; may be repeated; default: all; an unknown name lists them"
 ATTACH_HELP = (
-    "also put bias.json into the judge's adapter folder and its table into the README there: the app, a "
-    "copy and the hub then have it"
+    "also write bias.json and its table into the judge's adapter folder (table in README.md): the app, "
+    "copies and the hub then have them"
 )
 
 
@@ -52,8 +52,8 @@ def bias(
     ] = True,
     attach: Annotated[bool, typer.Option("--attach", help=ATTACH_HELP)] = False,
 ) -> None:
-    """Measure what moves a judge and should not (position, length, markdown, claims, fake verdicts, ...), and
-    whether it sees damaged answers. The same command resumes. Exit status 2: some judge calls failed."""
+    """Measure what moves a judge but should not (position, length, markdown, claims, fake verdicts, ...), and
+    whether it notices damaged answers. The same command resumes. Exit status 2: some judge calls failed."""
     from rich import print as show
 
     from rmr1_lite.cli.tables import bias_table
@@ -91,4 +91,4 @@ def bias(
     if target is not None:
         print(f"Card: {attach_bias_card(card, target)}")
     if card.failed or bad_rows:
-        raise PartlyDone(f"{card.failed} judge calls failed, {bad_rows} rows are no pairs")
+        raise PartlyDone(f"{card.failed} judge calls failed, {bad_rows} rows are not pairs")

@@ -31,7 +31,7 @@ class Keep(str, Enum):
     right, all = "right", "all"
 
 
-BAD_ROW = "for a row that cannot be used: skip or fail"
+BAD_ROW = "what to do with a row that cannot be used"
 app = typer.Typer(no_args_is_help=True, help="Make, fetch, prepare and audit training data.")
 SOURCES = "JSONL, JSON, CSV, TSV or Parquet files, folders of them, or hub ids"
 AGAINST = "remove questions of this benchmark: BENCHMARK=PATH, or BENCHMARK for the hub; may be repeated"
@@ -99,34 +99,36 @@ def audit(
 @app.command()
 def convert(
     files: Annotated[list[str], typer.Argument(help="reviews: JSONL files, also as .gz")],
-    out: Annotated[Path, typer.Option(help="file for the chains; the report goes beside it")],
+    out: Annotated[Path, typer.Option(help="file for the chains; the report goes next to it")],
     pairs: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="file with the labelled pairs by id; may be repeated; else the rows hold their pair"
+            help="file with the labelled pairs by id; may be repeated; default: the rows hold their pair"
         ),
     ] = None,
     verdicts: Annotated[VerdictRule, typer.Option(help="rule that reads the verdict; auto: by source")] = (
         VerdictRule.auto
     ),
     style: Annotated[
-        ChainStyle, typer.Option(help="prompt style whose layout to write")
+        ChainStyle, typer.Option(help="prompt style whose layout is written")
     ] = ChainStyle.compact,
     max_chars: Annotated[
         Optional[int],
-        typer.Option(help="longest chain in characters; 0: no limit; else 700 for compact, none for others"),
+        typer.Option(
+            help="longest chain in characters; 0: no limit; default: 700 for compact, none for others"
+        ),
     ] = None,
-    keep: Annotated[Keep, typer.Option(help="right: whose verdict is the label; all: that can be read")] = (
-        Keep.right
-    ),
+    keep: Annotated[
+        Keep, typer.Option(help="right: only chains whose verdict is the label; all: every parsed chain")
+    ] = (Keep.right),
     allow_licence: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="licence a row may carry; may be repeated; else MIT, Apache-2.0, CC-BY-4.0, CC0-1.0"
+            help="allowed licence of a row; may be repeated; default: MIT, Apache-2.0, CC-BY-4.0, CC0-1.0"
         ),
     ] = None,
 ) -> None:
-    """Turn judge reviews of other layouts into chains for SFT, by named rules and without a teacher."""
+    """Convert judge reviews in other layouts to chains for SFT, by named rules and without a teacher."""
     from rmr1_lite.data.convert import LICENCES, Conversion
     from rmr1_lite.data.convert import convert as run
 
@@ -143,12 +145,12 @@ def convert(
 @app.command()
 def balance(
     files: Annotated[list[str], typer.Argument(help=f"{SOURCES}; labelled pairs")],
-    out: Annotated[Path, typer.Option(help="file for the pairs; the report goes beside it")],
-    count: Annotated[int, typer.Option(help="pairs to draw; 0: as many as balance", min=0)] = 0,
+    out: Annotated[Path, typer.Option(help="file for the pairs; the report goes next to it")],
+    count: Annotated[int, typer.Option(help="pairs to draw; 0: all that balance", min=0)] = 0,
     max_chars: Annotated[int, typer.Option(help="longest prompt and responses together; 0: any", min=0)] = 0,
-    per_prompt: Annotated[int, typer.Option(help="pairs of one prompt at most; 0: any", min=0)] = 0,
+    per_prompt: Annotated[int, typer.Option(help="maximum pairs per prompt; 0: any", min=0)] = 0,
     english: Annotated[
-        bool, typer.Option("--english", help="only pairs in which nine of ten letters are English ones")
+        bool, typer.Option("--english", help="only pairs in which at least 90 % of the letters are English")
     ] = False,
     seed: Annotated[int, typer.Option(help="seed of the hash that orders the draw")] = 0,
 ) -> None:

@@ -44,7 +44,7 @@ def judge_command(
         bool, typer.Option(help="load a local model in 4 bits (NF4); otherwise as stored")
     ] = True,
 ) -> None:
-    """Judge every pair of a file in both orders. Exit status 2: a part of it could not be judged."""
+    """Judge every pair of a file in both orders. Exit status 2: some of it could not be judged."""
     from rmr1_lite.judging.batch import judge_file
     from rmr1_lite.judging.factory import make_judge
 
@@ -61,7 +61,7 @@ def judge_command(
         max_new_tokens=max_new_tokens,
     )
     if not judge_file(loaded, pairs, out, votes=votes).complete:
-        raise PartlyDone("rows that are no pairs, or judge calls that failed; the summary lists them")
+        raise PartlyDone("some rows are not pairs, or judge calls failed; see the summary")
 
 
 def evaluate(
@@ -155,7 +155,7 @@ def compare_runs(
     ],
     out: Annotated[Path, typer.Option(help="folder for results.json, comparison.png and report.html")],
 ) -> None:
-    """Compare evaluations: paired differences to the first one, a plot, and a page next to the paper's
+    """Compare evaluations: paired differences from the first one, a plot, and a page with the paper's
     rows."""
     from rich import print as show
 

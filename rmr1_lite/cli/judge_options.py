@@ -11,9 +11,7 @@ MAX_NEW_TOKENS_HELP = (
 )
 JUDGE_HELP = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
 READING_HELP = "how verdicts are parsed; auto: strict for judges of this kit, lenient for all others"
-THOUGHT_OPEN_HELP = (
-    "texts of this endpoint or log begin inside a thought whose opening mark is not in the text"
-)
+THOUGHT_OPEN_HELP = "texts of this endpoint or log begin inside a thought, without its opening mark"
 
 
 class ReadingName(str, Enum):
@@ -21,7 +19,7 @@ class ReadingName(str, Enum):
 
 
 def settle_reading(asked: ReadingName, judge: str) -> str:
-    """The reading that was asked for, or the judge's default, which is said unless it is the strict one."""
+    """The requested reading, or the judge's default, which is reported unless it is strict."""
     from rmr1_lite.judging.factory import default_reading
 
     if asked is not ReadingName.auto:

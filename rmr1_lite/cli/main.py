@@ -1,5 +1,5 @@
-"""The command line: `python -m rmr1_lite COMMAND --help`. Options derive from the configs; torch loads with
-the work."""
+"""The command line: `python -m rmr1_lite COMMAND --help`. Options derive from the configs; torch loads only
+with the work."""
 
 from __future__ import annotations
 

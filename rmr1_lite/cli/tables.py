@@ -10,7 +10,7 @@ from rmr1_lite.evaluation.results import Results, Stage
 from rmr1_lite.models.bias_card import BiasCard
 from rmr1_lite.reporting.judges_table import COLUMNS, METRICS, judge_rows
 
-QUOTED = 2  # columns of quoted judges that a terminal has room for; results.json and the report hold all
+QUOTED = 2  # columns of quoted judges that fit a terminal; results.json and the report hold all
 
 
 def judges_table(results: Results, title: str) -> Any:
@@ -65,7 +65,7 @@ def differences_table(results: Results) -> Any:
 
 
 def bias_table(card: BiasCard) -> Any:
-    """Every effect of a bias card with its interval and what it says."""
+    """Every effect of a bias card with its interval and finding."""
     from rich.table import Table
     from rich.text import Text
 
@@ -90,7 +90,7 @@ def calibration_lines(stage: Stage) -> list[str]:
 
 
 def items_needed_line(stage: Stage) -> str:
-    """How many items a narrower interval of the main score would take."""
+    """How many items a narrower interval of the main score would need."""
     own = stage.own
     if own is None or not own.needed:
         return ""
@@ -100,4 +100,4 @@ def items_needed_line(stage: Stage) -> str:
 
 def _measured(score: OwnScore) -> str:
     bounds = "too few items" if score.low is None else f"{score.low:.1%} to {score.high:.1%}"
-    return f"{score.value:.1%} ({bounds})" + (", on a part of its data" if score.partial else "")
+    return f"{score.value:.1%} ({bounds})" + (", on part of its data" if score.partial else "")

@@ -1,4 +1,4 @@
-"""The commands that train and what belongs to it: sft, grpo, plan, push, distill, demo, reproduce."""
+"""The commands around training: sft, grpo, plan, push, distill, demo, reproduce."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rmr1_lite.config import (
 from rmr1_lite.exit_status import PartlyDone
 from rmr1_lite.extras import need
 
-# the extra that has all of it is named, not that of the first import that fails
+# name the extra that has everything, not that of the first failing import
 TRAINS_WITH = ("trl", "torch", "datasets", "matplotlib")
 
 
@@ -50,11 +50,13 @@ def grpo(config: GRPOConfig) -> None:
 def plan(
     gpu: Annotated[
         str,
-        typer.Option(help="t4, l4, a10g, rtx3090, rtx4090, a100-40, a100, h100, h200; none: the preset's"),
+        typer.Option(help="t4, l4, a10g, rtx3090, rtx4090, a100-40, a100, h100, h200; default: the preset's"),
     ] = "",
-    model: Annotated[str, typer.Option(help="hub id, its short name, or a folder; none: the preset's")] = "",
+    model: Annotated[
+        str, typer.Option(help="hub id, its short name, or a folder; default: the preset's")
+    ] = "",
     preset: Annotated[
-        str, typer.Option(help="t4-16gb, l4-24gb, paper, smol or CARD:MODEL; none: the card's")
+        str, typer.Option(help="t4-16gb, l4-24gb, paper, smol or CARD:MODEL; default: the card's")
     ] = "",
     chains: Annotated[int, typer.Option(help="number of SFT rows, if the preset trains on all")] = 0,
     measure: Annotated[
@@ -106,15 +108,15 @@ def distill(config: DistillConfig) -> None:
 
     if undone := count_undone(run(config)):
         raise PartlyDone(
-            f"{undone} requests to the teacher failed, or their answers were withheld or clipped"
+            f"{undone} requests to the teacher failed, or their answers were withheld or truncated"
         )
 
 
 @from_config(DemoConfig, defaults_by=("model", demo_settings))
 def demo(config: DemoConfig) -> None:
     """Run the whole chain on the nano model: data, SFT, GRPO, evaluation, report. The same command resumes.
-    With --model smol-base: the nano world learned by a real language model, with small settings of its
-    own."""
+    With --model smol-base: a real language model learns the nano world, with its own small
+    settings."""
     need(*TRAINS_WITH)
     from rich import print as show
 
@@ -130,12 +132,12 @@ def demo(config: DemoConfig) -> None:
         tables.judges_table(results, f"{whose} on {results.stages['sft'].result.n} unseen pairs, both orders")
     )
     print_report(path.parent)
-    print("\nNext: open the report, or judge pairs of your own: python -m rmr1_lite judge --help")
+    print("\nNext: open the report, or judge your own pairs: python -m rmr1_lite judge --help")
 
 
 @from_config(ReproduceConfig)
 def reproduce_command(config: ReproduceConfig) -> None:
-    """Reproduce the nano results: three seeds, longer SFT as a baseline, and a test whether the reasoning
+    """Reproduce the nano results: three seeds, longer SFT as a baseline, and a test of whether the reasoning
     determines the verdict."""
     need(*TRAINS_WITH)
     from rmr1_lite.reproduce import reproduce

@@ -1,4 +1,4 @@
-"""The commands that ask a judge about texts at hand: compare, rank, best-of.
+"""The commands that judge given texts: compare, rank, best-of.
 
 python -m rmr1_lite compare --prompt "Sort d a c from first to last." --a first.txt --b second.txt
 python -m rmr1_lite best-of --prompt-file question.txt answer1.txt answer2.txt answer3.txt --json
@@ -46,7 +46,7 @@ def compare(
     prompt_file: PromptFile = None,
     judge: JudgeSpec = "nano",
     as_json: AsJson = False,
-    chains: Annotated[bool, typer.Option(help="also print what the judge wrote")] = False,
+    chains: Annotated[bool, typer.Option(help="also print the judge's texts")] = False,
     style: Style = "auto",
     thinking: ThinkingSwitch = "auto",
     reading: Reading = ReadingName.auto,
@@ -119,22 +119,22 @@ def best_of(
     question, texts = _question(prompt, prompt_file), [_read(path) for path in files]
     loaded = _load(judge, style, thinking, reading, temperature, max_new_tokens, batch_size, four_bit)
     found: Best = _named(loaded.best_of, question, texts, files, votes)
-    cost = f"{found.calls} judge calls, {found.saved} fewer than a round robin; {found.unread} unread"
+    cost = f"{found.calls} judge calls, {found.saved} fewer than a round robin; {found.unparsed} unparsed"
     if as_json:
         print(json.dumps({"files": [str(f) for f in files], **found.to_dict()}, ensure_ascii=False))
     elif found.best is not None:
         print(f"{files[found.best]} is best ({cost})")
     else:
-        print(f"No best response: {', '.join(str(files[k]) for k in found.level)} are level ({cost})")
+        print(f"No best response: {', '.join(str(files[k]) for k in found.level)} are tied ({cost})")
     _end(found.failed)
 
 
 def _refuse_former(former: list[str] | None, out: str | None) -> None:
-    """`compare FOLDER FOLDER --out DIR` has another name now."""
+    """`compare FOLDER FOLDER --out DIR` has been renamed."""
     if former or out:
         line = " ".join([*(former or ["FOLDER", "FOLDER"]), *(["--out", out] if out else [])])
         raise InputError(
-            "compare judges two responses now. To compare evaluations: "
+            "compare now judges two responses. To compare evaluations: "
             f"python -m rmr1_lite compare-runs {line}"
         )
 
@@ -148,7 +148,7 @@ def _items(
     if not missing:
         return [(_question(prompt, prompt_file), _read(a), _read(b))]  # type: ignore[arg-type]
     if len(missing) < len(given):
-        raise InputError(f"{' and '.join(missing)} missing. Give --prompt (or --prompt-file), --a and --b.")
+        raise InputError(f"Missing: {' and '.join(missing)}. Give --prompt (or --prompt-file), --a and --b.")
     if sys.stdin.isatty():
         raise InputError(
             "Nothing to compare. Give --prompt, --a and --b, or rows of pairs on standard input."
@@ -169,7 +169,7 @@ def _rows(text: str) -> list[dict[str, Any]]:
                 rows.append(json.loads(line))
             except ValueError as error:
                 raise InputError(
-                    f"standard input, line {number}: {error}. Give one JSON object a line."
+                    f"standard input, line {number}: {error}. Give one JSON object per line."
                 ) from None
     if not rows:
         raise InputError(
@@ -185,7 +185,7 @@ def _question(prompt: str | None, prompt_file: Path | None) -> str:
 
 
 def _read(path: Path) -> str:
-    """A text file, UTF-8. One line end at the end belongs to the file, not to the text."""
+    """A text file in UTF-8. A final line end belongs to the file, not to the text."""
     try:
         raw = sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes()
         text = raw.decode("utf-8-sig")
@@ -223,7 +223,7 @@ def _load(
 
 
 def _named(method: Any, question: str, texts: list[str], files: list[Path], votes: int) -> Any:
-    """The method's result; its errors name files, not places in a list."""
+    """The method's result; its errors name files, not positions in a list."""
     try:
         return method(question, texts, votes=votes)
     except InputError as error:
@@ -246,10 +246,10 @@ def _print_ranking(found: Ranked, files: list[Path]) -> None:
             print(f"{place}. {files[k]} ({found.scores[k]:+.2f})")
     for k, score in enumerate(found.scores):
         if score is None:
-            print(f"-  {files[k]} (no judge call could be read)")
+            print(f"-  {files[k]} (no parsed judge call)")
     if found.best is None:
         print("No best response: the first place is tied, or the calls connect too few responses.")
-    print(f"{found.calls} judge calls, {found.unread} unread. Scores are log-strengths (Bradley-Terry).")
+    print(f"{found.calls} judge calls, {found.unparsed} unparsed. Scores are log-strengths (Bradley-Terry).")
 
 
 def _end(failed: int) -> None:

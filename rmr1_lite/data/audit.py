@@ -1,10 +1,10 @@
-"""One look at a data set before anything is trained on it: what gives the label away, and which chains would
+"""Inspects a data set before training on it: what gives the label away, and which chains would
 teach nonsense.
 
     python -m rmr1_lite data audit pairs.jsonl --out runs/audit
 
-Reads pairs in every shape that `prepare` reads, the published sets as they were released (so that their
-leaks show), and chains. Rows are never changed. What is found is kept in audit.json with all rows, and shown
+Reads pairs in every format that `prepare` reads, the published sets as released (so that their
+leaks show), and chains. Rows are never changed. Findings are stored in audit.json with all rows, and shown
 in audit.html with examples.
 """
 
@@ -36,7 +36,7 @@ LONG = "longer than the limit"
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with one chain."""
+    """One fault of one chain."""
 
     kind: str
     id: str
@@ -47,7 +47,7 @@ class Fault:
 
 @dataclass
 class Audit:
-    """Everything that was found. faults: of chains. problems: rows that could not be read."""
+    """All findings. faults: of chains. problems: rows that could not be read."""
 
     sources: list[str]
     rows: int = 0
@@ -61,7 +61,7 @@ class Audit:
 
     @property
     def alarm(self) -> bool:
-        """Whether there is anything to look at."""
+        """Whether there are any findings."""
         return bool(self.signals or self.faults or self.problems)
 
     def text(self) -> str:
@@ -89,7 +89,7 @@ class Audit:
             lines.append(f"- {len(self.problems)} rows could not be read")
             lines += [f"    {problem}" for problem in self.problems[:EXAMPLES]]
         return "\n".join(
-            lines if self.alarm else [*lines, "Nothing found that reveals the label or harms training."]
+            lines if self.alarm else [*lines, "No label leak and nothing harmful for training was found."]
         )
 
 
@@ -110,7 +110,7 @@ def audit(
 ) -> Audit:
     """Read the sources and look for leaks and faults.
 
-    max_length: longest prompt and chain in tokens, by `lengths`; 0 does not look. Raises InputError when
+    max_length: longest prompt and chain in tokens, by `lengths`; 0: not checked. Raises InputError when
     a source cannot be read at all.
     """
     from tqdm import tqdm
@@ -138,7 +138,7 @@ def audit(
 
 
 def _read_source_row(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
-    """The row for the statistics, and the chain if it is a good one; problems and faults go to `found`."""
+    """The row for the statistics, and the chain if it is valid; problems and faults go to `found`."""
     try:
         if raw.error:
             raise raw.error
@@ -167,12 +167,12 @@ def _own_chain(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
     try:
         return _leak_row(raw, pair), chain_from_row(raw.values)
     except RowError:
-        found.chains += 1  # its fault is told already
+        found.chains += 1  # its fault is already recorded
         return _leak_row(raw, pair), None
 
 
 def _read_published_row(raw: Raw, found: Audit) -> tuple[Row | None, Chain | None]:
-    """A published row: its whole prompt is looked at as it was released, before anything of it is taken
+    """A published row: its complete prompt is inspected as released, before it is taken
     apart."""
     check_storable(raw.values)
     winner, prompt = raw.values.get("winner"), _joined_contents(raw.values["context_messages"])
@@ -201,14 +201,14 @@ def _joined_contents(messages: Any) -> str:
 
 
 def _prompt_without(prompt: str, *texts: str) -> str:
-    """The prompt without the responses, whose words are tested side against side."""
+    """The prompt without the responses, whose words are compared between the sides."""
     for text in filter(None, texts):
         prompt = prompt.replace(text, " ")
     return prompt
 
 
 def _pair_row(raw: Raw, found: Audit) -> Row | None:
-    """A pair in any known shape. Turn counts are looked at even where they make the row unusable: they are a
+    """A pair in any known format. Turn counts are checked even if they make the row unusable: they are a
     leak."""
     row = recognise_row(raw.values)
     turns = (1, 1)
@@ -265,7 +265,7 @@ def _too_long(chains: Sequence[tuple[Raw, Chain]], longest: int, lengths: Length
 
 
 def write_audit(found: Audit, out: str | Path) -> Path:
-    """Write audit.json (with the places of all rows) and audit.html; returns the page."""
+    """Write audit.json (with file and number of all rows) and audit.html; returns the page."""
     out = Path(out)
     held = {**vars(found), "signals": [_signal_to_json(signal) for signal in found.signals]}
     held |= {
@@ -278,7 +278,7 @@ def write_audit(found: Audit, out: str | Path) -> Path:
 
 
 def _signal_to_json(signal: Signal) -> dict[str, Any]:
-    """Without the texts: the places of the rows are enough to find them."""
+    """Without the texts: file and number are enough to find the rows."""
     return {
         **vars(signal),
         "rows": [{"file": row.file, "row": row.number, "id": row.id} for row in signal.rows],

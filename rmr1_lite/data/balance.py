@@ -1,18 +1,18 @@
-"""Draws pairs whose looks say nothing about the label: length, style marks, side and source.
+"""Draws pairs whose surface features say nothing about the label: length, style marks, side and source.
 
     python -m rmr1_lite data balance pairs.jsonl --out balanced.jsonl --count 600
 
-1. Within a source, a pair is matched with one in which the same looks speak for the other side: the better
+1. Within a source, a pair is matched with one in which the same features favour the other side: the better
    response is 1.5 to 2 times as long here and the worse one there, and the lists, code, bold type, line ends
-   and final stops differ the other way round too. Couples are kept, whoever finds no partner is left out.
-2. The audit looks at what was drawn. Where a word, a mark or a length still tells the label, couples that
-   lean that way are left out until it does not; so are couples of which a cross-validated classifier of words
-   and lengths is surest, until it is right in less than `TOLD` of all pairs.
-3. The sides are given by a hash of the id: half of every source has the better response as A.
+   and final stops differ in the opposite way too. Couples are kept, pairs without a partner are left out.
+2. The audit checks the result. If a word, a mark or a length still predicts the label, couples that
+   lean that way are left out until it does not; so are couples for which a cross-validated classifier of
+   words and lengths is most certain, until it is right in less than `TOLD` of all pairs.
+3. A hash of the id assigns the sides: half of every source has the better response as A.
 
 Nothing is random: the order of the draw is a hash of seed, prompt and id, so the pairs of one prompt stay
-together. Rows of chains are drawn too: the pair as it was shown counts, and the side that the verdict names
-is matched like the rest, since a chain cannot be exchanged.
+together. Rows of chains are drawn too: the pair counts as shown, and the side that the verdict names
+is matched like the rest, since a chain cannot be swapped.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from rmr1_lite.data.rows import row_from_pair
 from rmr1_lite.storage import AtomicLines, RowError, write_json
 from rmr1_lite.types import InputError, Pair
 
-ROUNDS = 40  # of audit and repair; every one leaves couples out, so that it ends anyway
+ROUNDS = 40  # of audit and repair; every round leaves couples out, so it ends in any case
 TOLD = 0.55
-TOLD_ROUNDS, TOLD_SHARE = 12, 0.04  # rounds at most, and the share of couples that each leaves out
+TOLD_ROUNDS, TOLD_SHARE = 12, 0.04  # maximum rounds, and the share of couples that each leaves out
 ENGLISH = 0.9  # share of ASCII letters
 WORDS_TELL, OTHER_SCRIPT = "its words tell the label", "not in English letters"
 UNMATCHED, LEANING, NOT_DRAWN = "no partner that leans the other way", "leans after matching", "not drawn"
@@ -64,7 +64,7 @@ class Balance:
 
 @dataclass
 class Balanced:
-    """What was drawn, and the leans before and after."""
+    """The pairs drawn, and the leans before and after."""
 
     out: Path
     report: Path
@@ -84,27 +84,27 @@ class Balanced:
         lines += [f"  still leans: {signal}" for signal in self.after.signals]
         if self.after.classifier is not None and self.after.classifier >= 0.55:
             lines.append(
-                "  the classifier of words and lengths is still above 55 %: the words themselves tell"
+                "  the classifier of words and lengths is still above 55 %: the words predict the label"
             )
         return "\n".join(lines)
 
 
 def balance(files: Sequence[str | Path], out: str | Path, settings: Balance) -> Balanced:
-    """Draw from `files` and write `out`, with balance.json and balance-left-out.jsonl beside it.
+    """Draw from `files` and write `out`, with balance.json and balance-left-out.jsonl next to it.
 
-    Raises InputError when nothing can be drawn, or less than `count`.
+    Raises InputError when nothing can be drawn, or fewer than `count`.
     """
     job = _Draw(settings)
     items = job.read(files)
     couples = job.drawn(job.without_telling_words(job.without_leans(job.matched(items))))
     if not couples:
-        raise InputError("No pair is left. Give more pairs of each source, or a higher --max-chars.")
+        raise InputError("No pairs are left. Give more pairs of each source, or a higher --max-chars.")
     kept = with_sides(item for couple in couples for item in couple)
     return job.write(Path(out), items, kept, {str(file): _sha256(file) for file in files})
 
 
 class _Draw:
-    """One draw; what is left out is counted by reason and listed."""
+    """One draw; pairs left out are counted by reason and listed."""
 
     def __init__(self, settings: Balance) -> None:
         self.settings = settings
@@ -114,7 +114,7 @@ class _Draw:
         self.left_out.append({"file": file, "row": number, "id": id, "reason": reason, "detail": detail})
 
     def read(self, files: Sequence[str | Path]) -> list[Item]:
-        """The pairs that can be used, in the order of the draw."""
+        """The usable pairs, in the order of the draw."""
         found: dict[str, Item] = {}
         for raw in (raw for file in files for raw in read_rows(file)):
             try:
@@ -131,7 +131,9 @@ class _Draw:
             else:
                 found[item.pair.id] = item
         if not found:
-            raise InputError(f"No labelled pair could be read from {', '.join(map(str, files))}.")
+            raise InputError(
+                f"No labelled pairs could be read from {', '.join(map(str, files))}. Give rows with a label."
+            )
         return self._few_of_a_prompt(sorted(found.values(), key=lambda item: item.order))
 
     def _unusable(self, pair: Pair) -> str:
@@ -163,7 +165,7 @@ class _Draw:
         return hashlib.sha256(f"balance/{self.settings.seed}/{text}".encode()).hexdigest()
 
     def matched(self, items: list[Item]) -> list[Couple]:
-        """Couples whose looks lean against each other, and pairs that do not lean at all."""
+        """Couples whose features lean in opposite directions, and pairs that do not lean at all."""
         waiting: dict[tuple[str, Looks], list[Item]] = defaultdict(list)
         couples: list[Couple] = []
         for item in items:
@@ -178,7 +180,7 @@ class _Draw:
         return couples
 
     def without_leans(self, couples: list[Couple]) -> list[Couple]:
-        """Leave out couples until the audit finds nothing that tells the better side."""
+        """Leave out couples until the audit finds nothing that predicts the better side."""
         for _ in range(ROUNDS):
             rows = {item.pair.id: audit_row(item.pair, item.file, item.number) for c in couples for item in c}
             signals = [s for s in find_signals(list(rows.values())) if s.side in ("better", "worse")]
@@ -201,7 +203,7 @@ class _Draw:
         return couples
 
     def without_telling_words(self, couples: list[Couple]) -> list[Couple]:
-        """Leave out couples whose labels words and lengths tell most surely, until they tell few enough."""
+        """Leave out couples whose labels words and lengths predict best, until they predict few enough."""
         for turn in range(TOLD_ROUNDS):
             pairs = with_sides(item for couple in couples for item in couple)
             margins = word_margins(pairs, [prompt_text(pair) for pair in pairs], f"{turn}/")
@@ -222,7 +224,7 @@ class _Draw:
         count = self.settings.count or total
         if count > total:
             raise InputError(
-                f"{count} pairs were asked for, {total} are balanced. Give more pairs or a lower --count."
+                f"{count} pairs were requested, {total} are balanced. Give more pairs or a lower --count."
             )
         kept: list[Couple] = []
         size = 0
@@ -235,7 +237,7 @@ class _Draw:
         return kept
 
     def write(self, out: Path, items: list[Item], kept: list[Pair], inputs: dict[str, str]) -> Balanced:
-        """The pairs, what was left out, and a report that tells which pairs of which files these are."""
+        """Write the pairs, those left out, and a report that names the files and pairs."""
         left_out = out.with_name("balance-left-out.jsonl")
         chains = {item.pair.id: item.chain for item in items}
         with AtomicLines(out, left_out) as files:
@@ -275,6 +277,6 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _leaning(row: Row, features: set[tuple[str, str]]) -> int:
-    """+1 where only the better side has one of the features, -1 where only the worse side has."""
+    """+1 if only the better side has one of the features, -1 if only the worse side has."""
     better, worse = surface_features(row.better), surface_features(row.worse)
     return (len(features & (better - worse)) > 0) - (len(features & (worse - better)) > 0)

@@ -1,5 +1,5 @@
-"""What the looks of pairs say about their labels: shares, the audit's signals, and a classifier that sees
-words and lengths only."""
+"""What surface features of pairs say about their labels: shares, the audit's signals, and a classifier that
+sees only words and lengths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rmr1_lite.data.label_leaks import Row, find_signals
 from rmr1_lite.types import Pair
 
 FOLDS = 5
-LEAST = 50  # pairs below which a cross-validated classifier says nothing
+LEAST = 50  # with fewer pairs a cross-validated classifier is meaningless
 WORDS = 20_000
 
 
@@ -29,7 +29,7 @@ class Leans:
     classifier: float | None = None
 
     def names(self) -> list[str]:
-        """What `shown` shows, in the same order."""
+        """Names of the values of `shown`, in the same order."""
         shares = [f"better has it: {name}" for name in self.shares]
         return [
             "pairs",
@@ -41,7 +41,7 @@ class Leans:
         ]
 
     def shown(self) -> list[str]:
-        """The figures for a table."""
+        """The values for a table."""
         shares = [f"{share:.1%} of {n}" for share, n in self.shares.values()]
         told = "-" if self.classifier is None else f"{self.classifier:.1%}"
         head = [str(self.pairs), str(self.prompts), f"{self.label_a:.1%}"]
@@ -54,14 +54,14 @@ def better_and_worse(pair: Pair) -> tuple[str, str]:
 
 
 def audit_row(pair: Pair, file: str = "", number: int = 0) -> Row:
-    """The pair as the audit sees it."""
+    """The pair in the audit's form."""
     better, worse = better_and_worse(pair)
     prompt = "\n".join(turn["content"] for turn in pair.prompt)
     return Row(pair.id, file, number, better, worse, prompt, pair.label)
 
 
 def leans_of(pairs: Sequence[Pair], marks: Mapping[str, re.Pattern[str]]) -> Leans:
-    """Everything that is tested, of labelled pairs."""
+    """All checks of labelled pairs."""
     rows = [audit_row(pair, number=number) for number, pair in enumerate(pairs, 1)]
     sides = [(row.better, row.worse) for row in rows]
     shares = {"longer": _share([len(a) - len(b) for a, b in sides])}
@@ -75,22 +75,22 @@ def leans_of(pairs: Sequence[Pair], marks: Mapping[str, re.Pattern[str]]) -> Lea
 
 
 def _share(differences: Sequence[int]) -> tuple[float, int]:
-    """Share above 0 of those that are not 0, and how many these are."""
+    """Share of positive values among the nonzero ones, and the number of the latter."""
     told = [difference for difference in differences if difference]
     return (sum(difference > 0 for difference in told) / len(told) if told else 0.5), len(told)
 
 
 def classifier_accuracy(pairs: Sequence[Pair], prompts: Sequence[str]) -> float | None:
-    """How often the classifier of words and lengths names the label of pairs with prompts it has not seen."""
+    """How often the classifier of words and lengths predicts the label of pairs with unseen prompts."""
     margins = word_margins(pairs, prompts)
     return None if margins is None else sum(margin > 0 for margin in margins) / len(margins)
 
 
 def word_margins(pairs: Sequence[Pair], prompts: Sequence[str], salt: str = "") -> list[float] | None:
-    """For every pair, how surely a linear classifier that was fitted on other prompts names its label.
+    """For every pair, how surely a linear classifier fitted on other prompts predicts its label.
 
-    Below 0 it names the other. It sees the words of A minus those of B, and their lengths. salt: of the
-    folds."""
+    Below 0 it predicts the other one. It sees the words of A minus those of B, and their lengths. salt: of
+    the folds."""
     if len(pairs) < LEAST or len(set(prompts)) < FOLDS or len({pair.label for pair in pairs}) < 2:
         return None
     import numpy as np
@@ -98,14 +98,14 @@ def word_margins(pairs: Sequence[Pair], prompts: Sequence[str], salt: str = "") 
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    # 1. words of one side minus words of the other, and the ratio of lengths: exchanged sides exchange signs
+    # 1. words of one side minus words of the other, and the ratio of lengths: swapped sides swap signs
     words = CountVectorizer(binary=True, min_df=2, max_features=WORDS, token_pattern=r"\w+|[^\w\s]")
     both = words.fit_transform([text for pair in pairs for text in (pair.response_a, pair.response_b)])
     lengths = np.array([[len(pair.response_a), len(pair.response_b)] for pair in pairs], dtype=float)
     ratio = np.log(lengths[:, :1] + 1) - np.log(lengths[:, 1:] + 1)
     x = hstack([both[0::2] - both[1::2], csr_matrix(np.hstack([ratio, np.sign(ratio)]))]).tocsr()
     y = np.array([pair.label == "A" for pair in pairs])
-    # 2. every prompt is predicted by a classifier that was fitted on other prompts
+    # 2. every prompt is predicted by a classifier fitted on other prompts
     folds = np.array([_fold(salt + prompt) for prompt in prompts])
     margins = np.zeros(len(y))
     for fold in range(FOLDS):

@@ -1,4 +1,4 @@
-"""The looks of a pair, better response against worse one, and which side each response is shown on."""
+"""The surface features of a pair, better response against worse one, and the side of each response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rmr1_lite.data.rows import pair_from_row
 from rmr1_lite.prompts import pair_as_shown, swap_responses
 from rmr1_lite.types import Pair
 
-RATIOS = (1.0, 1.15, 1.5, 2.0, 3.0, 4.0, 6.0)  # lower ends of the bins of length
+RATIOS = (1.0, 1.15, 1.5, 2.0, 3.0, 4.0, 6.0)  # lower bounds of the length bins
 MARKS = {
     "lists": re.compile(r"^\s*(?:[-*•]|\d{1,2}[.)])\s", re.MULTILINE),
     "code": re.compile(r"```|^(?: {4}|\t)\S", re.MULTILINE),
@@ -25,15 +25,15 @@ MARKS = {
 }
 
 Looks = tuple[int, ...]
-Couple = tuple["Item", ...]  # two that lean against each other, or one that does not lean
+Couple = tuple["Item", ...]  # two that lean in opposite directions, or one that does not lean
 
 
 @dataclass(frozen=True)
 class Item:
-    """A pair, where it stands, its source, and its looks: each the better side against the worse one.
+    """A pair, its file and row, its source, and its features: each the better side against the worse one.
 
-    chain: what a judge wrote about the pair as it stands; its sides cannot be exchanged, so the side that the
-    verdict names is one of its looks.
+    chain: a judge's text about the pair as stored; its sides cannot be swapped, so the side that the
+    verdict names is one of its features.
     """
 
     pair: Pair
@@ -89,7 +89,7 @@ def with_sides(items: Iterable[Item]) -> list[Pair]:
 
 
 def swapped(pair: Pair) -> Pair:
-    """The pair with its sides and its label exchanged; meta tells that it is not as in the source."""
+    """The pair with its sides and its label swapped; meta records that it differs from the source."""
     return replace(swap_responses(pair), meta={**pair.meta, "sides": "exchanged"})
 
 

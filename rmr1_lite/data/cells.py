@@ -1,8 +1,8 @@
-"""What a cell or a row really holds: messages written as text, parts of a message, and what belongs to the
-conversation although it is in a column of its own.
+"""The actual content of a cell or a row: messages written as text, parts of a message, and columns that
+belong to the conversation.
 
-Exports write messages as JSON, as Python's or numpy's text of a list, or as bytes. A response that is such a
-text would be judged with its brackets and quotes, so it is decoded, or named when that fails. Columns that
+Exports write messages as JSON, as Python's or numpy's text of a list, or as bytes. A response that is such
+text would be judged with its brackets and quotes, so it is decoded, or reported when that fails. Columns that
 the judge has to see (system, history) become turns; those that it cannot see (images, tools) are errors,
 never silently kept.
 """
@@ -20,10 +20,10 @@ from rmr1_lite.storage import RowError
 TURN_KEYS = ({"role", "content"}, {"from", "value"})
 SYSTEM = ("system", "system_prompt", "system_message")
 HISTORY = ("history", "conversation_history")
-# what a judge of texts cannot see
+# what a text-only judge cannot see
 UNSEEN = ("images", "image", "videos", "video", "audios", "audio", "tools", "functions")
 UNSEEN_IN_TURN = ("tool_calls", "function_call", "images", "image", "audio")
-TEXT_ONLY = "leave the row out: this kit judges text alone"
+TEXT_ONLY = "leave the row out: this kit judges only text"
 
 _LIKE_MESSAGES = re.compile(r"\s*(?:array\()?\s*\[?\s*\{\s*['\"](?:role|content|from|value)['\"]\s*:")
 _NAMES_BOTH = re.compile(
@@ -36,8 +36,8 @@ _EMPTY = (None, "", "[]", "{}", "null", "None")
 
 
 def decode_cell(name: str, value: Any) -> Any:
-    """Messages that were stored as text or bytes, as messages; any other value as it is. Raises RowError for
-    bytes that are no text, and for a text that begins like messages and cannot be decoded."""
+    """Messages stored as text or bytes, as messages; any other value unchanged. Raises RowError for
+    bytes that are not text, and for a text that begins like messages and cannot be decoded."""
     if isinstance(value, bytes):
         try:
             value = value.decode("utf-8")
@@ -50,7 +50,7 @@ def decode_cell(name: str, value: Any) -> Any:
     if turns and all(isinstance(turn, dict) and any(k <= turn.keys() for k in TURN_KEYS) for turn in turns):
         return held
     if held is not None or not _NAMES_BOTH.search(value):
-        return value  # an answer that is written as JSON, and speaks of something else
+        return value  # an answer in JSON about something else
     remedy = "store it as a list of messages, or as plain text"
     raise RowError(name, f"looks like messages written as text ({value.strip()[:30]} ...)", remedy)
 
@@ -69,8 +69,8 @@ def _parsed(text: str) -> Any:
 
 
 def texts_of_lists(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Chatbot Arena's files hold every text as a JSON list of turns: the row with messages instead, where all
-    of `names` are such lists and as long as one another. Prompt first, then both responses."""
+    """Chatbot Arena's files hold every text as a JSON list of turns: the row with messages instead, if all
+    of `names` are such lists of the same length. Prompt first, then both responses."""
     lists = [_list_of_texts(values[name]) for name in names]
     found = [turns for turns in lists if turns is not None]
     if len(found) < len(lists) or len({len(turns) for turns in found}) != 1:
@@ -79,8 +79,8 @@ def texts_of_lists(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
     made = dict(values)
     if len(asked) == 1:
         return made | {name: turns[0] for name, turns in zip(names, found, strict=True)}
-    remedy = "leave rows of several turns out: the two conversations differ before the last answer"
-    raise RowError(names[1], f"holds {len(asked)} answers of one conversation", remedy)
+    remedy = "leave rows with several turns out: the two conversations differ before the last answer"
+    raise RowError(names[1], f"holds {len(asked)} answers per conversation", remedy)
 
 
 def _list_of_texts(value: Any) -> list[str] | None:
@@ -113,8 +113,8 @@ def transcript(text: Any) -> list[dict[str, str]] | None:
 
 
 def content_of(name: str, turn: dict[str, Any]) -> Any:
-    """The text of a turn; parts that are all text are joined. Raises RowError for what a judge of texts
-    cannot see: tool calls, images."""
+    """The text of a turn; parts that are all text are joined. Raises RowError for parts that a text-only
+    judge cannot see: tool calls, images."""
     for key in UNSEEN_IN_TURN:
         if turn.get(key) not in _EMPTY and turn.get(key) != []:
             raise RowError(name, f"has a turn with {key}", TEXT_ONLY)
@@ -130,22 +130,20 @@ def content_of(name: str, turn: dict[str, Any]) -> Any:
 
 def with_whole_conversation(row: dict[str, Any]) -> dict[str, Any]:
     """The row with its system and history columns as turns of the prompt. Raises RowError for columns that a
-    judge of texts cannot see, and for a system text that the prompt contradicts."""
+    text-only judge cannot see, and for a system text that the prompt contradicts."""
     for name in UNSEEN:
         if row.get(name) not in _EMPTY and row.get(name) not in ([], {}):
-            raise RowError(name, "is something that the judge would never see", TEXT_ONLY)
+            raise RowError(name, "holds something that the judge would never see", TEXT_ONLY)
     used = [name for name in (*SYSTEM, *HISTORY) if row.get(name) not in _EMPTY and row.get(name) != []]
     if not used:
         return {name: value for name, value in row.items() if name not in (*SYSTEM, *HISTORY, *UNSEEN)}
     prompt = row.get("prompt")
     turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     if not isinstance(turns, list) or not turns:
-        raise RowError(
-            used[0], "belongs to a prompt that is not there", "give the prompt as text or messages"
-        )
+        raise RowError(used[0], "belongs to a missing prompt", "give the prompt as text or messages")
     systems = [name for name in SYSTEM if name in used]
     if len(systems) > 1:
-        raise RowError(systems[1], f"appears beside {systems[0]}", "keep one of them")
+        raise RowError(systems[1], f"appears next to {systems[0]}", "keep one of them")
     # a system turn further down stays where it is
     first = [turn for turn in turns[:1] if isinstance(turn, dict) and turn.get("role") == "system"]
     if systems and first and first[0].get("content") != row[systems[0]]:
@@ -158,7 +156,7 @@ def with_whole_conversation(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _history(name: str, value: Any) -> list[dict[str, Any]]:
-    """Earlier turns: messages, or pairs of what was asked and answered."""
+    """Earlier turns: messages, or pairs of question and answer."""
     value = decode_cell(name, value)
     if isinstance(value, str):
         value = _parsed(value)
@@ -172,7 +170,7 @@ def _history(name: str, value: Any) -> list[dict[str, Any]]:
     )
     if not pairs:
         raise RowError(
-            name, "is no list of messages or of [asked, answered]", "write earlier turns as messages"
+            name, "is not a list of messages or of [question, answer]", "write earlier turns as messages"
         )
     return [
         {"role": role, "content": text}
@@ -182,7 +180,7 @@ def _history(name: str, value: Any) -> list[dict[str, Any]]:
 
 
 def finite(value: Any) -> Any:
-    """The value with None for the numbers that JSON does not have."""
+    """The value with None for numbers that JSON cannot express."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,9 +1,9 @@
-"""Detects faulty chains: no verdict, the wrong one, no reasoning before it, or words which reveal that the
+"""Detects faulty chains: no verdict, the wrong one, no reasoning before it, or words that reveal that the
 teacher was given the verdict.
 
 Used by `audit` on any chains and by `distill` on its second pass. Trained on, chains that reveal the verdict
 teach the student to claim knowledge that it does not have. The patterns look for a given verdict, an earlier
-attempt, and the request itself; a chain that talks about the *client's* correct answer matches none of them.
+attempt, and the request itself; a chain that discusses the *client's* correct answer matches none of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rmr1_lite.verdict.hidden import without_thought
 CONTRADICTS, UNREADABLE = "verdict contradicts the label", "verdict cannot be parsed"
 TOLD, EMPTY, UNCLOSED = "reveals that it was given the verdict", "empty section", "section never closed"
 BARE, THOUGHT = "nothing before the verdict", "begins with the teacher's thought"
-REASONING = 20  # characters that a chain must hold beside its tags and verdict
+REASONING = 20  # characters that a chain must hold besides its tags and verdict
 
 _VERDICT = r"(?:verdict|judge?ment|preference|preferred (?:response|reply|answer))"
 _TOLD = (
@@ -50,7 +50,7 @@ _QUOTED = re.compile(r"<(quote_[AB])>.*?</\1>", re.DOTALL)
 
 
 def find_verdict_mention(chain: str) -> str | None:
-    """The words by which a chain shows that it knew the verdict or an earlier attempt; None when it does not.
+    """The words by which a chain reveals that it knew the verdict or an earlier attempt; None if it does not.
 
     Quoted words are the responses', not the judge's, and do not count.
     """
@@ -59,7 +59,7 @@ def find_verdict_mention(chain: str) -> str | None:
 
 
 def find_faults(chain: str, label: str | None) -> list[tuple[str, str]]:
-    """(kind, detail) of everything wrong with a chain; `label` is the right letter in the order that it was
+    """(kind, detail) of every fault of a chain; `label` is the right letter in the order
     shown."""
     verdict = parse_verdict(chain)
     found: list[tuple[str, str]] = []

@@ -26,7 +26,7 @@ from rmr1_lite.verdict import parse_verdict
 
 @dataclass(frozen=True)
 class Chain:
-    """`text` is what the judge writes when `pair` is shown in `order`; its letter is the position
+    """`text` is the judge's text when `pair` is shown in `order`; its letter is the position
     shown."""
 
     pair: Pair
@@ -43,7 +43,7 @@ class ChainsRead:
     problems: list[Problem] = field(default_factory=list)
 
     def summary(self, limit: int = 20) -> str:
-        """Counts and the first problems, for people."""
+        """Counts and the first problems, as readable lines."""
         pairs = len({chain.pair.id for chain in self.chains})
         head = (
             f"{self.file}: {len(self.chains)} chains of {pairs} pairs read, {len(self.problems)} rows "
@@ -74,12 +74,12 @@ def read_chains(path: str | Path) -> ChainsRead:
 
 
 def write_chains(path: str | Path, chains: Iterable[Chain]) -> None:
-    """Write chains; `read_chains` gives the same back."""
+    """Write chains; `read_chains` returns them unchanged."""
     atomic_write_text(path, "".join(json_line(chain_row(chain)) for chain in chains))
 
 
 def chain_row(chain: Chain) -> dict[str, Any]:
-    """One row as it is stored; `chain_from_row` gives the same chain back."""
+    """One row as stored; `chain_from_row` returns the same chain."""
     return {**row_from_pair(chain.pair), "order": chain.order, "chain": chain.text}
 
 
@@ -95,7 +95,7 @@ def chain_from_row(row: Any) -> Chain:
         raise RowError("chain", "is missing or empty", "give the judge's text")
     pair = pair_from_row(row, max_chars=MAX_CHARS)
     if pair.label is None:
-        raise RowError("label", "is missing", "give A or B: SFT learns right verdicts only")
+        raise RowError("label", "is missing", "give A or B: SFT learns only right verdicts")
     verdict, wanted = parse_verdict(text), pair_as_shown(pair, order).label
     if verdict.shown_label != wanted:
         found = (

@@ -1,13 +1,13 @@
-"""Reviews by other judges become training chains, without a teacher.
+"""Turns reviews by other judges into training chains, without a teacher.
 
     python -m rmr1_lite data convert reviews.jsonl --pairs pairs.jsonl --out chains.jsonl
 
 A row is {"id", "pair", "order", "text", "verdict", "model", "source"}: `pair` is the id of a pair in the
 pairs files, or the pair itself; `order` says which response was shown first; `verdict` is the letter of the
-side shown, where the source tells it. The verdict is read from the text by a named rule (see
-`rmr1_lite.data.foreign_verdicts`), the review is brought into the layout of a prompt style and shortened by
-whole sentences, and what the strict reading then reads right is kept. Whatever is left out is counted by its
-reason and listed.
+side shown, if the source has it. The verdict is read from the text by a named rule (see
+`rmr1_lite.data.foreign_verdicts`), the review is converted to the layout of a prompt style and shortened by
+complete sentences, and kept if the strict reading then gives the right verdict. Everything left out is
+counted by its reason and listed.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ from rmr1_lite.types import InputError, Label, Pair
 from rmr1_lite.verdict import parse_verdict
 
 LICENCES = ("MIT", "Apache-2.0", "CC-BY-4.0", "CC0-1.0")
-COMPACT_CHARS = 700  # of a whole chain, where no limit is given
+COMPACT_CHARS = 700  # of a complete chain, if no limit is given
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """verdicts: a rule's name or "auto". max_chars: of a whole chain; None for the style's own limit, 0 for
-    none. keep: "right" or "all" whose verdict can be read. licences: allowed in a row's `licence` field."""
+    """verdicts: a rule's name or "auto". max_chars: of a complete chain; None for the style's own limit, 0
+    for none. keep: "right", or "all" with a parsed verdict. licences: allowed in a row's `licence` field."""
 
     verdicts: str = "auto"
     style: str = "compact"
@@ -77,10 +77,11 @@ class Conversion:
 def convert(
     files: Sequence[str | Path], pairs: Sequence[str | Path], out: str | Path, settings: Conversion
 ) -> Converted:
-    """Convert the reviews in `files` and write `out`, convert.json and convert-left-out.jsonl beside it.
+    """Convert the reviews in `files` and write `out`, with convert.json and convert-left-out.jsonl next to
+    it.
 
-    Every row of `out` is a row of `rmr1_lite.data.chains`. Raises InputError for settings or files that
-    cannot be used, also when no row can be read at all.
+    Every row of `out` is a row of `rmr1_lite.data.chains`. Raises InputError for unusable settings or files,
+    also when no row can be read at all.
     """
     _check(settings)
     job = _Job(settings, _pairs_by_id(pairs), Path(out))
@@ -98,7 +99,7 @@ def _check(settings: Conversion) -> None:
             raise InputError(f"{name} is {value!r:.40}. Choose one of {', '.join(known)}.")
     if settings.limit < 0 or 0 < settings.limit < 200:
         raise InputError(
-            f"max-chars is {settings.limit}. Give 200 or more: the tags alone take 70, or 0 for none."
+            f"max-chars is {settings.limit}. Give 200 or more (the tags alone take 70), or 0 for no limit."
         )
 
 
@@ -112,10 +113,10 @@ def _pairs_by_id(files: Sequence[str | Path]) -> dict[str, Pair]:
             known = found.setdefault(pair.id, pair)
             if pair_digest(known) != pair_digest(pair):
                 raise RowError(
-                    "id", f"{pair.id!r:.80} is another pair elsewhere", "give every pair its own id"
+                    "id", f"{pair.id!r:.80} is a different pair elsewhere", "give every pair its own id"
                 )
         except RowError as error:
-            # a pair that cannot be read would make its reviews seem to have none
+            # otherwise reviews of an unreadable pair would seem to have no pair
             raise InputError(str(Problem.of(raw.file, raw.number, error))) from None
     return found
 
@@ -146,11 +147,11 @@ class _Job:
                 if self.bad
                 else ""
             )
-            raise InputError(f"No review could be read from {', '.join(map(str, files))}.{first}")
+            raise InputError(f"No reviews could be read from {', '.join(map(str, files))}.{first}")
         self._choose_rules()
 
     def _choose_rules(self) -> None:
-        """One rule for all reviews of a source and model: never another guess for every row."""
+        """One rule for all reviews of a source and model: never a separate guess for every row."""
         groups: dict[tuple[str, str], list[Review]] = defaultdict(list)
         for review in self.reviews:
             groups[review.source, review.model].append(review)
@@ -200,7 +201,7 @@ class _Job:
         right = pair_as_shown(pair, review.order).label == reading.letter
         if not right and self.settings.keep == "right":
             raise LeftOut(NOT_RIGHT, f"says {reading.letter}")
-        letter = cast(Label, reading.letter)  # a reading without one has left the chain out
+        letter = cast(Label, reading.letter)  # reviews without one were left out above
         text, was_shortened = self._text(review, reading, letter)
         said = parse_verdict(text).shown_label
         faults = find_faults(text, letter)
@@ -211,11 +212,11 @@ class _Job:
         return Chain(self._own_id(pair, review), review.order, text)
 
     def _pair(self, review: Review) -> Pair:
-        """The labelled pair of a review that was not seen before."""
+        """The labelled pair of a review that is not a repetition."""
         pair = self._find_pair(review)
         if pair.label is None:
             raise LeftOut(NO_LABEL)
-        # another number of spaces is no other response to a judge
+        # for a judge, a different number of spaces is not a different response
         if pair.response_a.split() == pair.response_b.split():
             raise LeftOut(SAME_SIDES)
         key = (pair.id, review.order, review.text)
@@ -277,11 +278,12 @@ class _Job:
         frame = len(in_layout("", letter, style, criteria))
         short = shorten(body, limit - frame) if limit else body
         if short is None:
-            raise LeftOut(TOO_LONG, f"{frame + len(body)} characters, no whole sentence that counts fits")
+            raise LeftOut(TOO_LONG, f"{frame + len(body)} characters, no sentence with a judgement fits")
         return in_layout(short, letter, style, criteria), short != body
 
     def _own_id(self, pair: Pair, review: Review) -> Pair:
-        """Several reviews of one pair in one order need an id each: chains are told apart by id and order."""
+        """Several reviews of one pair in one order need separate ids: a chain is identified by id and
+        order."""
         self.ids[pair.id, review.order] += 1
         number = self.ids[pair.id, review.order]
         meta = {**pair.meta, "pair": pair.id, "model": review.model, "review": review.id}
@@ -289,7 +291,7 @@ class _Job:
 
 
 def _ended(text: str, reading: Reading) -> str:
-    """A text in our layout, without a closing tag too many behind its verdict."""
+    """A text in our layout, without a superfluous closing tag after its verdict."""
     start, end = reading.places[-1]
     marker = text[start:end].split("</answer>")[0] + "</answer>"
     return text[:start] + marker + text[end:]

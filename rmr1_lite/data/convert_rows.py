@@ -1,4 +1,4 @@
-"""Reviews to convert: their rows, why one can be left out, and the counts of a conversion."""
+"""Reviews to convert: their rows, reasons for leaving one out, and the counts of a conversion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REASONS = (
 
 @dataclass(frozen=True)
 class Review:
-    """A checked row. stated: the row's own `verdict` field ("" where it has none)."""
+    """A checked row. stated: the row's own `verdict` field ("" without one)."""
 
     id: str
     pair: Any
@@ -39,7 +39,7 @@ class Review:
 
 
 def review_from_row(raw: Raw) -> Review:
-    """One row, checked; raises RowError. Line ends of Windows become plain ones."""
+    """One row, checked; raises RowError. Windows line ends become plain ones."""
     row = raw.values
     if not isinstance(row, dict):
         raise RowError("(row)", "is not an object", "write one JSON object per line")
@@ -80,7 +80,7 @@ def left_out_row(raw: Raw, id: str, why: LeftOut) -> dict[str, Any]:
 
 @dataclass
 class Counts:
-    """Of one source and model. reasons: of what was left out, in the order of `REASONS`."""
+    """Counts of one source and model. reasons: of reviews left out, in the order of `REASONS`."""
 
     source: str
     model: str
@@ -104,7 +104,7 @@ class Counts:
 
 @dataclass
 class Converted:
-    """What `convert` did; `text()` is the table for people."""
+    """The result of `convert`; `text()` is a readable table."""
 
     out: Path
     report: Path
@@ -130,5 +130,5 @@ class Converted:
         lines.append(f"{rows} rows: {self.kept} chains, {reasons.total()} left out")
         lines += [f"  {reason}: {reasons[reason]}" for reason in REASONS if reasons[reason]]
         if wrong := sum(c.kept_not_right for c in self.counts):
-            lines.append(f"  {wrong} of the chains are not right: `sft` refuses these")
+            lines.append(f"  {wrong} of the chains have a wrong verdict: `sft` refuses these")
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Sentences of a judge's review and their places: what conversion looks at, removes or keeps as a whole."""
+"""Sentences of a judge's review and their positions: the units that conversion tests, removes or keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Span = tuple[int, int]
 
 _LINE = re.compile(r"[^\n]+")
 _END = re.compile(r"[.!?…]+[\"'”’)\]*_]*(?=\s)|[。！？]+[\"'”’」』）]*")
-# a full stop behind one of these ends no sentence, nor does one behind a single capital or a list's number
+# a full stop after one of these ends no sentence, nor does one after a single capital or a list's number
 _SHORT = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|cf|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|approx|[A-Z])|^\W*\d{1,3})\.$", re.IGNORECASE
 )
@@ -17,7 +17,7 @@ _SHORT = re.compile(
 def sentence_spans(text: str) -> list[Span]:
     """Start and end of every sentence, in order, without the white space around it.
 
-    A sentence never goes across a line end. What stands between two spans is white space only, so the spans
+    A sentence never spans a line end. Between two spans there is only white space, so the spans
     together hold every other character of the text.
     """
     found: list[Span] = []

@@ -1,9 +1,9 @@
-"""Shortens a review by an honest rule: whole sentences, in their order, never a word that was not there.
+"""Shortens a review by an honest rule: complete sentences, in their order, never a new word.
 
-What is kept first: the last concluding sentence, without which the verdict would come from nowhere; then
+Kept first: the last concluding sentence, without which the verdict would be unfounded; then
 sentences that compare the two sides; then sentences that name a side and a criterion or a comparison; then
-other conclusions. A sentence that leans on the one before it ("However, it ...") is kept only with that one.
-Everything else is left out as soon as the text would be longer than the limit.
+other conclusions. A sentence that depends on the one before it ("However, it ...") is kept only with that
+one. Everything else is left out once the text would exceed the limit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONCLUDES = re.compile(
     r"for th(?:is|ese) reasons?|따라서|결론적으로)",
     re.IGNORECASE,
 )
-# what only the sentence before makes clear
+# words that only the sentence before explains
 _LEANS = re.compile(
     r"^\W*(?:(?:however|additionally|also|furthermore|moreover|in addition|but|and|yet|overall|therefore|"
     r"thus|still|on the other hand|similarly|finally),? )?"
@@ -43,12 +43,12 @@ _ANNOUNCES = re.compile(
     r"\b(?:I need to|let me|let['’]s|I['’]ll|I will (?:evaluate|compare|look|go))\b", re.IGNORECASE
 )
 _HEADING = re.compile(r":[\s*_]*$")
-LEAST = 20  # characters of a review that says anything
-LAST = 9  # the rank of what is dropped when a text is shortened
+LEAST = 20  # characters of a review with any content
+LAST = 9  # the rank of sentences dropped when a text is shortened
 
 
 def shorten(text: str, limit: int) -> str | None:
-    """At most `limit` characters of `text`, None when no sentence that counts fits. What fits stays."""
+    """At most `limit` characters of `text`, None if no relevant sentence fits. A text that fits stays."""
     if len(text) <= limit:
         return text
     spans = sentence_spans(text)
@@ -64,12 +64,12 @@ def shorten(text: str, limit: int) -> str | None:
         if len(_joined(text, [spans[m] for m in sorted(more)])) <= limit:
             kept = more
     made = _joined(text, [spans[n] for n in sorted(kept)])
-    # without a word on either side the verdict would come from nowhere
+    # without a word about either side the verdict would be unfounded
     return made if len(made) >= LEAST and any(ranks[n] < 3 for n in kept) else None
 
 
 def _with_what_it_leans_on(said: list[str], n: int) -> set[int]:
-    """A sentence and the ones before it, back to the first that stands on its own."""
+    """A sentence and the ones before it, back to the first self-contained one."""
     needed = {n}
     while n and _LEANS.match(said[n]):
         n -= 1
@@ -78,12 +78,12 @@ def _with_what_it_leans_on(said: list[str], n: int) -> set[int]:
 
 
 def names_side(sentence: str) -> bool:
-    """Whether a sentence says something of either side by its name."""
+    """Whether a sentence mentions either side by name."""
     return any(side.search(sentence) for side in _SIDES)
 
 
 def rank(sentence: str) -> int:
-    """How soon a sentence is kept: 1 compares both sides, 2 says something of one side against a measure,
+    """The rank of a sentence: 1 compares both sides, 2 assesses one side by a criterion,
     3 concludes, 4 names both sides; `LAST` is dropped."""
     if _HEADING.search(sentence) or _ANNOUNCES.search(sentence) or len(re.findall(r"\w\w+", sentence)) < 4:
         return LAST
@@ -95,7 +95,7 @@ def rank(sentence: str) -> int:
 
 
 def _joined(text: str, spans: list[tuple[int, int]]) -> str:
-    """The sentences, with a line end between two that stood on different lines."""
+    """The sentences, with a line end between two from different lines."""
     pieces: list[str] = []
     for n, (start, end) in enumerate(spans):
         if n:

@@ -1,9 +1,9 @@
-"""A review in another layout becomes a text in the kit's: names, thought, statement of the verdict, tags.
+"""Converts a review in another layout to the kit's: names, thought, statement of the verdict, tags.
 
     review_body(text, reading, "compact")      the review alone: no thought, no verdict, the kit's names
-    in_layout(body, "A", "compact")            <type>, <rubric> where criteria are listed, <eval>, the marker
+    in_layout(body, "A", "compact")            <type>, <rubric> if criteria are listed, <eval>, the marker
 
-No word is added but the names and the tags, and nothing that stays can be read as a second verdict.
+Only names and tags are added, and nothing that remains can be read as a second verdict.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rmr1_lite.types import Label
 from rmr1_lite.verdict import parse_verdict
 from rmr1_lite.verdict.hidden import Hidden
 
-LEAST = 20  # characters of a review that says anything
+LEAST = 20  # characters of a review with any content
 
 # ---- names
 
@@ -41,7 +41,7 @@ _CHOSEN = re.compile(
 def with_our_names(text: str) -> str:
     """ "Assistant 1", "Response A", "answers A and B" by the names of the prompts: Chatbot A, Chatbot B.
 
-    1 and A are the response shown first. A lone letter or number stays: it may be something else.
+    1 and A are the response shown first. A lone letter or number stays: it may mean something else.
     """
     text = _TWO_NAMES.sub(lambda m: f"Chatbot {_LETTER[m[1]]} {m[2]} Chatbot {_LETTER[m[3]]}", text)
     text = _ONE_NAME.sub(lambda m: f"Chatbot {_LETTER[m['side']]}", text)
@@ -68,7 +68,7 @@ _ONLY_VERDICT = re.compile(
 
 
 def without_statements(text: str, places: tuple[Span, ...]) -> str:
-    """The text without the sentences that state the verdict and nothing else.
+    """The text without the sentences that only state the verdict.
 
     A sentence that also gives a reason is the review's conclusion and stays, without its mark in brackets.
     """
@@ -92,7 +92,7 @@ def _inside(mark: Span, first: int, last: int) -> Span:
 
 
 def _without_mark(said: str) -> str:
-    """A kept sentence: a mark at its end goes, one in its middle becomes the name that it stands for."""
+    """A kept sentence: a mark at its end is removed, one in its middle becomes the name that it means."""
     ended = _MARK.sub(lambda match: match["stop"] or ".", said)
     return _MARK_INSIDE.sub(lambda match: f"Chatbot {match[1]}", ended)
 
@@ -115,9 +115,9 @@ _PREFACE = re.compile(
 
 
 def review_body(text: str, reading: Reading, style: str) -> str:
-    """What the review says beside its verdict, in the kit's names; "" when it says nothing else.
+    """The review without its verdict, with the kit's names; "" when there is nothing else.
 
-    `reasoning` keeps a thought. For the other styles the thought is left out, and where only the verdict
+    `reasoning` keeps a thought. For the other styles the thought is left out, and if only the verdict
     follows it, its last paragraph is the review.
     """
     if style == "reasoning":
@@ -165,7 +165,7 @@ def criteria_in(body: str) -> list[str]:
 
 
 def in_layout(body: str, letter: Label, style: str, criteria: list[str] | None = None) -> str:
-    """The whole text that the judge is to write. criteria: of the review before it was shortened."""
+    """The complete text that the judge is to write. criteria: of the review before it was shortened."""
     if style == "reasoning":
         return f"{body}\n{verdict_marker(letter)}"
     listed = criteria_in(body) if criteria is None else criteria
@@ -175,6 +175,6 @@ def in_layout(body: str, letter: Label, style: str, criteria: list[str] | None =
 
 
 def is_ours(text: str, reading: Reading) -> bool:
-    """Whether a text is in the kit's layout already, but perhaps for a closing tag too many at its end."""
+    """Whether a text is already in the kit's layout, except perhaps for a superfluous closing tag."""
     names = {section.name for section in parse_verdict(text).sections if section.closed}
     return {"type", "eval"} <= names and len(reading.places) == 1 and "<answer>" in text

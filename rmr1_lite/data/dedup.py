@@ -1,8 +1,8 @@
-"""Pairs that appear in the data twice, or in a benchmark too: exact, near, and by their words.
+"""Finds pairs that appear twice in the data, or also in a benchmark: exact, near, and by their words.
 
 exact           the same conversation and responses, whatever their order (a hash)
-near            MinHash over runs of five words, kept in datasketch's LSH index
-contamination   a run of 13 words of the conversation appears in a benchmark's conversation too, or the whole
+near            MinHash over runs of five words, in datasketch's LSH index
+contamination   a run of 13 words of the conversation also appears in a benchmark's conversation, or all
                 of a shorter one
 """
 
@@ -29,7 +29,7 @@ def split_words(text: str) -> list[str]:
 
 
 def conversation_text(pair: Pair) -> str:
-    """What the client and the assistant said before the two responses."""
+    """The conversation before the two responses."""
     return "\n".join(turn["content"] for turn in pair.prompt)
 
 
@@ -40,19 +40,19 @@ def content_key(pair: Pair) -> bytes:
 
 
 def better_response_key(pair: Pair) -> bytes:
-    """Which of the texts is the better one: differs between two pairs of the same texts that contradict each
+    """The better text: differs between two pairs of the same texts that contradict each
     other."""
     return _text_hash(pair.response_a if pair.label == "A" else pair.response_b)
 
 
 def prompt_key(pair: Pair) -> bytes:
-    """The same for conversations that differ in case, spaces and punctuation only: they belong to one
+    """The same for conversations that differ only in case, spaces and punctuation: they belong to one
     split."""
     return _text_hash(" ".join(split_words(conversation_text(pair))) or conversation_text(pair))
 
 
 class NearDuplicates:
-    """Remembers the pairs it is shown. threshold: Jaccard similarity of their word runs, estimated to about
+    """Remembers the pairs it has seen. threshold: Jaccard similarity of their word runs, estimated to about
     0.06."""
 
     def __init__(self, threshold: float) -> None:
@@ -63,7 +63,7 @@ class NearDuplicates:
         self._seen: dict[str, Any] = {}
 
     def like(self, pair: Pair) -> tuple[str, float] | None:
-        """(id, similarity) of a pair seen before that this one is nearly equal to; None, and it is
+        """(id, similarity) of an earlier pair that nearly equals this one; otherwise None, and this one is
         remembered."""
         from datasketch import MinHash
 
@@ -87,12 +87,12 @@ def _shingles(pair: Pair) -> set[bytes]:
 
 
 class Benchmarks:
-    """The conversations of benchmarks, to find training pairs that ask the same. texts: (benchmark, item id,
-    conversation)."""
+    """The conversations of benchmarks, to find training pairs with the same question. texts: (benchmark, item
+    id, conversation)."""
 
     def __init__(self, texts: Iterable[tuple[str, str, str]] = ()) -> None:
         self._items: list[str] = []
-        self._runs: dict[int, int] = {}  # hash of a run of words -> number of the item it stands in
+        self._runs: dict[int, int] = {}  # hash of a run of words -> number of its item
         for name, item, text in texts:
             self._items.append(f"{name} {item}")
             for run in _word_ngrams(split_words(text)):

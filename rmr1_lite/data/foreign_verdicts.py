@@ -1,16 +1,16 @@
 """Named rules that read the verdict of a review written in another layout than the kit's.
 
 A rule takes the text and gives a `Reading`: A or B by the position shown, "tie", or nothing with a reason,
-and the places where the text states it, so that conversion can take them out. A rule never guesses: two
-statements that contradict each other are a conflict, a negated or conditional sentence states nothing, and
-what no pattern reads has no verdict.
+and the positions where the text states it, so that conversion can remove them. A rule never guesses: two
+contradictory statements are a conflict, a negated or conditional sentence states nothing, and
+a text that matches no pattern has no verdict.
 
     last-line-123   a last line with 1 (the first response), 2 (the second) or 3 (a tie)
     brackets        [[A]], [[B]], [[C]] (a tie), [[A>B]], [[B>>A]], [[A=B]]
     scores          two scores, "8 6" as the first line or "Assistant 1: 8/10 ... Assistant 2: 6/10"
     sentence        an English sentence: "I would choose Assistant 2", "the better response is A", "Output: 1"
     own             the kit's and RM-R1's marker <answer>[[A]]</answer>
-    none            the text does not say; the row's own field does (an expert's reasons for a choice made)
+    none            the verdict is not in the text but in the row's field (an expert's reasons for a choice)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TIE, NO_VERDICT, CONFLICT = "tie", "no verdict", "conflict"
 
 @dataclass(frozen=True)
 class Reading:
-    """said: A, B, "tie", or "" when there is none; then `reason` says why. places: of the statements, in
+    """said: A, B, "tie", or "" for none; then `reason` says why. places: of the statements, in
     order."""
 
     said: str
@@ -45,12 +45,12 @@ _LETTERS = {"1": "A", "2": "B", "3": TIE, "A": "A", "B": "B", "C": TIE}
 
 
 def visible_text(text: str) -> str:
-    """The text with its thoughts blanked out, places unchanged: no rule reads a verdict inside a thought."""
+    """The text with its thoughts blanked, positions unchanged: no rule reads a verdict inside a thought."""
     return Hidden(text, False).visible(text)
 
 
 def decide(statements: Iterable[Statement]) -> Reading:
-    """One reading of all statements: they agree, or there is none."""
+    """One reading of all statements: they agree, or there is no verdict."""
     found = list(statements)
     places = tuple(sorted({place for _, place in found}))
     said = {letter for letter, _ in found}
@@ -69,7 +69,7 @@ _LAST = re.compile(
 
 
 def last_line_123(text: str) -> Reading:
-    """The last line that is not blank holds 1, 2 or 3 and nothing else but a label before it."""
+    """The last non-blank line holds only 1, 2 or 3, perhaps with a label before it."""
     end = len(text.rstrip())
     start = text.rfind("\n", 0, end) + 1
     match = _LAST.fullmatch(text[start:end])
@@ -84,7 +84,7 @@ _RULE_AFTER = re.compile(r"[\s\"'`*)\]]{0,4}(?:if|when|means|indicates|in case|f
 
 
 def brackets(text: str) -> Reading:
-    """All double brackets that name a side, but for those that only restate the rule ("[[A]] if ...")."""
+    """All double brackets that name a side, except those that only restate the rule ("[[A]] if ...")."""
     return decide(
         (said, match.span())
         for match in _BRACKETS.finditer(text)
@@ -103,7 +103,7 @@ _OWN = re.compile(r"<answer>\s*\[\[\s*([AB])\s*\]\]\s*</answer>(?:\s*</\w+>)*")
 
 
 def own(text: str) -> Reading:
-    """The kit's marker, also where a closing tag too many stands behind it, as in RM-R1's own outputs."""
+    """The kit's marker, also with a superfluous closing tag after it, as in RM-R1's own outputs."""
     return decide((match[1], match.span()) for match in _OWN.finditer(text))
 
 
@@ -126,7 +126,7 @@ _UNEVEN = re.compile(r"\b(?:slightly|somewhat|a bit|marginally) higher (?:score|
 
 
 def scores(text: str) -> Reading:
-    """Two scores: the first line, and one labelled score a side; both forms must agree where both stand."""
+    """Two scores: the first line, or one labelled score per side; if both forms appear they must agree."""
     statements: list[Statement] = []
     start = len(text) - len(text.lstrip())
     if first := _TWO.match(text, start):
@@ -138,7 +138,7 @@ def scores(text: str) -> Reading:
         a, b = sides["A"][0], sides["B"][0]
         said = _higher(a[2], b[2])
         statements += [(said, a.span()), (said, b.span())]
-    # equal figures, and words that want them unequal
+    # equal numbers, but words that say they differ
     uneven = _UNEVEN.search(text)
     if uneven and any(said == TIE for said, _ in statements):
         statements.append(("uneven", uneven.span()))
@@ -219,9 +219,10 @@ _DENIES = re.compile(
 
 
 def sentence(text: str) -> Reading:
-    """An English sentence that chooses; where none does, a concluding one that calls one side more or better.
+    """An English sentence that chooses; if there is none, a concluding one that calls one side more or
+    better.
 
-    A last line with 1, 2 or 3 is such a sentence. Sentences that choose must agree, and a tie said outright
+    A last line with 1, 2 or 3 is such a sentence. Sentences that choose must agree, and an explicit tie
     contradicts them.
     """
     strong: list[Statement] = []
@@ -252,25 +253,25 @@ def _strong_in(said: str) -> set[str]:
 
 
 def _denied(said: str, match: re.Match[str]) -> bool:
-    """A negation or a condition in the statement or in its clause before it."""
+    """A negation or a condition in the statement or earlier in its clause."""
     clause = re.split(r"[,;:—]|\b(?:but|however|so|therefore|and)\b", said[: match.start()])[-1]
     conditional = re.match(r"\W*(?:if|unless|whether|had)\b", said, re.IGNORECASE)
     return bool(conditional or _DENIES.search(clause + match[0]))
 
 
 def _weak_in(said: str) -> str:
-    """The only side that a concluding sentence calls better; "" where it calls both so."""
+    """The only side that a concluding sentence calls better; "" if it calls both better."""
     letters = {_LETTERS[match[1]] for match in _COMPARED.finditer(said) if not _denied(said, match)}
     return letters.pop() if len(letters) == 1 else ""
 
 
 def no_rule(text: str) -> Reading:
-    """The text is not asked."""
+    """The text is not used."""
     return Reading("", NO_VERDICT)
 
 
 Rule = Callable[[str], Reading]
-# in the order in which `auto` prefers them among rules that read as many texts
+# in the order of preference of `auto` among rules that read equally many texts
 RULES: dict[str, Rule] = {
     "own": own,
     "brackets": brackets,
@@ -282,14 +283,14 @@ RULES: dict[str, Rule] = {
 
 
 def read_verdict(text: str, rule: str) -> Reading:
-    """What `text` states by the named rule, thoughts left out."""
+    """The verdict of `text` by the named rule, thoughts ignored."""
     return RULES[rule](visible_text(text))
 
 
 def best_rule(texts: Iterable[str]) -> tuple[str, dict[str, int]]:
     """The rule that reads most of the texts of one origin, and how many each reads.
 
-    "none" where no rule reads two thirds of them: then only the rows' own fields can tell.
+    "none" if no rule reads two thirds of them: then only the rows' own fields hold the verdict.
     """
     shown = [visible_text(text) for text in texts]
     counts = {name: sum(bool(rule(text).said) for text in shown) for name, rule in RULES.items()}

@@ -1,7 +1,7 @@
-"""Why a repository of the hub could not be had, in one sentence with the remedy.
+"""Why a repository of the hub could not be loaded, in one sentence with the remedy.
 
 `transformers`, `datasets` and `huggingface_hub` wrap each other's errors, and their own words mix several
-causes ("does not exist, or is private, or is gated"). What happened is read from the chain of causes.
+causes ("does not exist, or is private, or is gated"). The actual cause is found in the chain of exceptions.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ UNREACHED = {
     "ProxyError",
 }
 BROKEN = {"RemoteProtocolError", "ReadError", "ReadTimeout"}
-# how failures of the Xet storage begin; they come as errors of Python's own classes
+# prefixes of Xet storage failures, which are raised as Python's built-in errors
 XET = ("Data processing error", "CAS service error", "xet-read-token")
-LATER = "Run the same command again later: files that are complete are not downloaded again"
+LATER = "Run the same command again later: complete files are not downloaded again"
 
 
 def explain(error: Exception, repo: str, kind: str, otherwise: str) -> InputError | None:
-    """The error to raise instead, None where the hub has nothing to do with it.
+    """The error to raise instead, None if the hub is not the cause.
 
     kind: "model" or "data set". otherwise: the remedy that needs no hub, as the end of a sentence. A full
-    disk is raised as it is: the command line has its own words for it.
+    disk is raised unchanged: the command line has its own message for it.
     """
     chain = _chain(error)
     for cause in chain:
@@ -45,7 +45,7 @@ def explain(error: Exception, repo: str, kind: str, otherwise: str) -> InputErro
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what was said, without its full stop; the class where nothing was said."""
+    """The first line of the message, without its full stop; the class if there is no message."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(". ")[:300] if lines else type(error).__name__
 
@@ -59,7 +59,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 
 def _reason(chain: list[BaseException], repo: str, kind: str) -> str:
-    """What happened and what to do about it, "" for an error that is not the hub's."""
+    """What happened and the remedy, "" for an error that is not the hub's."""
     names = {type(cause).__name__ for cause in chain}
     said = "\n".join(map(str, chain))
     if "GatedRepoError" in names or "is a gated dataset" in said:
@@ -67,7 +67,7 @@ def _reason(chain: list[BaseException], repo: str, kind: str) -> str:
     if names & MISSING:
         return (
             f"There is no {kind} {repo} on the hub, or it is private. Check the spelling; for a private one "
-            "set HF_TOKEN to a token that may read it"
+            "set HF_TOKEN to a token with read access"
         )
     if refused := _refused(chain, repo):
         return refused
@@ -78,32 +78,30 @@ def _reason(chain: list[BaseException], repo: str, kind: str) -> str:
     if names & BROKEN or any(words in said for words in (*XET, "Consistency check failed")):
         plain = "; if it happens again, set HF_HUB_DISABLE_XET=1 for plain downloads"
         xet = plain if any(words in said for words in XET) else ""
-        return f"The download of {repo} broke off ({first_line(chain[-1])}). {LATER}{xet}"
+        return f"The download of {repo} was interrupted ({first_line(chain[-1])}). {LATER}{xet}"
     return ""
 
 
 def _refused(chain: list[BaseException], repo: str) -> str:
-    """What a status of the hub's answer means, "" where it says nothing beyond the error's class."""
+    """The meaning of the hub's status code, "" if it adds nothing to the error's class."""
     status = next((found for cause in chain if (found := _status(cause))), 0)
     if status == 401:
         return (
-            f"The hub refuses your token (HF_TOKEN, or the one that `hf auth login` saved), so {repo} could "
+            f"The hub rejects your token (HF_TOKEN, or the one that `hf auth login` saved), so {repo} could "
             "not be loaded. Set a valid token, or remove it: public repositories need none"
         )
     if status == 403:
         return (
-            f"The hub refuses {repo} to your token ({_answer(chain)}). Check what HF_TOKEN may read: a "
-            "fine-grained token needs the right to read gated repositories"
+            f"The hub denies your token access to {repo} ({_answer(chain)}). Check what HF_TOKEN may read: a "
+            "fine-grained token needs permission to read gated repositories"
         )
     if status == 429:
-        return (
-            f"The hub allows no more requests for now ({repo}, 429). Set HF_TOKEN for a higher limit. {LATER}"
-        )
-    return f"The hub has a problem of its own ({repo}, {status}). {LATER}" if status >= 500 else ""
+        return f"The hub's rate limit is reached ({repo}, 429). Set HF_TOKEN for a higher limit. {LATER}"
+    return f"The hub has a server error ({repo}, {status}). {LATER}" if status >= 500 else ""
 
 
 def _answer(chain: list[BaseException]) -> str:
-    """What the hub itself said, without what the clients said about it."""
+    """The hub's own message, without the client's words about it."""
     return first_line(next(cause for cause in chain if _status(cause)))
 
 
@@ -125,7 +123,7 @@ def _gated(repo: str, kind: str) -> str:
     if get_token() is None:
         return (
             f"{repo} is gated: its terms must be accepted before it can be downloaded. Accept them on {page} "
-            "while logged in, and set HF_TOKEN to a token of that account that may read it"
+            "while logged in, and set HF_TOKEN to a token of that account with read access"
         )
     return (
         f"{repo} is gated, and the account of your token has no access to it. Accept its terms on {page} "
@@ -135,7 +133,7 @@ def _gated(repo: str, kind: str) -> str:
 
 
 def offline(kind: str) -> str:
-    """The variable that keeps the clients off the network, "" without one. kind: as in `explain`."""
+    """The variable that keeps the clients offline, "" without one. kind: as in `explain`."""
     names = [*OFFLINE, "HF_DATASETS_OFFLINE"] if kind == "data set" else OFFLINE
     yes = ("1", "ON", "YES", "TRUE")
     return next((name for name in names if os.environ.get(name, "").upper() in yes), "")
@@ -154,7 +152,7 @@ def _unreached(repo: str, kind: str) -> str:
 
 
 def _lacking(repo: str, kind: str) -> str:
-    """Which files of a repository are not in the cache, as the beginning of a sentence."""
+    """Which files of a repository are missing in the cache, as the beginning of a sentence."""
     from huggingface_hub import constants
 
     if kind != "model":

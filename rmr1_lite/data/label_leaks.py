@@ -1,14 +1,14 @@
-"""What gives a label away: words, template tokens, names, turn counts and lengths that occur on one side
-only.
+"""Finds what gives a label away: words, template tokens, names, turn counts and lengths that occur on one
+side only.
 
 Every feature is a yes or no about a text. Where the better and the worse response differ in it, a coin should
-decide which of the two has it; where the whole prompt has it, A and B should win as often as elsewhere. Each
-text counts once: a pair in both orders, or one chosen response against ten rejected ones, is no more evidence
-than one row. A binomial test with Bonferroni's correction over all features says when that is not so, which
-keeps false alarms on clean data below `ALPHA` in all.
+decide which of the two has it; if the prompt has it, A and B should win as often as elsewhere. Each
+text counts once: a pair in both orders, or one chosen response against ten rejected ones, is not more
+evidence than one row. A binomial test with Bonferroni's correction over all features detects deviations and
+keeps the rate of false alarms on clean data below `ALPHA` overall.
 
-    leak    the side can be told from it in 9 of 10 rows or more (lower end of the 95 % interval)
-    lean    far better than chance, but not that sure: often a matter of style or quality, to be known all the
+    leak    it predicts the side in at least 9 of 10 rows (lower end of the 95 % interval)
+    lean    far better than chance, but less certain: often a matter of style or quality, reported all the
             same
 """
 
@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ALPHA = 0.002  # chance of any false alarm on clean data, over all features
-LEAST = 20  # rows with a feature before anything is said of it
+LEAST = 20  # minimum rows with a feature
 LEAK = 0.9
-# of lengths: what was planted in a few rows stands out at one of them
+# length thresholds: a leak planted in a few rows shows at one of them
 RATIOS = (
     1,
     1.5,
@@ -36,7 +36,7 @@ RATIOS = (
     12,
     16,
 )
-MOST = 40  # signals reported
+MOST = 40  # maximum signals reported
 _TOKEN = re.compile(r"<\|[^|<>\s]{1,40}\|>|<[/\w]{1,30}>|\[/?[A-Z_]{2,20}\]|\w+(?:['’]\w+)?|[^\w\s]")
 _TEMPLATE = re.compile(r"<\|.*\|>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>|\[/?[A-Z_]{2,20}\]")
 _TURN = re.compile(
@@ -46,10 +46,10 @@ _TURN = re.compile(
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled row as the audit sees it. turns: of the better and the worse side, where the source has
+    """One labelled row in the audit's form. turns: of the better and the worse side, if the source has
     lists.
 
-    label: as stored, None where a hash will place the better response. prompt: everything but the two
+    label: as stored, None if a hash will place the better response. prompt: everything except the two
     responses.
     """
 
@@ -78,7 +78,7 @@ class Signal:
     also: list[str] = field(default_factory=list)  # features of the same rows
 
     def text(self) -> str:
-        """One line for people."""
+        """One readable line."""
         of = f" (also: {', '.join(self.also[:6])})" if self.also else ""
         return (
             f"{self.level}: {self.kind} {self.what}{of}: the {self.side} side in {self.share:.1%} of "
@@ -90,7 +90,7 @@ Feature = tuple[str, str]  # kind, what
 
 
 def find_signals(rows: Sequence[Row]) -> list[Signal]:
-    """All findings, the surest first."""
+    """All findings, the most certain first."""
     tested = [
         *_tested_signals(_between_sides(rows), "better", "worse"),
         *_tested_signals(_over_labels(rows), "A", "B"),
@@ -104,7 +104,7 @@ def find_signals(rows: Sequence[Row]) -> list[Signal]:
 
 
 def surface_features(text: str) -> frozenset[Feature]:
-    """What can be said of one response."""
+    """The features of one response."""
     tokens = set(_TOKEN.findall(text))
     found: set[Feature] = {
         ("template token" if _TEMPLATE.fullmatch(token) else "token", token) for token in tokens
@@ -124,16 +124,15 @@ def _layout_features(text: str) -> Iterator[tuple[str, bool]]:
     yield "contains no line break", "\n" not in text
 
 
-# feature -> [rows that have it, of these with the first side, sum of what chance alone would give]
+# feature -> [rows that have it, of these with the first side, expected number by chance]
 Counts = dict[Feature, list[float]]
 
 
 def _between_sides(rows: Sequence[Row]) -> Counts:
-    """By chance a feature occurs on the better side as often as that side's being longer or shorter
-    explains.
+    """The chance that a feature occurs on the better side, given only that this side is longer or shorter.
 
-    The longer response holds more different words, and where it is also the better one every word would seem
-    to tell.
+    The longer response holds more different words, and if it is also the better one every word would seem
+    to predict the label.
     """
     counts: Counts = defaultdict(lambda: [0, 0, 0.0])
     longer = _longer_is_better(rows)
@@ -150,7 +149,7 @@ def _between_sides(rows: Sequence[Row]) -> Counts:
 
 
 def _independent_rows(rows: Iterable[Row]) -> Iterator[Row]:
-    """Rows that use no text a second time under the same question."""
+    """Rows that do not repeat a text under the same question."""
     used: set[tuple[str, str]] = set()
     for row in rows:
         question = row.prompt or f"{row.file}, row {row.number}"
@@ -161,7 +160,7 @@ def _independent_rows(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def _by_question(rows: Iterable[Row]) -> Iterable[list[Row]]:
-    """Rows that ask the same; a row without a question is its own."""
+    """Rows with the same question; a row without a question is separate."""
     groups: dict[Any, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.prompt or (row.file, row.number)].append(row)
@@ -174,7 +173,7 @@ def _longer_is_better(rows: Iterable[Row]) -> float:
 
 
 def _differing_features(row: Row) -> Iterator[tuple[Feature, str]]:
-    """Features that one side of a row has and the other has not, with that side."""
+    """Features that only one side of a row has, with that side."""
     better, worse = surface_features(row.better), surface_features(row.worse)
     yield from ((feature, "better") for feature in better - worse)
     yield from ((feature, "worse") for feature in worse - better)
@@ -192,7 +191,7 @@ def _differing_features(row: Row) -> Iterator[tuple[Feature, str]]:
 
 
 def _over_labels(rows: Iterable[Row]) -> Counts:
-    """By chance A wins as often as in the whole data; the labels as such are tested against one half."""
+    """By chance A wins as often as in all the data; the labels themselves are tested against one half."""
     labelled = [group[0] for group in _by_question(row for row in rows if row.label)]
     share = sum(row.label == "A" for row in labelled) / max(1, len(labelled))
     counts: Counts = defaultdict(lambda: [0, 0, 0.0])
@@ -220,7 +219,7 @@ def _tested_signals(counts: Counts, first: str, second: str) -> list[Signal]:
         return []
     n, k = np.array([n for _, n, _ in held]), np.array([k for *_, k in held])
     by_chance = np.array([counts[feature][2] for feature, *_ in held]) / n
-    # what stands with one side nearly always is told even where all of that side's texts are the longer ones
+    # a feature that is nearly always on one side is reported even if all of that side's texts are longer
     sure = np.array([_lower_bound(n_, max(k_, n_ - k_) / n_) >= LEAK for _, n_, k_ in held])
     by_chance = np.where(sure, 0.5, by_chance)
     p = np.minimum(1, 2 * np.minimum(binom.cdf(k, n, by_chance), binom.sf(k - 1, n, by_chance)))
@@ -260,7 +259,7 @@ def _lower_bound(n: int, share: float) -> float:
 
 
 def _with_rows(found: list[Signal], rows: Iterable[Row]) -> list[Signal]:
-    """The rows of each signal in which the feature occurs on the side it points to."""
+    """The rows of each signal in which the feature occurs on the predicted side."""
     kinds = ("token", "template token", "name", "length", "layout", "turn count")
     sides = {
         (_plain_kind(s.kind), s.what): s for s in found if s.side in ("better", "worse") and s.kind in kinds
@@ -281,7 +280,7 @@ def _plain_kind(kind: str) -> str:
 
 
 def _merge_alike(found: list[Signal]) -> list[Signal]:
-    """Features of nearly the same rows are one finding: the words of a planted phrase, say."""
+    """Features of nearly the same rows are one finding, like the words of a planted phrase."""
     kept: list[tuple[Signal, set[tuple[str, int]]]] = []
     for signal in found:
         places = {(row.file, row.number) for row in signal.rows}
@@ -296,7 +295,7 @@ def _merge_alike(found: list[Signal]) -> list[Signal]:
 
 
 def _same_rows(one: Signal, other: Signal, seen: set[tuple[str, int]], places: set[tuple[str, int]]) -> bool:
-    """The same rows but for a tenth; the lengths of one side are one finding, whatever the threshold."""
+    """The same rows up to a tenth; the lengths of one side are one finding, whatever the threshold."""
     if one.side != other.side:
         return False
     return one.kind == other.kind == "length" or len(places & seen) >= 0.9 * len(places | seen)

@@ -1,6 +1,6 @@
-"""Reading pairs from JSONL, and the writing that goes with it: one import for all files of the kit.
+"""Reads and writes pairs as JSONL: one import for all files of the kit.
 
-A bad row never stops a file and never disappears: it becomes a `Problem` with file, row, field and remedy,
+A bad row neither stops a file nor disappears: it becomes a `Problem` with file, row, field and remedy, and
 the good rows are kept. `on_bad_row="fail"` raises instead.
 
     read = read_pairs("pairs.jsonl")
@@ -32,7 +32,7 @@ from rmr1_lite.types import InputError, Pair
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with one row (counted from 1)."""
+    """One fault of one row (counted from 1)."""
 
     file: str
     row: int
@@ -42,18 +42,18 @@ class Problem:
 
     @classmethod
     def of(cls, file: str, row: int, error: RowError) -> Problem:
-        """What a RowError says, with its place."""
+        """The Problem of a RowError, with file and row."""
         return cls(file, row, error.field, error.text, error.remedy)
 
     def __str__(self) -> str:
         return f"{self.file}, row {self.row}, {self.field}: {self.text}. Remedy: {self.remedy}."
 
 
-SHOWN = 20  # problems that an account prints; all of them stand in its problems.jsonl
+SHOWN = 20  # problems printed; problems.jsonl lists all of them
 
 
 class BadRows:
-    """What happens to rows that cannot be used: counted and listed in `path`, or the first one stops the
+    """Handles unusable rows: counted and listed in `path`, or the first one stops the
     work.
 
     first: the first `SHOWN` of them.
@@ -76,14 +76,14 @@ class BadRows:
 
 @dataclass(frozen=True)
 class PairsRead:
-    """What a file held: the good rows, and one Problem for every other row."""
+    """The content of a file: the good rows, and one Problem for every other row."""
 
     file: str
     pairs: list[Pair]
     problems: list[Problem] = field(default_factory=list)
 
     def summary(self, limit: int = 20) -> str:
-        """Counts and the first `limit` problems, for people."""
+        """Counts and the first `limit` problems, as readable lines."""
         labels: Counter[str] = Counter(pair.label or "none" for pair in self.pairs)
         head = (
             f"{self.file}: {len(self.pairs)} pairs read ({_counts(labels)}), {len(self.problems)} rows "
@@ -106,7 +106,8 @@ def read_pairs(
 ) -> PairsRead:
     """Read pairs in either row format of `rmr1_lite.data.rows`.
 
-    seed places chosen/rejected. Raises InputError when the file cannot be read, or on a bad row with "fail".
+    seed: decides the side of chosen/rejected. Raises InputError when the file cannot be read, or on a bad row
+    with "fail".
     """
     read = PairsRead(str(path), [])
     rows_by_id: dict[str, int] = {}
@@ -123,7 +124,7 @@ def read_pairs(
 
 
 def write_pairs(path: str | Path, pairs: Iterable[Pair]) -> None:
-    """Write pairs as the kit's own rows; `read_pairs` gives the same pairs back."""
+    """Write pairs as the kit's own rows; `read_pairs` returns the same pairs."""
     atomic_write_text(path, "".join(json_line(row_from_pair(pair)) for pair in pairs))
 
 

@@ -1,4 +1,4 @@
-"""Own preference data -> training and validation files of the kit, with everything that was left out listed.
+"""Your own preference data -> training and validation files of the kit, with a list of everything left out.
 
 Rows are read one by one and go through: shape -> checks -> exact duplicates -> contamination -> length ->
 near-duplicates -> order -> split. Only hashes stay in memory, so a hundred thousand pairs need no more than a
@@ -7,9 +7,9 @@ few do.
     python -m rmr1_lite data prepare mine.jsonl more.csv --out runs/mine --against
         judgebench=JudgeBench/gpt.jsonl
 
-    train.jsonl, validation.jsonl   pairs; no conversation stands in both
-    dropped.jsonl                   id, file, row, why and detail of each pair left out
-    problems.jsonl                  file, row, field, what is wrong and the remedy of each row that is no pair
+    train.jsonl, validation.jsonl   pairs; no conversation is in both
+    dropped.jsonl                   id, file, row, reason and detail of each pair left out
+    problems.jsonl                  file, row, field, fault and remedy of each row that is not a pair
     prepared.json                   settings, counts, balance
 """
 
@@ -37,7 +37,7 @@ from rmr1_lite.types import InputError, Pair
 Lengths = Callable[[Sequence[Pair]], list[int]]
 Shape = Callable[[Any], Any]
 BINS = (128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)  # tokens
-CHUNK = 256  # pairs that are tokenised together
+CHUNK = 256  # pairs tokenised together
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Prepared:
     problems: list[Problem] = field(default_factory=list)
 
     def text(self) -> str:
-        """The whole account, for people."""
+        """The complete report, as readable lines."""
         kept, labelled = sum(self.kept.values()), sum(self.labels.values())
         lines = [
             f"{self.rows} rows read: {kept} pairs kept ({self.kept['train']} train, "
@@ -65,7 +65,7 @@ class Prepared:
             "rows"
         ]
         lines += [f"  left out, {why}: {n}" for why, n in self.dropped.most_common()]
-        lines += [f"  ties, which teach nothing: {self.ties}"] if self.ties else []
+        lines += [f"  ties, left out because they teach nothing: {self.ties}"] if self.ties else []
         if labelled:
             uneven = labelled - self.equal_length
             lines.append(
@@ -102,11 +102,11 @@ def prepare(
     shape: Shape = kit_row,
     progress: bool = True,
 ) -> Prepared:
-    """Write the files and return the account.
+    """Write the files and return the report.
 
-    lengths: tokens of the judge prompt of each pair. benchmarks: (name, item, conversation) of what must not
-    be trained on. shape: turns a foreign row into one of the kit's. Raises InputError, and leaves older files
-    alone, when nothing is kept, or at the first bad row with on_bad_row="fail".
+    lengths: tokens of the judge prompt of each pair. benchmarks: (name, item, conversation) of texts that
+    must not be trained on. shape: converts a foreign row to the kit's format. Raises InputError, and leaves
+    older files unchanged, when nothing is kept, or at the first bad row with on_bad_row="fail".
     """
     from tqdm import tqdm
 
@@ -135,7 +135,7 @@ def prepare(
 
 def _check_request(config: PrepareConfig, sources: Sequence[Any], lengths: Lengths | None) -> None:
     if not sources:
-        raise InputError("There is nothing to prepare. Give files, folders or hub ids.")
+        raise InputError("There are no files to prepare. Give files, folders or hub ids.")
     if not 0 <= config.validation < 1 or not 0 <= config.near <= 1:
         raise InputError(f"validation is {config.validation}, near {config.near}. Give shares from 0 to 1.")
     if config.max_prompt_tokens and lengths is None:
@@ -148,7 +148,7 @@ def _write_account(done: Prepared) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _From:
-    """A pair and where it was."""
+    """A pair with its file and row."""
 
     pair: Pair
     file: str
@@ -157,7 +157,7 @@ class _From:
 
 @dataclass(frozen=True)
 class _Drop:
-    """Lists and counts what is left out."""
+    """Lists and counts the pairs left out."""
 
     files: AtomicLines
     path: Path
@@ -173,7 +173,7 @@ class _Drop:
 def _labelled_pairs(
     rows: Iterable[Raw], config: PrepareConfig, shape: Shape, bad: BadRows, done: Prepared
 ) -> Iterator[_From]:
-    """Labelled pairs with ids of their own; every other row becomes a Problem."""
+    """Labelled pairs with unique ids; every other row becomes a Problem."""
     seen: dict[str, tuple[str, int]] = {}
     for raw in rows:
         done.rows += 1
@@ -187,7 +187,7 @@ def _labelled_pairs(
 
 
 def _rows_of_ratings(raw: Raw, config: PrepareConfig, done: Prepared) -> Iterator[Raw]:
-    """The row itself, or the pairs that its ratings become."""
+    """The row itself, or the pairs made from its ratings."""
     found = None if raw.error else pairs_of_ratings(raw.values, config.ratings, config.margin)
     if found is None:
         yield raw
@@ -213,7 +213,8 @@ def _pair_of_raw(raw: Raw, config: PrepareConfig, shape: Shape) -> Pair:
 
 
 def _named(pair: Pair, raw: Raw, seen: dict[str, tuple[str, int]]) -> Pair:
-    """Ids are unique: another file's id gets its file's name in front, the same file's is an error."""
+    """Ids are unique: a repeated id from another file gets that file's name in front, from the same file it
+    is an error."""
     first = seen.get(pair.id)
     if first and first[0] != raw.file:
         pair = replace(pair, id=f"{raw.file}:{pair.id}")
@@ -223,14 +224,14 @@ def _named(pair: Pair, raw: Raw, seen: dict[str, tuple[str, int]]) -> Pair:
             raise RowError(
                 "id", f"{pair.id!r:.80} was already used in row {first[1]}", "give every row its own id"
             )
-        # made from the texts: the row is a duplicate, told as such
+        # made from the texts: the row is a duplicate, reported as such
         pair = replace(pair, id=f"{pair.id}-{raw.number}")
     seen[pair.id] = (raw.file, raw.number)
     return pair
 
 
 def _drop_repeated(items: Iterable[_From], drop: _Drop) -> Iterator[_From]:
-    """The first of equal pairs. One that names the other response as better is reported separately: one of
+    """The first of equal pairs. One that prefers the other response is reported separately: one of
     the two is wrong."""
     seen: dict[bytes, tuple[str, bytes]] = {}
     for item in items:
@@ -255,7 +256,7 @@ def _drop_contaminated(items: Iterable[_From], benchmarks: Benchmarks, drop: _Dr
 def _drop_too_long(
     items: Iterable[_From], longest: int, lengths: Lengths | None, drop: _Drop, done: Prepared
 ) -> Iterator[_From]:
-    """Pairs whose judge prompt fits; without a limit the lengths are still counted, where there is a
+    """Pairs whose judge prompt fits; without a limit the lengths are still counted, if there is a
     tokenizer."""
     if lengths is None:
         yield from items
@@ -307,7 +308,7 @@ def _write_item(
 
 
 def _hash_to_unit(key: bytes, seed: int) -> float:
-    """A number in [0, 1) that depends on the conversation and the seed alone, so that added rows move no
+    """A number in [0, 1) that depends only on the conversation and the seed, so that added rows move no
     other row."""
     return int.from_bytes(blake2b(key, digest_size=6, key=str(seed).encode()).digest(), "big") / 2**48
 

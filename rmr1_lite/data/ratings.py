@@ -1,10 +1,10 @@
-"""Rows with ratings or ranks of several responses -> pairs, by a rule that the user chooses.
+"""Rows with ratings or ranks of several responses -> pairs, by a rule chosen by the user.
 
-    best   the best response against every other one
-    all    every two responses
+    best   the best response against every other
+    all    every pair of responses
 
-Both count what differs by more than `margin`; the rest are ties, counted and left out. Without a rule such a
-row is an error: whether a difference of half a point is a preference is not for this kit to say. Read are
+Both use responses that differ by more than `margin`; the rest are ties, counted and left out. Without a rule
+such a row is an error: this kit does not decide whether half a point is a preference. It reads
 lists next to each other (`responses` and `scores` or `ranks`), lists of objects (UltraFeedback's
 `completions` with `overall_score`), and strengths of a preference (HelpSteer's `preference_strength`, below 0
 where the first one is better).

@@ -1,9 +1,9 @@
-"""Rows of anything a user brings: JSONL, JSON, CSV, TSV, Parquet, a folder of them, or a data set on the hub.
+"""Reads rows from any source: JSONL, JSON, CSV, TSV, Parquet, a folder of them, or a data set on the hub.
 
-A row that cannot be read comes as a `Raw` with an error instead of values, so that it is reported with file
-and row and the others are read. JSONL and CSV are read line by line for the same reason: readers that take a
-file whole stop at its first bad row. Nothing is kept in memory but the row at hand (JSON files alone are read
-whole).
+A row that cannot be read is a `Raw` with an error instead of values, so that it is reported with file
+and row and the others are still read. JSONL and CSV are read line by line for the same reason: readers that
+take a complete file stop at its first bad row. Only the current row is in memory (only JSON files are read
+completely).
 
     for raw in read_rows("pairs.csv"):
         print(raw.file, raw.number, raw.values or raw.error)
@@ -45,7 +45,7 @@ class Raw:
 
 
 def read_rows(source: str | Path, split: str = "train") -> Iterator[Raw]:
-    """Every row of a file, of a folder's files in the order of their paths, or of a hub id's `split`.
+    """Every row of a file, of a folder's files sorted by path, or of a hub id's `split`.
 
     Raises InputError when nothing can be read at all.
     """
@@ -67,13 +67,13 @@ def _read_folder(folder: Path, split: str) -> Iterator[Raw]:
     if packed := [path.name for path in found if path.suffix.lower() in PACKED]:
         print(f"{folder}: not read: {', '.join(packed)}. Unpack them first.")
     if not files:
-        raise InputError(f"{folder} contains no data file. Give a folder with {', '.join(READERS)}.")
+        raise InputError(f"{folder} contains no data files. Give a folder with {', '.join(READERS)}.")
     for path in _of_split(files, folder, split):
         yield from _read_file(path, f"{folder}/{path.relative_to(folder).as_posix()}")
 
 
 def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
-    """Where files are named by split, as on the hub (train-00000-of-00002.parquet), those of `split`: test
+    """If files are named by split, as on the hub (train-00000-of-00002.parquet), those of `split`: test
     rows are not training rows. Files without a split in their name belong to every one."""
     named = {path: match[1] for path in files if (match := _SPLIT.match(path.name))}
     kept = [path for path in files if named.get(path, split) == split]
@@ -86,7 +86,7 @@ def _of_split(files: list[Path], folder: Path, split: str) -> list[Path]:
 
 def _read_file(path: Path, name: str) -> Iterator[Raw]:
     if path.suffix.lower() in PACKED:
-        raise InputError(f"{path} is compressed in a way that is not read here. Unpack it, or use .gz.")
+        raise InputError(f"{path} has an unsupported compression. Unpack it, or use .gz.")
     if _ending(path) not in READERS:
         raise InputError(f"{path} has an unknown file extension. Give one of {', '.join(READERS)}.")
     if path.suffix.lower() == ".gz":
@@ -98,7 +98,7 @@ def _read_file(path: Path, name: str) -> Iterator[Raw]:
 
 
 def _ending(path: Path) -> str:
-    """The ending that says how to read a file, in small letters and without .gz."""
+    """The file extension that decides the reader, in lower case and without .gz."""
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
@@ -115,7 +115,7 @@ def _read_gzip(path: Path, name: str) -> Iterator[Raw]:
 
 
 def _check_encoding(path: Path) -> None:
-    """Excel's "Unicode text" is UTF-16: every row of it would be named, and none for the real reason."""
+    """Excel's "Unicode text" is UTF-16: every row would be reported, none with the real reason."""
     with open(path, "rb") as file:
         begin = file.read(4)
     if begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -138,7 +138,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
-    """A list of rows, an object that holds one list of rows, or JSON lines under a wrong ending."""
+    """A list of rows, an object with one list of rows, or JSON lines with the wrong file extension."""
     try:
         held = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -180,14 +180,14 @@ def _check_header(path: Path, names: list[str]) -> None:
         raise InputError(f"{path} begins with {names[0]!r}, which only Excel reads. Remove that line.")
     if len(names) == 1 and (other := next((sign for sign in ";\t|" if sign in names[0]), "")):
         raise InputError(
-            f"{path} has the one column {names[0]!r:.60}: its cells seem to be separated by {other!r}. "
+            f"{path} has only the column {names[0]!r:.60}: its cells seem to be separated by {other!r}. "
             f"Save it "
             "with commas, or with tabs as .tsv."
         )
 
 
 class _Lines:
-    """The lines of a file, the last few of which can be given back: an open quote swallows what follows."""
+    """The lines of a file, the last few of which can be returned: an open quote swallows the next ones."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -203,13 +203,13 @@ class _Lines:
         return line
 
     def give_back(self) -> int:
-        """All lines taken since the last row but the first one, whose row is lost; returns how many."""
+        """Return all lines since the last row except the first one, whose row is lost; returns how many."""
         self._again, given = self.taken[1:] + self._again, len(self.taken) - 1
         return given
 
 
 def _rows_under(names: list[str], reader: Any, lines: _Lines) -> Iterator[tuple[int, Any]]:
-    """Rows by number. A row with an open quote costs itself alone: what it swallowed is read again."""
+    """Rows by number. An open quote costs only its own row: the lines that it swallowed are read again."""
     number = 0
     while True:
         number, lines.taken = number + 1, []
@@ -271,7 +271,7 @@ def _plain_row(row: dict[str, Any], coded: set[str]) -> Any:
 
 
 def _plain(name: str, value: Any, coded: bool = False) -> Any:
-    """Texts for bytes and for what JSON does not know (times, decimals), null for numbers that it lacks."""
+    """Texts for bytes and for types that JSON lacks (times, decimals), null for numbers that it lacks."""
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")

@@ -1,7 +1,7 @@
 """The four published RM-R1 sets, read into the kit's own rows.
 
-Their rows carry a whole judge prompt (`context_messages`) and either the chain or the winner (`winner`). The
-prompt is taken apart again into conversation and responses, so that the pairs can be swapped, checked, and
+Their rows hold a complete judge prompt (`context_messages`) and either the chain or the winner (`winner`).
+The prompt is split into conversation and responses again, so that the pairs can be swapped, checked, and
 shown in any prompt style. That also drops the multi-turn leak of the released data (there B is called
 "Chabot" when A is better); `audit` finds it in the original rows.
 
@@ -27,7 +27,7 @@ from rmr1_lite.verdict import parse_verdict
 
 @dataclass(frozen=True)
 class Published:
-    """One set: hub id, what `winner` holds, and the rows it is said to have."""
+    """One set: hub id, content of `winner`, and the published number of rows."""
 
     hub_id: str
     holds: str  # "chain" or "winner"
@@ -100,8 +100,8 @@ def chain_of(values: Any, id: str) -> Chain:
 
 
 def parse_judge_prompt(messages: Any) -> tuple[tuple[Message, ...], str, str]:
-    """Conversation and both responses of a published judge prompt; RowError when its markers are not all
-    there, once each."""
+    """Conversation and both responses of a published judge prompt; RowError unless each marker appears
+    exactly once."""
     text = _user_text(messages)
     found = [match for pattern in (_SINGLE, _MULTI) for match in pattern.finditer(text)]
     if len(found) != 1 or len(re.findall(r"\[The Start of ", text)) != 2:
@@ -176,7 +176,7 @@ def write_published(
         for raw in tqdm(read_rows(source or SETS[name].hub_id, split), name, unit="row"):
             counts["rows"] += 1
             try:
-                # numbers begin anew in every file of a set
+                # row numbers start again in every file of a set
                 row = _row(raw, f"{name}-{counts['rows']}", holds)
                 files.write(data, row)
                 counts["kept"] += 1
@@ -185,7 +185,7 @@ def write_published(
                 bad.add(raw.file, raw.number, error)
         if not counts["kept"]:
             raise InputError(
-                f"{source or SETS[name].hub_id}: no row could be used. Check that it is the set {name}."
+                f"{source or SETS[name].hub_id}: no usable rows. Check that it is the set {name}."
             )
     return {**counts, "left_out": bad.count, "problems": list(map(str, bad.first)), "file": str(data)}
 
@@ -205,5 +205,5 @@ def _need_dict(row: Any) -> dict[str, Any]:
 
 
 def recognise_row(values: Any) -> Any:
-    """Any row that the kit knows: the published layout, or one of the field's shapes."""
+    """Any known row: the published layout, or one of the common formats."""
     return pair_row(values) if isinstance(values, dict) and "context_messages" in values else kit_row(values)

@@ -3,9 +3,9 @@ ones.
 
     Skywork-Reward-Preference-80K-v0.2   without magpie_ultra, whose texts give the label away: 54,146 pairs
     Code-Preference-Pairs                shuffled with seed 42, the first 8,000
-    Math-Step-DPO-10K                    all of it; a response is the given steps and what follows them
+    Math-Step-DPO-10K                    all of it; a response is the given steps and their continuation
 
-The better response stands first in even rows and second in odd ones, so the labels balance exactly.
+The better response is first in even rows and second in odd ones, so the labels balance exactly.
 
     python -m rmr1_lite data mixture --out runs/mixture
 """
@@ -26,7 +26,7 @@ from rmr1_lite.types import InputError
 
 SKIPPED = "magpie_ultra"
 CODE_PAIRS, CODE_SEED = 8000, 42
-# what the paper's Table 5 says these parts hold
+# sizes of these parts in the paper's Table 5
 PAPER = {
     "magpie_pro_llama3.1": 29682,
     "offset_bias": 8504,
@@ -112,7 +112,7 @@ def write_mixture(
                 parts[made["meta"]["part"]] += 1
                 files.write(data, made)
         if not parts:
-            raise InputError("None of the sources held a row that could be used. Check the places given.")
+            raise InputError("None of the sources has a usable row. Check the given files.")
     left |= {"bad rows": bad.count} if bad.count else {}
     counts = {
         "parts": dict(parts),
@@ -132,7 +132,7 @@ def _source_rows(name: str, place: str) -> Iterator[Raw]:
         return rows
     from datasets import Dataset
 
-    held = list(rows)  # the shuffle is over all of them, as `datasets` shuffles
+    held = list(rows)  # shuffled all together, as `datasets` does
     numbers = (
         Dataset.from_dict({"i": range(len(held))}).shuffle(seed=CODE_SEED)["i"][:CODE_PAIRS] if held else []
     )
@@ -150,7 +150,7 @@ def _made_pair(raw: Raw, id: str, source: Source, place: int) -> dict[str, Any] 
     part, row = found
     pair = pair_from_row({**row, "id": id})
     made = row_from_pair(pair)
-    # rows.py placed it by a hash; the mixture alternates, so that the labels balance exactly
+    # rows.py placed it by a hash; the mixture alternates the sides to balance the labels exactly
     if (pair.label == "A") != (place % 2 == 0):
         made |= {
             "response_a": pair.response_b,

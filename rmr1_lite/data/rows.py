@@ -1,4 +1,4 @@
-"""One JSON object <-> one `Pair`: the row formats users bring, and what can be wrong with them.
+"""One JSON object <-> one `Pair`: the row formats and their possible faults.
 
 Two formats are read. The kit's own:   {"id", "prompt", "response_a", "response_b", "label", "section",
                                        "meta"}
@@ -7,8 +7,9 @@ and the field's preference format:     {"id", "prompt", "chosen", "rejected", "s
     with the
 assistant's answer. Only the texts are required. Fields that neither format knows are kept in `meta`.
 
-Why chosen/rejected rows are placed by a hash of the id: a fixed side would give the label away, a random one
-would change from run to run. The hash balances the labels and stays the same whatever is added to the file.
+Why a hash of the id decides the side of chosen/rejected rows: a fixed side would give the label away, a
+random one would change from run to run. The hash balances the labels and does not change when rows are added
+to the file.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def pair_from_row(row: Any, seed: int = 0, max_chars: int = MAX_CHARS) -> Pair:
 
 
 def row_from_pair(pair: Pair) -> dict[str, Any]:
-    """The kit's own row; `pair_from_row` gives the same Pair back."""
+    """The kit's own row; `pair_from_row` returns the same Pair."""
     row: dict[str, Any] = {"id": pair.id, "prompt": [dict(m) for m in pair.prompt]}
     row |= {"response_a": pair.response_a, "response_b": pair.response_b}
     optional = {"label": pair.label, "section": pair.section, "meta": pair.meta}
@@ -59,7 +60,7 @@ def pair_digest(pair: Pair) -> str:
 
 
 def pairs_digest(pairs: Iterable[Pair]) -> str:
-    """Sixteen hex digits over everything that the judge is shown of these pairs, in their order."""
+    """Sixteen hex digits over everything that the judge sees of these pairs, in their order."""
     lines = "".join(f"{pair.id} {pair_digest(pair)}\n" for pair in pairs)
     return hashlib.sha256(lines.encode()).hexdigest()[:16]
 
@@ -77,7 +78,7 @@ def _names(row: dict[str, Any]) -> tuple[str, str]:
     theirs = [n for n in ("chosen", "rejected") if n in row]
     if ours and theirs:
         raise RowError(
-            theirs[0], f"appears beside {ours[0]}", "keep response_a/response_b or chosen/rejected, not both"
+            theirs[0], f"appears next to {ours[0]}", "keep response_a/response_b or chosen/rejected, not both"
         )
     names = ("chosen", "rejected") if theirs else ("response_a", "response_b")
     for name in names:
@@ -99,7 +100,9 @@ def _messages(name: str, value: Any) -> list[Message]:
     if not isinstance(value, list) or not value:
         raise RowError(name, f"is {_kind(value)}", remedy)
     if all(isinstance(turn, str) for turn in value):
-        raise RowError(name, f"is a list of {len(value)} texts", "give one text, or messages; one pair a row")
+        raise RowError(
+            name, f"is a list of {len(value)} texts", "give one text, or messages; one pair per row"
+        )
     turns: list[Message] = []
     for turn in value:
         content = content_of(name, turn) if isinstance(turn, dict) else None
@@ -122,7 +125,7 @@ def _answer(name: str, turns: list[Message]) -> str:
 
 
 def _prompt(row: dict[str, Any], names: tuple[str, str], turns: list[list[Message]]) -> tuple[Message, ...]:
-    """The `prompt` field, or the turns that both responses begin with."""
+    """The `prompt` field, or the turns that both responses start with."""
     before = [t[:-1] for t in turns]
     value = row.get("prompt")
     if value is None and not before[0]:
@@ -146,7 +149,7 @@ def _prompt_messages(value: Any) -> list[Message]:
 
 
 def _check_sizes(prompt: tuple[Message, ...], response_a: str, response_b: str, max_chars: int) -> None:
-    """Reject what is longer than anything a judge could read."""
+    """Reject texts longer than any judge could read."""
     texts = {
         "prompt": "\n".join(m["content"] for m in prompt),
         "response": max((response_a, response_b), key=len),
@@ -158,11 +161,11 @@ def _check_sizes(prompt: tuple[Message, ...], response_a: str, response_b: str, 
 
 
 def check_storable(row: dict[str, Any]) -> None:
-    """RowError for what no file of ours could hold."""
+    """RowError for text that our files cannot hold."""
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        # JSON can spell half of a surrogate pair; no tokenizer and no file could take it
+        # JSON can spell half of a surrogate pair; no tokenizer and no file can hold it
         text = f"contains half a character (\\u{ord(error.object[error.start]):04x})"
         raise RowError("(row)", text, "remove the escape or write both halves") from None
 
@@ -184,7 +187,7 @@ def _label(row: dict[str, Any]) -> Label | None:
         return None
     if "chosen" in row:
         raise RowError(
-            "label", f"is {label!r:.40} beside chosen", "leave it out: chosen is the better response"
+            "label", f"is {label!r:.40} next to chosen", "leave it out: chosen is the better response"
         )
     if label not in ("A", "B"):
         raise RowError("label", f"is {label!r:.40}", 'give "A" or "B", or leave it out when unknown')

@@ -1,9 +1,9 @@
-"""The shapes in which the field stores preferences, turned into the kit's two row formats
+"""The common formats of preference data, converted to the kit's two row formats
 (`rmr1_lite.data.rows`).
 
-What is known is known by name: a column that could mean two things is an error that says so, never a guess.
-Labels are translated by the names of the columns they speak of: 1 means the first of output_1 and output_2,
-the second of response_0 and response_1, and nothing at all beside response_a and response_b.
+Columns are recognised by name: one that could mean two things is an error that says so, never a guess.
+Labels are translated by the names of their columns: 1 means the first of output_1 and output_2,
+the second of response_0 and response_1, and nothing at all next to response_a and response_b.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHOSEN = (
     ("accepted", "rejected"),
     ("chosen_response", "rejected_response"),
 )
-# column names of two responses, and what a label may be called for the first and for the second one
+# column names of two responses, and the possible labels for the first and for the second one
 SIDES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("response_a", "response_b", ("response_a",), ("response_b",)),
     ("response_A", "response_B", ("response_A",), ("response_B",)),
@@ -42,7 +42,7 @@ SIDES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("answer_1", "answer_2", ("1", "answer_1"), ("2", "answer_2")),
 )
 FIRST, SECOND = ("A", "a", "A>B", "model_a"), ("B", "b", "B>A", "model_b")
-# in small letters, without brackets, signs and spaces
+# in lower case, without brackets, signs and spaces
 TIES = frozenset(
     (
         "tie",
@@ -78,11 +78,11 @@ ROLES = {
     **dict.fromkeys(("gpt", "assistant", "bot", "chatgpt", "model", "chatbot"), "assistant"),
     "system": "system",
 }
-WHOLE = ("conversations", "messages")  # a conversation, where no column is called after the prompt
+WHOLE = ("conversations", "messages")  # a conversation, if no column is named after the prompt
 
 
 def kit_row(values: Any) -> Any:
-    """The row in one of the kit's two formats; what is not a known shape stays as it is, so that its errors
+    """The row in one of the kit's two formats; an unknown format stays unchanged, so that its errors
     are reported."""
     if not isinstance(values, dict):
         return values
@@ -99,7 +99,7 @@ def kit_row(values: Any) -> Any:
         if name is not None:
             made["label"], used = _label(name, values[name], *sides), used | {name}
     elif "label" in values:
-        made["label"] = values["label"]  # rows.py says what is wrong with a label beside chosen
+        made["label"] = values["label"]  # rows.py reports a label next to chosen
         used |= {"label"}
     used |= _add_prompt(values, made)
     name = next((name for name in IDS if values.get(name) is not None), None)
@@ -125,16 +125,18 @@ def _responses(
     if len(found) > 1:
         names = ", ".join(f"{first} and {second}" for first, second, _ in found)
         raise RowError(
-            found[1][0], f"the row holds more than one pair of responses ({names})", "keep the two to compare"
+            found[1][0],
+            f"the row holds more than one pair of responses ({names})",
+            "keep the two to compare",
         )
     return found[0] if found else (None, None, None)
 
 
 def _one(values: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    """The one of `names` that has a value."""
+    """The only one of `names` that has a value."""
     found = [name for name in names if values.get(name) is not None]
     if len(found) > 1:
-        raise RowError(found[1], f"appears beside {found[0]}", f"keep one of {', '.join(found)}")
+        raise RowError(found[1], f"appears next to {found[0]}", f"keep one of {', '.join(found)}")
     return found[0] if found else None
 
 
@@ -145,7 +147,9 @@ def _add_prompt(values: dict[str, Any], made: dict[str, Any]) -> set[str]:
         made["prompt"] = f"{values['instruction']}\n\n{values['input']}"
     elif len(found) > 1:
         raise RowError(
-            found[1], f"appears beside {found[0]}", f"keep the column that is the prompt ({', '.join(found)})"
+            found[1],
+            f"appears next to {found[0]}",
+            f"keep the column that is the prompt ({', '.join(found)})",
         )
     elif found:
         made["prompt"] = _text(found[0], values[found[0]])
@@ -155,7 +159,7 @@ def _add_prompt(values: dict[str, Any], made: dict[str, Any]) -> set[str]:
 
 
 def _decoded(values: dict[str, Any], left: str, right: str) -> dict[str, Any]:
-    """The row with the texts that stand for messages decoded: JSON, Python's text of a list, HH-RLHF's
+    """The row with texts that represent messages decoded: JSON, Python's text of a list, HH-RLHF's
     transcripts, Chatbot Arena's lists."""
     asked = [name for name in PROMPTS if values.get(name) not in (None, "")]
     values = values | {
@@ -191,7 +195,7 @@ def _text(column: str, value: Any) -> Any:
 
 
 def _role(said: Any) -> Any:
-    """The role by our name; one that is not known stays, for its error."""
+    """The role by our name; an unknown one stays, for its error."""
     return ROLES.get(said.strip().lower(), said) if isinstance(said, str) else said
 
 
@@ -204,6 +208,6 @@ def _label(name: str, value: Any, first: tuple[str, ...], second: tuple[str, ...
     if said in (*SECOND, *second):
         return "B"
     if re.sub(r"[\s_\-\[\](),/]+", "", said.lower()) in TIES:
-        raise RowError(name, f"is a tie ({said})", "leave ties out: there is nothing to learn from them yet")
+        raise RowError(name, f"is a tie ({said})", "leave ties out: nothing can be learned from them")
     choices = ", ".join(dict.fromkeys(("A", "B", *first, *second)))
     raise RowError(name, f"is {value!r:.40}", f"give one of {choices}")

@@ -1,7 +1,7 @@
-"""Does the reasoning carry the verdict? Two forced prefixes on a trained judge (the paper's question, section
-5, in small).
+"""Does the verdict depend on the reasoning? Two forced prefixes on a trained judge (the paper's question,
+section 5, at small scale).
 
-swapped   another pair's reasoning is put before the verdict: a judge that reads its own chain follows that
+swapped   another pair's reasoning precedes the verdict: a judge that reads its chain follows that
           chain
 blanked   the evaluation is empty: a judge that needs its chain falls to chance
 """
@@ -19,8 +19,8 @@ from rmr1_lite.judging.verdict_logprobs import BLANK, forced_letters, judge_by_l
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.types import InputError, Judgment, Pair
 
-_OPENED = re.compile(r"<answer>\s*\[\[\s*(?=[AB])")  # white space as the strict reading allows it
-_NAMED = re.compile(r"\b[AB]\b")  # a tag like quote_A names nothing: "_" belongs to the word
+_OPENED = re.compile(r"<answer>\s*\[\[\s*(?=[AB])")  # white space allowed by the strict reading
+_NAMED = re.compile(r"\b[AB]\b")  # a tag like quote_A names no letter: "_" is part of the word
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ def reasoning_carries(
         if look.status == "ok"
     ]
     if len({chain[0] for chain in chains}) < 2:
-        raise InputError("Fewer than two pairs have a parsed chain, so there is none to swap in.")
+        raise InputError(
+            "Fewer than two pairs have a parsed chain, so there is none to swap in. Judge more pairs."
+        )
     random.Random(seed).shuffle(chains)
     donors = {
         (pair_id, order): donor

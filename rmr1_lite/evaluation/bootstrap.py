@@ -1,8 +1,8 @@
-"""Percentile bootstrap with the standard library alone, so that an installation for endpoints and logs has
-every interval without 70 MB of numpy and twice that of scipy, and every installation has the same ones.
+"""Percentile bootstrap with only the standard library, so that an installation for endpoints and logs has
+every interval without 70 MB of numpy and twice that for scipy, and every installation gets the same ones.
 
 Drawing n items with replacement is drawing how often each *distinct* value comes up: a multinomial, which is
-a chain of binomials. A binomial is drawn with whole words of random bits, one bit an item, so that its cost
+a chain of binomials. A binomial is drawn with words of random bits, one bit per item, so its cost
 hardly grows with the number of items.
 
     rng = random.Random(0)
@@ -15,12 +15,12 @@ import math
 from collections.abc import Sequence
 from random import Random
 
-DIGITS = 20  # binary digits of a probability: what is lost, 5e-7, is far below the noise of any resampling
+DIGITS = 20  # binary digits of a probability: the error, 5e-7, is far below the noise of any resampling
 COVERED = (0.025, 0.975)
 
 
 def draw_counts(rng: Random, times: Sequence[int]) -> list[int]:
-    """How often each value comes up when as many items are drawn as there are. times: of each value."""
+    """How often each value comes up in a resample of the same size. times: of each value."""
     items = left = sum(times)
     counts = []
     for each in times[:-1]:
@@ -49,7 +49,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Linear between the two nearest values, as numpy's default is."""
+    """Linear between the two nearest values, like numpy's default."""
     place = (len(ordered) - 1) * share
     before = math.floor(place)
     after = min(before + 1, len(ordered) - 1)

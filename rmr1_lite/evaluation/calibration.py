@@ -1,8 +1,8 @@
 """Does a judge know when it is wrong? Confidence against accuracy: reliability by bins and the expected
 calibration error.
 
-A pair's probability is that its response A is the better one, in [0, 1], from whatever the judge offers: the
-share of its votes, or the log-probability of its letter. The judge's answer is the likelier response, its
+A pair's probability is that its response A is the better one, in [0, 1], from either source: the
+share of its votes, or the log-probability of its letter. The judge's answer is the more likely response, its
 confidence that probability or one minus it, in [0.5, 1].
 """
 
@@ -17,7 +17,7 @@ from rmr1_lite.evaluation.bootstrap import draw_counts, interval
 from rmr1_lite.evaluation.metrics import known_fields
 from rmr1_lite.types import InputError, Judgment, Pair
 
-BINS = 5  # of a tenth each, from 0.5 to 1
+BINS = 5  # each 0.1 wide, from 0.5 to 1
 RESAMPLES = 2000
 
 
@@ -38,7 +38,7 @@ class Calibration:
     """n: pairs with a probability. left_out: the others. accuracy, confidence: means over pairs.
 
     ece: sum over bins of their share times |accuracy - confidence|, with 95 % bounds. It is never negative,
-    so a judge that is perfectly calibrated still shows some on few pairs.
+    so even a perfectly calibrated judge shows some on few pairs.
     """
 
     n: int
@@ -74,7 +74,7 @@ def compute_calibration(
     """Confidence against accuracy over the labelled pairs that have a probability.
 
     At exactly 0.5 the answer counts as half right, with confidence 0.5. The interval of the error is a
-    bootstrap over pairs and tells how much of it is noise.
+    bootstrap over pairs and shows how much of it is noise.
     """
     known = [pair for pair in pairs if pair.label and pair.id in probabilities]
     if not known:

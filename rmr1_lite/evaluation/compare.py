@@ -3,8 +3,8 @@ results.json.
 
     python -m rmr1_lite compare-runs runs/llmbar-base runs/llmbar-sft runs/llmbar-grpo --out runs/llmbar
 
-Every judge is compared with the first one, item by item. What was measured here stands apart from what is
-quoted.
+Every judge is compared with the first one, item by item. Measured results are kept separate from
+quoted ones.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def own_difference(
     """The main score of the benchmark's own convention, second minus first, resampling the same items for
     both.
 
-    low and high are None where fewer than ten items differ: a bootstrap says nothing there.
+    low and high are None if fewer than ten items differ: a bootstrap is not reliable there.
     """
     one, two = (
         {item.id: item for item in benchmark.items(pairs, Calls(judged[name], seed))}
@@ -94,7 +94,7 @@ def own_difference(
 
 
 def read_judgments(folder: Path) -> tuple[list[Pair], list[Judgment]]:
-    """The pairs and judgments of a finished evaluation. Raises InputError when it is none."""
+    """The pairs and judgments of a finished evaluation. Raises InputError for any other folder."""
     results, settings = load_results(folder / RESULTS), _read_settings(folder)
     pairs = read_pairs_of(_request_of(settings, results))[1]
     return pairs, _stored_judgments(folder, results, pairs, settings["style"])
@@ -109,7 +109,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         return json.loads((folder / SETTINGS).read_bytes())
     except (OSError, ValueError):
         raise InputError(
-            f"{folder} is not an evaluation: {SETTINGS} cannot be read. Make it with the evaluate command."
+            f"{folder} is not an evaluation: {SETTINGS} cannot be read. Create one with the evaluate command."
         ) from None
 
 
@@ -127,13 +127,13 @@ def _check_same(
     names = [_judge_name(results) for results in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(
-            f"Two folders hold a judge called {', '.join(sorted(twice))}. Evaluate with --name to tell them "
-            "apart."
+            f"Two folders hold a judge called {', '.join(sorted(twice))}. Evaluate with --name to "
+            "distinguish them."
         )
 
 
 def _request_of(settings: dict[str, Any], results: Results) -> EvaluationRequest:
-    """What the first folder was asked, to read the same pairs again."""
+    """The first folder's request, to read the same pairs again."""
     data = results.data["data"]
     return EvaluationRequest(
         settings["benchmark"],
@@ -145,6 +145,6 @@ def _request_of(settings: dict[str, Any], results: Results) -> EvaluationRequest
 
 
 def _stored_judgments(folder: Path, results: Results, pairs: Sequence[Pair], style: str) -> list[Judgment]:
-    """The stored looks, read again under the reading that the folder's results were made with."""
+    """The stored looks, parsed again with the reading of the folder's results."""
     engine = ReplayEngine(folder / ITEMS, style=style)
     return Judge(engine, reading=results.data["reading"]).compare_many(pairs, progress=False)

@@ -1,11 +1,11 @@
-"""95 % intervals (others where a level is given) and the exact test, for judgments that come two to a pair.
+"""95 % intervals (or another given level) and the exact test, for judgments that come in two per pair.
 
 Why four kinds. A proportion over pairs (strict accuracy, flip rate) has independent trials: Wilson's score
-interval, which stays inside [0, 1] and keeps a width at 0 and 1. The two looks at one pair share everything
+interval, which stays inside [0, 1] and has a width at 0 and 1. The two looks at one pair share everything
 but the order, so a mean over looks (accuracy, unparsed, A-share) resamples whole pairs. Two judges on the
 same pairs differ only where they disagree, so their difference takes Newcombe's interval for matched pairs
-and McNemar's exact test. What a change of the pair does to one judge (which way a verdict moved, if at all)
-has an interval of its own that stays honest where few verdicts move.
+and McNemar's exact test. The effect of a change of the pair on one judge (which way a verdict moved, if at
+all) has a separate interval that stays valid when few verdicts move.
 
     wilson_interval(81, 263)  # (0.2553, 0.3662)
 """
@@ -26,7 +26,7 @@ ENOUGH = 10  # pairs
 
 
 def wilson_interval(count: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of the share count / n; `count` need not be whole."""
+    """Wilson's score interval of the share count / n; `count` need not be an integer."""
     z = Z if level == 0.95 else NormalDist().inv_cdf((1 + level) / 2)
     share, weight = count / n, z * z / n
     centre = (share + weight / 2) / (1 + weight)
@@ -43,9 +43,9 @@ def clustered_interval(counts: Sequence[tuple[float, float]], seed: int = 0) -> 
     is the same distribution and costs nothing at 20,000 pairs.
 
     A bootstrap knows only the spread it sees. With fewer than `ENOUGH` pairs off the common value it is too
-    narrow (its upper bound lies below a true unparsed share of 0.5 % in 11 % of sets of 400 pairs, not in 2.5
-    %), and with none it has no width at all. Wilson's interval on the number of pairs stands in there, rather
-    too wide.
+    narrow (its upper bound is below a true unparsed share of 0.5 % in 11 % of sets of 400 pairs, not in 2.5
+    %), and with none it has no width at all. There, Wilson's interval on the number of pairs replaces it,
+    slightly too wide.
     """
     # sorted: the order of the pairs must not change what a seed gives
     found = sorted(Counter((x, y) for x, y in counts if y > 0).items())
@@ -86,8 +86,8 @@ def moved_interval(towards: int, away: int, n: int, level: float = 0.95) -> tupl
     """Bounds of (towards - away) / n, where each of n units moved one way, the other way, or not at all.
 
     Of the units that moved, Clopper-Pearson bounds the share that moved `towards`; Wilson bounds the share
-    that moved. The product takes of the latter the bound that makes it wider, so the interval is rather too
-    wide. It excludes 0 exactly where the two-sided sign test rejects at 1 - level, also with a handful of
+    that moved. The product uses the latter's bound that makes it wider, so the interval is slightly too
+    wide. It excludes 0 exactly when the two-sided sign test rejects at 1 - level, even with a handful of
     moves and at the levels that a family of intervals needs, where a bootstrap and a normal approximation
     promise too much.
     """
@@ -137,7 +137,7 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     """Two-sided exact McNemar p: would pairs on which the judges differ split this unevenly by a fair
     coin?"""
     differ, fewer = only_first + only_second, min(only_first, only_second)
-    # both tails of a fair coin are alike, and whole numbers are exact; an even split is in both tails
+    # both tails of a fair coin are equal, and integers are exact; an even split is in both tails
     return min(1.0, 2 * sum(math.comb(differ, k) for k in range(fewer + 1)) / 2**differ)
 
 

@@ -1,9 +1,9 @@
 """Judgments -> metrics: how often a judge is right in both orders, how often it flips, and how sure we are of
 it.
 
-What counts. Every pair is looked at in both orders. In one order the judge's letter is the majority of its
-looks there (one look, or k votes); tied votes, or none that can be read, give no letter. A missing letter is
-never half a point: it is simply not right, and `unparsed` and `statuses` say how much of that there was.
+What counts. Every pair is judged in both orders. In one order the judge's letter is the majority of its
+looks there (one look, or k votes); tied votes, or no parsed ones, give no letter. A missing letter is
+never half a point: it is simply not right, and `unparsed` and `statuses` report how many there were.
 
     n                pairs
     right_ab, right_ba   1 if the letter in that order, in the pair's own letters, is the pair's label, else 0
@@ -72,8 +72,8 @@ def score(
     """All metrics of one judge on `pairs`, with 95 % intervals (see the module text for each formula).
 
     seconds: wall time of the judging. seed: of the bootstrap, so that the same judgments give the same
-    interval. Errors: InputError for a pair without a label, without a judgment, judged twice, or seen in one
-    order only.
+    interval. Errors: InputError for a pair without a label, without a judgment, judged twice, or judged in
+    one order only.
     """
     judged = _match_judgments(pairs, judgments)
     tallies = [_count_pair(pair, judgment) for pair, judgment in judged]
@@ -118,8 +118,8 @@ def paired_difference(
 def length_bias(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> dict[str, GroupResult]:
     """Metrics separately for pairs whose right response is "longer", "shorter" or "equal" in characters.
 
-    A judge that reads gets both about as often right; one that rewards length is better on "longer". A group
-    that no pair falls into is left out.
+    A judge that reads is right about equally often on both; one that rewards length is better on "longer". A
+    group without pairs is left out.
     """
     groups: dict[str, list[_Tally]] = {}
     for pair, judgment in _match_judgments(pairs, judgments):
@@ -140,7 +140,7 @@ def as_dict(result: EvalResult) -> dict[str, Any]:
 
 
 def json_values(value: Any) -> Any:
-    """The same value for JSON: tuples become lists, and a metric that does not exist (nan) becomes None."""
+    """The same value for JSON: tuples become lists, and an undefined metric (nan) becomes None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
@@ -149,7 +149,7 @@ def json_values(value: Any) -> Any:
 
 
 def from_dict(row: Mapping[str, Any]) -> EvalResult:
-    """The inverse of `as_dict`; other keys are left aside, a missing one is an InputError."""
+    """The inverse of `as_dict`; other keys are ignored, a missing one is an InputError."""
     names = [item.name for item in fields(EvalResult)]
     if missing := [name for name in names if name not in row]:
         raise InputError(
@@ -164,19 +164,19 @@ def from_dict(row: Mapping[str, Any]) -> EvalResult:
 
 
 def known_fields(kind: type, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row holds of a dataclass's fields, None for what is not there; other keys are left aside."""
+    """A row's values for a dataclass's fields, None for a missing one; other keys are ignored."""
     return {item.name: row.get(item.name) for item in fields(kind)}
 
 
 def group_from_dict(row: Mapping[str, Any]) -> GroupResult:
-    """A GroupResult from JSON values; a share that is not there is nan."""
+    """A GroupResult from JSON values; a missing share is nan."""
     return GroupResult(**{item.name: _number_or_nan(row.get(item.name)) for item in fields(GroupResult)})
 
 
 def _match_judgments(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> list[tuple[Pair, Judgment]]:
-    """Each pair with its judgment, in the order of `pairs`; judgments of other pairs are left aside."""
+    """Each pair with its judgment, in the order of `pairs`; judgments of other pairs are ignored."""
     if not pairs:
-        raise InputError("No pairs to score: the set is empty. Give at least one labelled pair.")
+        raise InputError("No pairs to score. Give at least one labelled pair.")
     by_id: dict[str, Judgment] = {}
     for judgment in judgments:
         if judgment.pair_id in by_id:
@@ -190,9 +190,9 @@ def _match_judgments(pairs: Sequence[Pair], judgments: Iterable[Judgment]) -> li
 def _check_judgment(pair: Pair, judgment: Judgment | None) -> Judgment:
     name = f"pair {pair.id!r:.80}"
     if pair.label is None:
-        raise InputError(f"{name} has no label. Only labelled pairs can be scored; `judge` takes the others.")
+        raise InputError(f"{name} has no label. Only labelled pairs can be scored; use `judge` for others.")
     if judgment is None:
-        raise InputError(f"{name} has no judgment. Finish the evaluation, or give the judged pairs only.")
+        raise InputError(f"{name} has no judgment. Finish the evaluation, or give only the judged pairs.")
     if missing := set(ORDERS) - {look.order for look in judgment.looks}:
         raise InputError(
             f"{name} was never shown in order {', '.join(sorted(missing))}. Judge it in both orders."

@@ -1,4 +1,4 @@
-"""What an evaluation is asked: which judge on which pairs, and how; and the pairs that follow from it."""
+"""The request of an evaluation: which judge on which pairs, and how; and the pairs that follow from it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.types import InputError, Pair
 
-OWN = "pairs"  # benchmark name of a file of one's own
+OWN = "pairs"  # benchmark name of your own file
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What is evaluated and how. judge: the spec. reading may change for a finished evaluation, the rest may
+    """What to evaluate and how. judge: the spec. reading may change for a finished evaluation, the rest may
     not.
 
     limit: about this many questions, drawn by `seed`, which also draws the order where a benchmark shows a
@@ -61,7 +61,7 @@ def read_pairs_of(request: EvaluationRequest) -> tuple[Benchmark, list[Pair]]:
 
 
 def check_confidence(request: EvaluationRequest) -> None:
-    """A log-probability needs the model itself: InputError for a log or an endpoint."""
+    """A log-probability needs a local model: InputError for a log or an endpoint."""
     if request.confidence and not parse_spec(request.judge).runs_here:
         raise InputError(
             f"{request.judge} returns text only. Confidence by log-probability needs a local model; --votes "
@@ -78,7 +78,7 @@ def _labelled_pairs(path: str | None) -> list[Pair]:
     print(read.summary())
     pairs = [replace(pair, meta={**pair.meta, "item": pair.id}) for pair in read.pairs if pair.label]
     if not pairs:
-        raise InputError(f"{path}: no labelled pair to evaluate on. Give rows with label A or B.")
+        raise InputError(f"{path}: no labelled pairs to evaluate on. Give rows with label A or B.")
     return pairs
 
 

@@ -11,7 +11,7 @@
      "quoted":      {"RM-R1 7B": {"source": "paper, table 1", "RewardBench": 0.852, ...}}}  not measured here
 
 A STAGE is `metrics.as_dict` of an EvalResult, with "length_bias", "own" (the benchmark's own figures),
-"calibration" and whatever else the writer adds. One checked shape, because a report that guesses at a missing
+"calibration" and anything else the writer adds. One checked shape, because a report that guesses a missing
 metric is worse than none: `validate` names the field instead.
 
     results = new_results(seed=0, command="rmr1_lite demo")
@@ -40,8 +40,8 @@ from rmr1_lite.types import EvalResult, GroupResult, InputError, Judgment, Pair
 class Stage:
     """One judge's results. length_bias: by whether the better response is "longer", "shorter" or "equal".
 
-    own: in the benchmark's own convention, None where there is none. calibration: by source of confidence.
-    extra: what else the writer keeps beside them, JSON values.
+    own: in the benchmark's own convention, None if there is none. calibration: by source of confidence.
+    extra: other JSON values that the writer stores.
     """
 
     result: EvalResult
@@ -52,7 +52,7 @@ class Stage:
 
     @property
     def scored(self) -> BenchmarkScores:
-        """`own`, where there must be one. Raises InputError for results that were made without."""
+        """`own`, when it is required. Raises InputError for results without it."""
         if self.own is None:
             raise InputError(
                 f"{self.result.name} has no scores in a benchmark's own convention. Evaluate it again."
@@ -71,7 +71,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class OwnDifference:
-    """The main figure of the benchmark's own convention, second minus first, on the same items.
+    """The main score of the benchmark's own convention, second minus first, on the same items.
 
     low and high are None where too few items differ. items: of both. differ: how many of them differ.
     """
@@ -88,7 +88,8 @@ class OwnDifference:
 
 @dataclass
 class Results:
-    """Everything that one results.json holds. quoted: judge -> source and figures, as a paper gives them."""
+    """Everything that one results.json holds. quoted: judge -> source and metrics, as a paper reports
+    them."""
 
     seed: int
     command: str
@@ -107,7 +108,7 @@ class Results:
         return {**self.baselines, **self.stages}
 
     def add_stage(self, result: EvalResult, *, baseline: bool = False, **parts: Any) -> None:
-        """Put one judge's result under its name; `parts` are fields of `Stage`, what is none goes to its
+        """Store one judge's result under its name; `parts` are fields of `Stage`, other names go to its
         extra."""
         known = {each.name for each in fields(Stage)} - {"extra"}
         extra = {name: value for name, value in parts.items() if name not in known}
@@ -115,7 +116,7 @@ class Results:
         (self.baselines if baseline else self.stages)[result.name] = Stage(result, **given, extra=extra)
 
     def add_difference(self, first: str, second: str, paired: PairedDifference) -> None:
-        """Put one paired comparison; it takes the place of an earlier one of the same judges and metric."""
+        """Store one paired comparison; it replaces an earlier one of the same judges and metric."""
         key = (first, second, paired.metric)
         others = [d for d in self.differences if (d.first, d.second, d.paired.metric) != key]
         self.differences = [*others, Difference(first, second, paired)]
@@ -131,18 +132,18 @@ class Results:
             self.add_difference(first, second, paired_difference(judged[first], judged[second], pairs))
 
     def find_difference(self, first: str, second: str) -> PairedDifference | None:
-        """The paired comparison of two judges, None where it was not made."""
+        """The paired comparison of two judges, None if there is none."""
         return next((d.paired for d in self.differences if (d.first, d.second) == (first, second)), None)
 
 
 def new_results(seed: int, command: str, data: Mapping[str, Any] | None = None) -> Results:
-    """An empty results object with the time and the versions of what is installed."""
+    """An empty results object with the time and the installed versions."""
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Results(seed, command, dict(data or {}), created, all_versions())
 
 
 def all_versions() -> dict[str, str]:
-    """Versions of Python and of what is installed, read from the packages' metadata: nothing heavy is
+    """Versions of Python and of the installed packages, read from their metadata: nothing heavy is
     imported."""
     import platform
 

@@ -1,6 +1,6 @@
-"""results.json: written in one move, read and checked; see `rmr1_lite.evaluation.results` for what it holds.
+"""results.json: written atomically, read and checked; see `rmr1_lite.evaluation.results` for its contents.
 
-One checked shape, because a report that guesses at a missing metric is worse than none: `validate` names
+One checked shape, because a report that guesses a missing metric is worse than none: `validate` names
 the field instead.
 """
 
@@ -64,8 +64,8 @@ _REMEDY = "Run the evaluation again"
 
 
 def save_results(results: Results, path: str | os.PathLike[str]) -> Path:
-    """Check, then write in one move: a reader never sees half a file, a refused one leaves the old file
-    alone."""
+    """Check, then write atomically: a reader never sees half a file, and a refused one leaves the old file
+    unchanged."""
     path, values = Path(path), to_json(results)
     validate(values, str(path))
     write_json(path, values)
@@ -80,7 +80,7 @@ def load_results(path: str | os.PathLike[str]) -> Results:
         remedy = "Make it with `python -m rmr1_lite demo` or `python -m rmr1_lite evaluate`"
         raise InputError(f"{path} does not exist. {remedy}.") from None
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}. Give a results.json that can be read.") from None
+        raise InputError(f"{path}: {error.strerror}. Give a readable results.json.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}). {_REMEDY}.") from None
     except json.JSONDecodeError as error:
@@ -90,7 +90,7 @@ def load_results(path: str | os.PathLike[str]) -> Results:
 
 
 def to_json(results: Results) -> dict[str, Any]:
-    """JSON values alone: tuples become lists, and a metric that does not exist (nan) becomes None."""
+    """JSON values only: tuples become lists, and an undefined metric (nan) becomes None."""
     data = dict(results.data)
     if results.own_differences:
         data["own_differences"] = [asdict(each) for each in results.own_differences]
@@ -115,7 +115,7 @@ def to_json(results: Results) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> Results:
-    """The inverse of `to_json`, for values that `validate` has let pass."""
+    """The inverse of `to_json`, for values that passed `validate`."""
     data = dict(values["data"])
     own = [OwnDifference(**known_fields(OwnDifference, row)) for row in data.pop("own_differences", [])]
     return Results(
@@ -160,12 +160,12 @@ def _difference_from_json(row: Mapping[str, Any]) -> Difference:
 
 
 def validate(results: Any, source: str = "results") -> None:
-    """Raise an InputError that names the first missing or wrong field of JSON values; return nothing when all
-    is well."""
+    """Raise an InputError that names the first missing or wrong field of JSON values; return nothing if all
+    are valid."""
     require(results, {"schema": int}, source)
     if results["schema"] != SCHEMA:
         raise InputError(
-            f"{source}: schema is {results['schema']} and this version reads {SCHEMA}. {_REMEDY}."
+            f"{source}: schema is {results['schema']}, but this version reads {SCHEMA}. {_REMEDY}."
         )
     require(results, {**_TOP, **_PARTS}, source)
     for part in ("stages", "baselines"):
@@ -180,7 +180,7 @@ def validate(results: Any, source: str = "results") -> None:
 
 
 def require(row: Any, kinds: Mapping[str, type], where: str) -> None:
-    """Raise an InputError unless `row` is an object that holds every field of `kinds` in its kind."""
+    """Raise an InputError unless `row` is an object with every field of `kinds`, each of its kind."""
     if not isinstance(row, Mapping):
         raise InputError(f"{where} must be an object, not {type(row).__name__}. {_REMEDY}.")
     for name, kind in kinds.items():
@@ -195,7 +195,7 @@ def require(row: Any, kinds: Mapping[str, type], where: str) -> None:
 def _check_stage(row: Any, where: str) -> None:
     require(row, _STAGE, where)
     for name in SHARES:
-        # no look could be read: then there is no share of A, while every other share exists from one pair on
+        # without a parsed look there is no share of A; every other share exists from one pair on
         if name != "a_share" or row.get(name, 0.0) is not None:
             require(row, {name: float}, where)
             _check_share(row[name], f"{where}.{name}")
@@ -234,7 +234,7 @@ def _check_share(value: float, where: str) -> None:
 
 
 def _is_kind(kind: type, value: Any) -> bool:
-    """Whether `value` is of the kind; a float may be whole but must be finite, and a truth value is not a
+    """Whether `value` is of the kind; a float may be an integer but must be finite, and a boolean is not a
     number."""
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,14 +5,14 @@ conventions.
 
 In an evaluation's folder: items.jsonl (every look: text, order, status, verdict, tokens, seconds, seed),
 run.json (what must stay the same) and, from `evaluate`, results.json (the schema of
-`rmr1_lite.evaluation.results`). The same call goes on where it was stopped. Two ways in:
+`rmr1_lite.evaluation.results`). The same call resumes where it stopped. Two entry points:
 
-    evaluate          what the command line asks for; when every look is there no model is loaded, so another
+    evaluate          used by the command line; when every look exists no model is loaded, so another
                       reading of
                       a finished evaluation takes seconds. A folder of another evaluation is refused.
     evaluate_pairs    a judge in memory on pairs in memory, for the demo and the notebooks. Looks of other
                       weights under
-                      the same name are put aside: a stage that was trained again is judged again.
+                      the same name are moved aside: a stage that was trained again is judged again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from rmr1_lite.storage import JsonlLog, same_settings, write_json
 from rmr1_lite.types import NOT_JUDGED, ORDERS, EvalResult, InputError, Judgment, Pair
 
 ITEMS, SETTINGS, RESULTS = "items.jsonl", "run.json", "results.json"
-# may differ between two starts in one folder
+# may differ between two starts in the same folder
 MAY_CHANGE = ("data", "name", "reading", "style", "confidence")
 
 
@@ -54,10 +54,10 @@ def evaluate(
     command: str,
     progress: bool = True,
 ) -> Results:
-    """Judge what is missing, score everything, write out/results.json and return it.
+    """Make the missing judge calls, score everything, write out/results.json and return it.
 
-    make_judge: called only when something is missing; its style, reading and sampling are the request's.
-    Raises InputError for data that is not the benchmark's, and for an `out` that holds another evaluation.
+    make_judge: called only when looks are missing; its style, reading and sampling are the request's.
+    Raises InputError for data of another form than the benchmark's, and for an `out` with another evaluation.
     """
     check_confidence(request)
     benchmark, pairs = read_pairs_of(request)
@@ -73,10 +73,10 @@ def evaluate(
 def evaluate_pairs(
     name: str, judge: Judge, pairs: Sequence[Pair], out: Path, progress: bool = True
 ) -> tuple[EvalResult, list[Judgment]]:
-    """Judge `pairs` in both orders; looks in out/NAME that the same weights gave under the same settings
+    """Judge `pairs` in both orders; looks in out/NAME from the same weights and settings
     are kept.
 
-    `seconds` of the result is the sum over looks, so that a resumed evaluation reports the whole time.
+    `seconds` of the result is the sum over looks, so that a resumed evaluation reports the total time.
     """
     folder = out / name
     _adopt_former_files(out, name)
@@ -98,7 +98,7 @@ def _judge_into(
     make_judge: Callable[[], Judge],
     progress: bool,
 ) -> tuple[list[Judgment], str]:
-    """All looks and the style they were asked in. The judge is let go here: calibration may load the model
+    """All looks and their prompt style. The judge is released here: calibration may load the model
     again."""
     settings = _request_settings(request, pairs)
     then = same_settings(out / SETTINGS, settings, unset="style", added=("weights", "thinking"))
@@ -115,7 +115,7 @@ def _judge_into(
 def _finished_judge(
     log: JsonlLog, request: EvaluationRequest, pairs: Sequence[Pair], then: dict[str, Any] | None
 ) -> Judge | None:
-    """A replay of the log when it holds every look, so that no model need be loaded."""
+    """A replay of the log when it holds every look, so that no model is loaded."""
     wanted = {(pair.id, order, vote) for pair in pairs for order in ORDERS for vote in range(request.votes)}
     if then is None or not wanted <= log.done or any(row.get("error") is not None for row in log):
         return None
@@ -124,7 +124,7 @@ def _finished_judge(
 
 
 def _check_switch(out: Path, then: dict[str, Any] | None, judge: Judge) -> None:
-    """Looks that were begun before the thinking switch was a setting met the template as it is."""
+    """Looks from before the thinking switch was a setting used the template as it is."""
     switch: str = getattr(judge.engine, "thinking", "")
     if then is not None and "thinking" not in then and switch:
         raise InputError(
@@ -134,21 +134,21 @@ def _check_switch(out: Path, then: dict[str, Any] | None, judge: Judge) -> None:
 
 
 def _request_settings(request: EvaluationRequest, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What must stay the same for looks to share a file. The digest is over everything the judge is
+    """Settings that must stay the same for looks to share a file. The digest covers everything the judge is
     shown."""
     shown = pairs_digest(pairs)
     kept = {name: value for name, value in asdict(request).items() if name not in MAY_CHANGE}
-    # gone with a folder that was deleted, and all looks may still be scored again
+    # the folder may have been deleted, and all looks can still be scored again
     weights = fingerprint_of(request.judge)
     fixed = {**kept, "style": request.style, "pairs": len(pairs), "shown": shown}
     return {**fixed, "weights": weights} if weights else fixed
 
 
 def _set_other_aside(folder: Path, settings: dict[str, Any]) -> None:
-    """Move a log of other weights or settings out of the way, and say so; nothing is lost."""
+    """Move a log of other weights or settings aside, and report it; nothing is lost."""
     path, mark = folder / ITEMS, folder / SETTINGS
     then = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else settings
-    # what a file does not tell, or tells as "" (judges of the notebooks once had no fingerprint), is not
+    # a missing or empty value (judges of the notebooks once had no fingerprint) is not
     # compared
     told = {key for key in then.keys() & settings.keys() if then[key] != ""}
     if path.exists() and any(then[key] != settings[key] for key in told):
@@ -161,13 +161,13 @@ def _set_other_aside(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _free_name(folder: Path, mark: str) -> Path:
-    """A name that no log has been put aside under yet."""
+    """A name for the moved log that is not in use yet."""
     names = (f"items.{mark}{f'-{count}' if count > 1 else ''}.jsonl" for count in itertools.count(1))
     return next(folder / name for name in names if not (folder / name).exists())
 
 
 def _adopt_former_files(out: Path, name: str) -> None:
-    """Until 2026-11 the looks of `evaluate_pairs` were out/NAME.looks.jsonl and their weights
+    """Until 2026-11 the looks of `evaluate_pairs` were in out/NAME.looks.jsonl and their weights in
     out/NAME.weights.json."""
     looks, weights = out / f"{name}.looks.jsonl", out / f"{name}.weights.json"
     if looks.exists() and not (out / name / ITEMS).exists():
@@ -184,7 +184,7 @@ def _score_results(
     judgments: list[Judgment],
     command: str,
 ) -> Results:
-    """The judge under both conventions, and the paper's rows as quoted ones."""
+    """The judge in both conventions, and the paper's rows as quoted ones."""
     looks = [look for judgment in judgments for look in judgment.looks]
     failed = sum(look.status in NOT_JUDGED for look in looks)
     data = {
@@ -219,7 +219,7 @@ def _total_seconds(judgments: Sequence[Judgment]) -> float:
 def _measure_calibrations(
     request: EvaluationRequest, pairs: Sequence[Pair], judgments: list[Judgment], style: str, out: Path
 ) -> dict[str, Calibration]:
-    """Reliability by votes where there are several, and by log-probability where it was asked for."""
+    """Reliability by votes if there are several, and by log-probability if requested."""
     found = {}
     if request.votes > 1:
         found["votes"] = vote_probabilities(judgments)
@@ -236,7 +236,7 @@ def _measure_calibrations(
 
 
 def _load_alone(request: EvaluationRequest, style: str) -> Any:
-    """The judge's model, when what wrote the texts has left the memory: a small card does not hold it
+    """The judge's model, once the engine is no longer in memory: a small card does not hold it
     twice."""
     from rmr1_lite.models import loading
 

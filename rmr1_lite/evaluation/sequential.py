@@ -1,9 +1,9 @@
-"""An interval for a mean that holds at every moment, so that looking at it after each answer, and stopping
-when it is clear, does not make it wrong.
+"""An interval for a mean that is valid at every moment, so that looking at it after each answer, and stopping
+when it is clear, does not invalidate it.
 
-A fixed-sample interval that is looked at forty times errs far more often than in 5 % of runs. This one bets
+A fixed-sample interval inspected forty times errs far more often than in 5 % of runs. This one bets
 against every candidate mean m: a bettor who stakes on the values being above (or below) m cannot get rich if
-m is the mean, so an m against whom the capital has grown to 1 / alpha is ruled out, at whatever moment.
+m is the mean, so an m against which the capital has grown to 1 / alpha is ruled out, at any moment.
 Source: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024,
 theorem 3 (the hedged capital process) with its predictable plug-in bets.
 
@@ -26,7 +26,7 @@ class BettingInterval:
 
     def __init__(self, alpha: float = 0.05) -> None:
         self.alpha, self.n, self.low, self.high = alpha, 0, 0.0, 1.0
-        self._sum, self._spread = 0.5, 0.25  # of the plug-in mean and variance, with one made-up value
+        self._sum, self._spread = 0.5, 0.25  # of the plug-in mean and variance, with one artificial value
         self._up = [0.0] * (GRID + 1)  # log-capital of the bettor on "above m"
         self._down = [0.0] * (GRID + 1)
 
@@ -45,13 +45,13 @@ class BettingInterval:
         self._learn(value)
         bar = math.log(2 / self.alpha)  # half of the capital on each side
         kept = [k for k in range(GRID + 1) if self._up[k] < bar and self._down[k] < bar]
-        if kept:  # the neighbours of what is ruled out may lie between two points of the grid
+        if kept:  # values next to the excluded ones may lie between two grid points
             self.low = max(self.low, (kept[0] - 1) / GRID)
             self.high = min(self.high, (kept[-1] + 1) / GRID)
         return self.low, self.high
 
     def _stake(self) -> float:
-        """The bet from what was seen before: larger where the values vary little."""
+        """The bet, from the values seen before: larger when they vary little."""
         variance = self._spread / (self.n + 1)
         t = self.n + 1
         return math.sqrt(2 * math.log(2 / self.alpha) / (variance * t * math.log(1 + t)))

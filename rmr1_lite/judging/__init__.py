@@ -1,2 +1,2 @@
-"""Judging: the judge, several judges on one base, files of pairs, ranking, and the engines that write the
+"""Judging: the judge, several judges on one base, files of pairs, ranking, and the engines that generate the
 texts."""

@@ -1,8 +1,8 @@
-"""Behind `judge --pairs in.jsonl --out out.jsonl`: a file of pairs in, a file of looks out, resumable at any
-moment.
+"""The code of `judge --pairs in.jsonl --out out.jsonl`: a file of pairs in, a file of looks out, resumable
+at any moment.
 
-One row per look. Killed and started again with the same command it judges what is missing and ends with the
-same file: at the end the rows are put into the order of the pairs, whatever order they were written in.
+One row per look. After a kill, the same command judges the missing looks and produces the
+same file: at the end the rows are sorted into the order of the pairs.
 `out.jsonl.run.json` holds the settings, so that a run with other settings cannot be mixed into the same file.
 
     python -m rmr1_lite judge --pairs in.jsonl --out out.jsonl --model nano
@@ -25,11 +25,11 @@ from rmr1_lite.types import NOT_JUDGED, ORDERS, InputError, Judgment, Order
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What a judged file holds. statuses: looks by status. agree: pairs whose orders were read and name one
+    """Summary of a judged file. statuses: looks by status. agree: fully parsed pairs whose orders name one
     response.
 
     read: pairs with every look parsed. too_long, clipped, filtered, errors: ids of the pairs concerned.
-    reasons: what the failed looks said, the most frequent first. bad_rows: rows that are no pairs.
+    reasons: error messages of failed looks, the most frequent first. bad_rows: rows that are not pairs.
     """
 
     pairs: int
@@ -50,7 +50,7 @@ class FileSummary:
         return not self.bad_rows and not set(self.statuses) & set(NOT_JUDGED)
 
     def text(self, limit: int = 20) -> str:
-        """For people: counts first, then what needs attention."""
+        """Readable lines: counts first, then problems."""
         statuses = ", ".join(f"{name} {count}" for name, count in self.statuses.items())
         lines = [
             f"{self.pairs} pairs, {self.looks} judge calls: {statuses}",
@@ -58,7 +58,7 @@ class FileSummary:
         ]
         lists = {
             "too long for the context": self.too_long,
-            "clipped by the server": self.clipped,
+            "with a prompt truncated by the server": self.clipped,
             "stopped by a content filter (run again to retry)": self.filtered,
             "failed (run again to retry)": self.errors,
         }
@@ -67,7 +67,7 @@ class FileSummary:
 
 
 def describe_reasons(reasons: dict[str, int], limit: int = 3) -> list[str]:
-    """Lines that say why looks failed, in the words that they were given."""
+    """Lines that say why looks failed, in the words of their error messages."""
     lines = [f"  {count} x {reason}" for reason, count in list(reasons.items())[:limit]]
     return lines + ([f"  and {len(reasons) - limit} other reasons"] if len(reasons) > limit else [])
 
@@ -88,12 +88,12 @@ def judge_file(
     max_chars: int = MAX_CHARS,
     progress: bool = True,
 ) -> FileSummary:
-    """Judge every pair of a file; prints what was read and what came out. Raises InputError before
+    """Judge every pair of a file; prints counts of the input and of the results. Raises InputError before
     judging."""
     read = read_pairs(pairs_path, on_bad_row, max_chars)
     print(read.summary())
     if not read.pairs:
-        raise InputError(f"{pairs_path}: no pair to judge. Fix the rows that the summary above lists.")
+        raise InputError(f"{pairs_path}: no pairs to judge. Fix the rows listed in the summary above.")
     with JsonlLog(out_path, LOG_KEY) as log:
         bind_settings(judge, log)
         _keep_problems(read, out_path)
@@ -122,7 +122,7 @@ def summarise(judgments: Sequence[Judgment]) -> FileSummary:
 
 
 def judge_settings(judge: Judge) -> dict[str, Any]:
-    """What must stay the same for looks to share a file."""
+    """Settings that must stay the same for looks to share a file."""
     return {
         "engine": judge.engine.name,
         "weights": judge.fingerprint,
@@ -134,11 +134,11 @@ def judge_settings(judge: Judge) -> dict[str, Any]:
 
 
 def bind_settings(judge: Judge, log: JsonlLog) -> None:
-    """Write the settings beside a new log, compare them with those of an old one. Raises InputError."""
+    """Write the settings next to a new log, or compare them with an old log's. Raises InputError."""
     path, now = Path(f"{log.path}.run.json"), judge_settings(judge)
     if not len(log) or not path.exists():
         return write_json(path, now)
-    # a log from before the switch was a setting is one of templates without it
+    # logs older than this setting are of templates without the switch
     same_settings(path, now, added=("weights",) if now["thinking"] else ("weights", "thinking"))
 
 

@@ -1,4 +1,4 @@
-"""From what a user types to a judge: the one place where engines and judges are made.
+"""Turns a judge spec into a judge: the one place where engines and judges are made.
 
 Examples:
 
@@ -39,12 +39,12 @@ def make_judge(
 ) -> Judge:
     """The judge that a spec names (see `rmr1_lite.models.judge_specs`).
 
-    style: None or "auto" takes the one that the model came with. reading: "auto" takes `default_reading`.
+    style: None or "auto" takes the model's own. reading: "auto" takes `default_reading`.
     engine: a text generator that is already in memory. thought_open, check_repeat: see `make_engine`.
     sampling: fields of `Sampling`, see `sampling_for`. Raises InputError for what cannot be loaded.
     """
     style, settings = None if style == "auto" else style, sampling_for(spec, **sampling)
-    # what is wrong with the settings is told before a model is loaded
+    # wrong settings are reported before a model is loaded
     engine = engine or make_engine(
         spec,
         style,
@@ -58,7 +58,7 @@ def make_judge(
 
 
 def default_reading(spec: str) -> str:
-    """How the verdicts of a judge are parsed when nobody says: "strict" for what this kit has trained, which
+    """The default reading of a judge's verdicts: "strict" for models that this kit trained, which
     learned the exact marker, "lenient" for every other model, endpoint and log."""
     return "strict" if is_nano(spec) or adapter_info(spec) is not None else "lenient"
 
@@ -66,7 +66,7 @@ def default_reading(spec: str) -> str:
 def judge_in_memory(
     loaded: Loaded, style: str, name: str, max_new_tokens: int, batch_size: int = 64
 ) -> Judge:
-    """A greedy judge on a model that is in memory already: the policy of a training, a stage of the demo.
+    """A greedy judge on a model that is already in memory: the policy of a training, a stage of the demo.
 
     The tokenizer's template stays as it is: rows of a training may have been rendered with it.
     """
@@ -76,12 +76,12 @@ def judge_in_memory(
 
 
 def sampling_for(spec: str, **changes: Any) -> Sampling:
-    """Greedy, with as many tokens as the judge needs; `changes` that are not None take the place of these."""
+    """Greedy, with as many tokens as the judge needs; `changes` that are not None override this."""
     return change_sampling(Sampling(max_new_tokens=default_max_new_tokens(spec)), **changes)
 
 
 def change_sampling(sampling: Sampling, **changes: Any) -> Sampling:
-    """`sampling` with the changes that are not None. Raises InputError for what is not a field of it."""
+    """`sampling` with the changes that are not None. Raises InputError for an unknown field."""
     known = [field.name for field in fields(Sampling)]
     if wrong := sorted(set(changes) - set(known)):
         raise InputError(f"Sampling has no {', '.join(wrong)}. Choose from {', '.join(sorted(known))}.")
@@ -102,10 +102,10 @@ def make_engine(
 ) -> Engine:
     """The engine a spec names.
 
-    style: instead of the one that was saved with a model. four_bit: local weights in NF4. thinking: on, off
+    style: overrides the one saved with a model. four_bit: local weights in NF4. thinking: on, off
     or auto, for chat templates with such a switch. thought_open: texts of this endpoint or log begin inside a
-    thought, whose opening mark the chat template wrote; of a local model that is known. check_repeat: ask an
-    endpoint the first greedy prompt twice, and say so if the texts differ. Raises InputError.
+    thought, whose opening mark the chat template wrote; known for local models. check_repeat: ask an
+    endpoint the first greedy prompt twice, and report if the texts differ. Raises InputError.
     """
     parsed = parse_spec(spec)
     if thought_open and parsed.runs_here:
@@ -144,7 +144,7 @@ def local_engine(
 ) -> LocalEngine:
     """An engine on a model in memory that carries the fingerprint of its weights.
 
-    thinking: the switch that the tokenizer's template was settled on.
+    thinking: how the thinking switch of its template was set.
     """
     return LocalEngine(
         loaded.model,

@@ -1,9 +1,9 @@
-"""The judge: a pair is shown in both orders, an engine generates, the parser reads. Everything that judges
-comes here.
+"""The judge: a pair is shown in both orders, an engine generates, the parser reads. All judging goes through
+this file.
 
 Both orders by default, because a judge that prefers a position looks as good as a fair one on half of the
-pairs. With a log, every look is stored the moment it is written, and the same call goes on where it was
-stopped. A look without a parsed verdict keeps its reason and is never counted for anybody.
+pairs. With a log, every look is stored the moment it is written, and the same call resumes where it
+stopped. A look without a parsed verdict keeps its reason and never counts for either response.
 
     judge = make_judge("nano")
     judgment = judge.compare(pair)          # judgment.label, judgment.consistent, judgment.looks
@@ -42,8 +42,8 @@ Key = tuple[str, Order, int]
 
 
 def sort_log(log: JsonlLog, pairs: Sequence[Pair]) -> None:
-    """Sort a log of looks by the order of the pairs; rows of pairs that are not among them stay, at the end.
-    A log that is in order already is not written.
+    """Sort a log of looks by the order of the pairs; rows of other pairs stay, at the end.
+    A log that is already sorted is not rewritten.
     """
     places = {pair.id: place for place, pair in enumerate(pairs)}
 
@@ -57,8 +57,8 @@ def sort_log(log: JsonlLog, pairs: Sequence[Pair]) -> None:
 
 @dataclass(frozen=True)
 class Judge:
-    """engine: generates the text. style: the prompt style, by default the one the engine's model was trained
-    on.
+    """engine: generates the text. style: the prompt style, by default that of the engine's model.
+
 
     reading: the parser's reading, `strict` for our own models, `lenient` for foreign ones.
     """
@@ -73,7 +73,7 @@ class Judge:
 
     @property
     def fingerprint(self) -> str:
-        """Of the weights that write, "" where an engine knows of none (an endpoint, a log)."""
+        """Fingerprint of the weights, "" for an engine without any (an endpoint, a log)."""
         return getattr(self.engine, "fingerprint", "")
 
     def compare(self, pair: Pair, orders: Sequence[Order] = ORDERS, votes: int = 1) -> Judgment:
@@ -94,8 +94,8 @@ class Judge:
     ) -> list[Judgment]:
         """Judge all pairs, in the engine's batches; Judgments come in the order of `pairs`.
 
-        log: opened with `LOG_KEY`. Looks it holds are read, not judged again; errors in it are tried again.
-        Raises EngineStopped when the engine can make no further look; those made until then are in the log.
+        log: opened with `LOG_KEY`. Looks it holds are read, not judged again; its errors are retried.
+        Raises EngineStopped when the engine cannot continue; the looks made so far are in the log.
         """
         self._check(pairs, orders, votes)
         plan = {(p.id, o, v): p for p in pairs for o in orders for v in range(votes)}
@@ -127,7 +127,7 @@ class Judge:
         )
 
     def look(self, order: Order, generation: Generation) -> Look:
-        """Read one Generation; what the engine could not write has no verdict, only a status."""
+        """Parse one Generation; one without a text has no verdict, only a status."""
         if generation.error is not None:
             verdict = Verdict(None, generation.problem)
         elif generation.too_long:
@@ -139,7 +139,7 @@ class Judge:
         return Look(order, generation, verdict)
 
     def request(self, pair: Pair, order: Order, vote: int = 0) -> Request:
-        """What the engine is asked for one look."""
+        """The engine's request for one look."""
         style = self.style or ""  # settled in __post_init__
         return Request(pair.id, order, tuple(judge_messages(pair_as_shown(pair, order), style)), vote)
 
@@ -149,7 +149,9 @@ class Judge:
         from tqdm import tqdm
 
         requests = [self.request(plan[key], key[1], key[2]) for key in todo]
-        bar = tqdm(total=total, initial=total - len(todo), desc="looks", unit="look", disable=not progress)
+        bar = tqdm(
+            total=total, initial=total - len(todo), desc="judge calls", unit="call", disable=not progress
+        )
         with bar:
             for index, generation in self.engine.generate(requests, self.sampling):
                 yield todo[index], generation
@@ -164,12 +166,12 @@ class Judge:
             raise InputError(f"votes is {votes}. Give a whole number of at least 1.")
         if votes > 1 and self.sampling.temperature == 0:
             raise InputError(
-                f"{votes} votes at temperature 0 are {votes} copies. Give a temperature above 0."
+                f"{votes} votes at temperature 0 are {votes} identical copies. Give a temperature above 0."
             )
 
     def _resume(self, log: JsonlLog, plan: dict[Key, Pair]) -> dict[Key, Look]:
-        """Looks of the plan that the log holds. An error is not a judgment: its rows leave the log and are
-        tried again."""
+        """Looks of the plan that the log holds. An error is not a judgment: its rows are removed from the log
+        and retried."""
         failed = {_row_key(row) for row in log if row.get("error") is not None}
         if failed & plan.keys():
             log.rewrite(lambda row: _row_key(row) not in failed & plan.keys(), lambda row: 0)

@@ -1,10 +1,11 @@
-"""The best of several responses by a knockout: n - 1 matches where every match is decided, instead of the
+"""The best of several responses by a knockout: n - 1 matches if every match is decided, instead of the
 n (n - 1) / 2 of a round robin.
 
-A judge is not always decided: a match whose two orders disagree, or could not be read, has no winner, and
-none is invented. Both sides stay and meet others; no match is played twice. Where those that are left have
-all met without a decision, a runoff follows: all of them meet the same opponents, the last that were knocked
-out first, until one is ahead. What this cannot settle either is level, and then there is no best response.
+Not every match is decided: one whose two orders disagree, or could not be parsed, has no winner, and
+none is invented. Both sides stay and meet others; no match is played twice. When the remaining ones have
+all met without a decision, a runoff follows: all of them meet the same opponents, starting with those
+knocked out last, until one is ahead. If this does not settle it either, they are tied and there is no best
+response.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ Play = Callable[[Sequence[Match]], Sequence[int | None]]
 
 @dataclass(frozen=True)
 class Knockout:
-    """best: the response that is ahead of all others, None when several are level. level: those that are
-    left, in order. matches: all that were played."""
+    """best: the response that is ahead of all others, None when several are tied. level: the responses
+    that remain, in order. matches: all that were played."""
 
     best: int | None
     level: tuple[int, ...]
@@ -29,7 +30,7 @@ class Knockout:
 
 @dataclass
 class _Games:
-    """What was played, with its winners; plays no match twice."""
+    """The matches played so far, with their winners; plays no match twice."""
 
     play: Play
     winners: dict[Match, int | None] = field(default_factory=dict)
@@ -56,7 +57,7 @@ def run_knockout(n: int, play: Play) -> Knockout:
 
 
 def draw_round(left: Sequence[int], played: Collection[Match]) -> list[Match]:
-    """As many matches of neighbours as there are that were not played yet; each response is in one at
+    """As many matches of neighbours as possible that were not played yet; each response is in one at
     most."""
     past, free, matches = set(played), list(left), []
     while free:
@@ -69,7 +70,7 @@ def draw_round(left: Sequence[int], played: Collection[Match]) -> list[Match]:
 
 
 def _runoff(left: list[int], opponents: Sequence[int], games: _Games) -> list[int]:
-    """Those that are ahead after as many common opponents as it takes: won less lost."""
+    """Those ahead after as many common opponents as needed: wins minus losses."""
     points = dict.fromkeys(left, 0)
     for opponent in opponents:
         matches = [(min(one, opponent), max(one, opponent)) for one in left]
@@ -82,5 +83,5 @@ def _runoff(left: list[int], opponents: Sequence[int], games: _Games) -> list[in
 
 
 def round_robin_matches(n: int) -> int:
-    """Matches of n responses when everybody meets everybody."""
+    """Number of matches of n responses in a round robin."""
     return n * (n - 1) // 2

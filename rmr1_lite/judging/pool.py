@@ -33,26 +33,26 @@ from rmr1_lite.types import Generation
 
 @dataclass
 class _Base:
-    """One loaded base, the adapters in it by spec, and the lock of whoever is writing with it."""
+    """One loaded base, its adapters by spec, and the lock that a judge holds while generating."""
 
     loaded: Loaded
     engine: LocalEngine
     adapters: dict[str, str] = field(default_factory=dict)  # spec -> PEFT's name
-    # a plain lock: texts that `generate` yields may be taken by another thread than the one that began
+    # a plain lock: a thread other than the one that started may consume what `generate` yields
     lock: Any = field(default_factory=Lock)
 
 
 @dataclass(frozen=True)
 class JudgeState:
-    """How far a judge is. waiting: not asked yet, or another one is being loaded. error: why it failed; it is
-    tried again the next time it is asked."""
+    """The state of a judge. waiting: not used yet, or another one is being loaded. error: why it failed; the
+    next use retries it."""
 
     name: Literal["waiting", "loading", "ready", "failed"] = "waiting"
     error: str = ""
 
 
 class JudgePool:
-    """Judges by spec, loaded when they are first asked. Raises InputError then for what cannot be loaded."""
+    """Judges by spec, loaded on first use. Raises InputError then for one that cannot be loaded."""
 
     def __init__(
         self, specs: Sequence[str], four_bit: bool = True, batch_size: int = 16, style: str | None = None
@@ -61,12 +61,12 @@ class JudgePool:
         self._bases: dict[str, _Base] = {}
         self._judges: dict[str, Judge] = {}
         self._states: dict[str, JudgeState] = {}
-        self._styles: dict[str, str] = {}  # of judges that were added with one of their own
+        self._styles: dict[str, str] = {}  # of judges that were added with their own
         self._loading = RLock()
 
     def judge(self, spec: str, **sampling: Any) -> Judge:
-        """The judge of that spec; `sampling` changes its defaults (greedy, room as the judge needs)."""
-        if spec not in self._judges:  # a judge that is ready never waits for another one that loads
+        """The judge of that spec; `sampling` changes its defaults (greedy, as many tokens as it needs)."""
+        if spec not in self._judges:  # a loaded judge never waits while another one loads
             self._load(spec)
         judge = self._judges[spec]
         return replace(judge, sampling=change_sampling(judge.sampling, **sampling)) if sampling else judge
@@ -78,15 +78,15 @@ class JudgePool:
                 self.specs = (*self.specs, spec)
 
     def set_style(self, spec: str, style: str) -> None:
-        """Ask that judge in this prompt style instead of the pool's; before it is loaded."""
+        """Use this prompt style for that judge instead of the pool's; before it is loaded."""
         self._styles[spec] = style
 
     def style_of(self, spec: str) -> str | None:
-        """The prompt style to ask that judge in, None for its own."""
+        """The prompt style for that judge, None for its own."""
         return self._styles.get(spec, self.style)
 
     def state(self, spec: str) -> JudgeState:
-        """How far that judge is; asking does not load it."""
+        """The state of that judge; this does not load it."""
         return self._states.get(spec, JudgeState())
 
     def _load(self, spec: str) -> None:
@@ -133,7 +133,7 @@ class JudgePool:
 
 
 class SharedEngine:
-    """A local judge on a base that others use too. fingerprint: of the adapter's weights, or of the base's
+    """A local judge on a shared base. fingerprint: of the adapter's weights, or of the base's
     without one."""
 
     def __init__(
@@ -143,13 +143,13 @@ class SharedEngine:
         self.thinking, self.fingerprint = thinking, fingerprint
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
-        """As LocalEngine; the base is this judge's until all is written."""
+        """As LocalEngine; holds the base until all texts are generated."""
         with self.active():
             yield from self.base.engine.generate(requests, sampling)
 
     def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
-        """As LocalEngine. A separate thread holds the base and lets go when the text ends or the iterator
-        is closed: a reader that vanishes without a word (a browser tab) blocks the base no longer than one
+        """As LocalEngine. A separate thread holds the base and releases it when the text ends or the iterator
+        is closed: a reader that disappears (a closed browser tab) blocks the base no longer than one
         text."""
         pieces: Queue[Any] = Queue()
         left = Event()
@@ -166,7 +166,7 @@ class SharedEngine:
             left.set()
 
     def _write(self, request: Request, sampling: Sampling, pieces: Queue[Any], left: Event) -> None:
-        """Put every piece and at the end the Generation, or what went wrong."""
+        """Put every piece and at the end the Generation, or the error."""
         try:
             with self.active():
                 stream = self.base.engine.stream(request, sampling)
@@ -181,7 +181,7 @@ class SharedEngine:
 
     @contextmanager
     def active(self) -> Iterator[Loaded]:
-        """The base with this judge's adapter, and nobody else's, switched on."""
+        """The base with only this judge's adapter switched on."""
         with self.base.lock:
             model, adapter = self.base.loaded.model, self.base.adapters.get(self.name)
             if self.thinking:
@@ -195,7 +195,7 @@ class SharedEngine:
 
 
 def _add_adapter(base: _Base, spec: str, folder: Path, info: AdapterInfo) -> None:
-    """Put one more adapter into the base."""
+    """Add one more adapter to the base."""
     from peft import PeftModel
 
     if spec in base.adapters:

@@ -1,9 +1,9 @@
 """From pairwise judgments to an order of many responses, without ever inventing a winner.
 
 Each parsed look is one game. Bradley-Terry scores are fitted to the games by Newton's method with a ridge,
-which keeps the score of an unbeaten response finite; some dozens of responses need no library for that, and
-so an installation for endpoints ranks without one. Tied responses share a place.
-Responses that no chain of parsed games connects cannot be compared, so then there is no best one.
+which keeps the score of an unbeaten response finite; a few dozen responses need no library for that,
+so an installation for endpoints can rank too. Tied responses share a place.
+Responses that no chain of parsed games connects cannot be compared; then there is no best one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from itertools import combinations
 
 from rmr1_lite.types import InputError, Judgment, Message, Pair
 
-# scores closer than this are level; the fit is exact to about 1e-9
+# scores closer than this are tied; the fit is exact to about 1e-9
 LEVEL = 1e-3
-STEP = 1e-9  # of a score, at which the fit ends
+STEP = 1e-9  # change of a score at which the fit ends
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """wins[i][j]: looks that prefer response i to j. unread: looks without a verdict.
+    """wins[i][j]: looks that prefer response i to j. unread: unparsed looks.
 
     scores: Bradley-Terry log-strengths, centred on 0; None for a response without a parsed game.
-    places: groups of response numbers, best first, tied ones together; unread responses are in none.
+    places: groups of response numbers, best first, tied ones together; responses without a score are in none.
     connected: every response that was judged is linked to every other one by parsed games.
     """
 
@@ -43,8 +43,8 @@ class Ranking:
 
 
 def round_robin(prompt: str | Sequence[Message], responses: Sequence[str]) -> list[Pair]:
-    """Every pair of responses once, with the id "i-j" of their places in `responses`. Empty ones play no game
-    and keep their place."""
+    """Every pair of responses once, with the id "i-j" of their positions in `responses`. Empty ones play no
+    game and keep their position."""
     present = [place for place, text in enumerate(responses) if text.strip()]
     if len(present) < 2:
         raise InputError(f"{len(present)} responses cannot be ranked. Give at least two.")
@@ -79,7 +79,7 @@ def bradley_terry(wins: Sequence[Sequence[int]]) -> list[float | None]:
     n = len(wins)
     played = [any(wins[i]) or any(row[i] for row in wins) for i in range(n)]
     scores, step = [0.0] * n, [math.inf] * n
-    # strictly convex with a bounded curvature: the whole step converges from 0, a halved one where it is long
+    # strictly convex with bounded curvature: full steps converge from 0, long ones are halved
     while max(map(abs, step), default=0.0) > STEP:
         step = _solve(*_newton_system(wins, scores))
         longest = max(map(abs, step))
@@ -108,8 +108,8 @@ def _newton_system(
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float]:
-    """x of matrix @ x = right by elimination; the ridge makes the matrix dominated by its diagonal, so no row
-    has to be exchanged. Both are overwritten."""
+    """x of matrix @ x = right by elimination; the ridge makes the matrix diagonally dominant, so no pivoting
+    is needed. Both are overwritten."""
     n = len(right)
     for k in range(n):
         for i in range(k + 1, n):

@@ -20,7 +20,7 @@ from rmr1_lite.types import ORDERS, Generation, InputError, Judgment, Label, Loo
 
 OPENING = "<answer>[["
 TOKENS_AT_ONCE = (
-    16_384  # of one forward pass: long prompts of real benchmarks must fit beside the model on a 16 GB card
+    16_384  # of one forward pass: long prompts of real benchmarks must fit next to the model on a 16 GB card
 )
 BLANK = f"<eval></eval>\n{OPENING}"
 CHUNK = 256  # looks between two writes
@@ -69,11 +69,11 @@ def letter_shares(
 
 
 def _split_at_letter(tokenizer: Any, text: str) -> tuple[list[int], tuple[int, int]]:
-    """(ids before the letter, ids of the letters): where the two tokenisations part."""
+    """(ids before the letter, ids of the letters): where the two tokenisations diverge."""
     a, b = (tokenizer(f"{text}{x}]]</answer>", add_special_tokens=False)["input_ids"] for x in "AB")
     place = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
     if place is None:
-        raise InputError("The tokenizer gives both letters the same tokens. Choose another model.")
+        raise InputError("The tokenizer encodes both letters as the same tokens. Choose another model.")
     return a[:place], (a[place], b[place])
 
 
@@ -108,8 +108,8 @@ def pair_probabilities(
     """Probability that A is the better response, by pair id: the mean of both orders, each after its own
     first text.
 
-    Looks without a parsed verdict have none; a pair with one such look takes the other order alone. `load`
-    is called only when something is missing in the JSONL at `path`, whose rows are {"id", "order", "p_a"} in
+    Unparsed looks have none; a pair with one such look uses only the other order. `load`
+    is called only when a row is missing in the JSONL at `path`, whose rows are {"id", "order", "p_a"} in
     the pair's own letters.
     """
     looks = first_looks(judgments)
@@ -152,6 +152,6 @@ def mean_by_pair(values: dict[LookKey, float]) -> dict[str, float]:
 
 
 def before_verdict(look: Look) -> str:
-    """The text up to the letter of its verdict, which is the last marker of a readable text."""
+    """The text up to the letter of its verdict, which is the last marker of a parsed text."""
     text = look.generation.text
     return text[: text.rindex(MARK) + len(MARK)]

@@ -1,7 +1,7 @@
 """What an adapter folder must hold, checked before anything slow is loaded. Standard library only.
 
-Beside PEFT's own files a folder of ours has `rmr1_lite.json`: the base it was trained on, a fingerprint of
-that base's weights, and the prompt style. An adapter on another base loads without an error and judges
+Next to PEFT's files our folders have `rmr1_lite.json`: the base it was trained on, a fingerprint of
+that base's weights, and the prompt style. An adapter on the wrong base loads without an error and produces
 nonsense, so the fingerprint is compared first.
 """
 
@@ -37,7 +37,7 @@ class AdapterInfo:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder is meant to be an adapter: any one of its files is there and no base model's
+    """Whether a folder is meant to be an adapter: it has at least one adapter file and no base model's
     config."""
     return not (folder / "config.json").exists() and any(
         (folder / name).exists() for name in (CONFIG, WEIGHTS, INFO)
@@ -45,24 +45,24 @@ def is_adapter(folder: Path) -> bool:
 
 
 def default_max_new_tokens(spec: str) -> int:
-    """How many tokens a judge may write when nobody says: the embedded ones write short chains, others up to
+    """The default limit of a judge's tokens: the embedded ones write short chains, others up to
     2,048."""
     return NANO_TOKENS if is_nano(spec) else SMOL_TOKENS if is_smol(spec) else OTHER_TOKENS
 
 
 def is_nano(spec: str) -> bool:
-    """Whether a spec names a nano model or an adapter on one. Raises InputError for a path that is not
-    there."""
+    """Whether a spec names a nano model or an adapter on one. Raises InputError for a path that does not
+    exist."""
     return spec in NANO or (info := adapter_info(spec)) is not None and info.base in NANO
 
 
 def is_smol(spec: str) -> bool:
-    """Whether a spec names smol or an adapter on it. Raises InputError for a path that is not there."""
+    """Whether a spec names smol or an adapter on it. Raises InputError for a missing path."""
     return spec == smol.NAME or (info := adapter_info(spec)) is not None and info.base == smol.NAME
 
 
 def adapter_info(spec: str) -> AdapterInfo | None:
-    """What the adapter that a spec names says of itself, None for everything else that a spec may name."""
+    """The info of the adapter that a spec names, None for every other kind of spec."""
     folder = parse_spec(spec).folder
     return read_adapter(folder) if folder is not None and is_adapter(folder) else None
 
@@ -84,25 +84,25 @@ def read_adapter(folder: Path) -> AdapterInfo:
     base = _find_base(folder, info.base)
     if base is not None and info.fingerprint and fingerprint_of(info.base) != info.fingerprint:
         raise InputError(
-            f"{folder} was trained on another base than {info.base} is now. Use the base it was trained on."
+            f"{folder} was trained on other weights than {info.base} has now. Use the base it was trained on."
         )
     return info
 
 
 def _find_base(folder: Path, base: str) -> Path | None:
-    """The base's folder, None for a hub id. InputError for a folder of another machine."""
+    """The base's folder, None for a hub id. InputError for a folder on another machine."""
     try:
         return local_folder(base)
     except InputError as error:
         raise InputError(
-            f"{folder}: the adapter names {base} as its base. {error} Write where the base is into "
+            f"{folder}: the adapter names {base} as its base. {error} Write the base's location into "
             f"{INFO if (folder / INFO).is_file() else CONFIG} of that folder."
         ) from None
 
 
 def thinking_of(spec: str) -> str | None:
-    """The thinking switch that an adapter was trained with ("as saved" where it does not say), None for what
-    is not an adapter."""
+    """The thinking switch that an adapter was trained with ("as saved" if it does not say), None for a spec
+    that is not an adapter."""
     info = adapter_info(spec)
     return None if info is None else info.thinking or AS_SAVED
 
@@ -113,14 +113,14 @@ def write_info(folder: Path, info: AdapterInfo) -> None:
 
 
 def style_of(spec: str) -> str | None:
-    """The prompt style that a model came with, None where it does not say; the embedded bases take the
+    """A model's own prompt style, None if it does not say; the embedded bases take the
     compact one."""
     info = adapter_info(spec)
     return (info.style if info else "compact" if spec in (*NANO, smol.NAME) else "") or None
 
 
 def fingerprint_folder(folder: Path) -> str:
-    """Hash of names, sizes and both ends of all weight files: tells bases apart without reading 15 GB."""
+    """Hash of names, sizes and both ends of all weight files: identifies a base without reading 15 GB."""
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         size = path.stat().st_size
@@ -133,10 +133,10 @@ def fingerprint_folder(folder: Path) -> str:
 
 
 def fingerprint_of(spec: str) -> str:
-    """Fingerprint of the weights that a spec names, "" where they are no folder here (a hub id, an endpoint,
+    """Fingerprint of the weights that a spec names, "" if they are not a local folder (a hub id, an endpoint,
     a log).
 
-    The one mark that every judge carries, so that texts of other weights are never taken for its own.
+    Every judge carries it, so that texts of other weights are never mistaken for its own.
     """
     if spec == smol.NAME:
         return smol.FINGERPRINT
@@ -145,9 +145,9 @@ def fingerprint_of(spec: str) -> str:
 
 
 def _check_weights(path: Path) -> None:
-    """A safetensors file is 8 bytes of header length, the header, then exactly the bytes that the header
-    names."""
-    remedy = "The file is damaged or was truncated while copying: copy it again."
+    """A safetensors file is 8 bytes of header length, the header, then exactly the bytes that it
+    announces."""
+    remedy = "The file is damaged or was truncated during copying: copy it again."
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 0 < length < path.stat().st_size:
@@ -158,7 +158,7 @@ def _check_weights(path: Path) -> None:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path} has no readable header. {remedy}") from None
     if path.stat().st_size != 8 + length + max(ends, default=0):
-        raise InputError(f"{path} has {path.stat().st_size} bytes, its header says otherwise. {remedy}")
+        raise InputError(f"{path} has {path.stat().st_size} bytes, which does not match its header. {remedy}")
 
 
 def _read_json_object(path: Path) -> dict[str, Any]:
@@ -180,5 +180,5 @@ def _info_from_peft(folder: Path, config: dict[str, Any]) -> AdapterInfo:
     base = config.get("base_model_name_or_path")
     if not base:
         raise InputError(f"{folder / CONFIG} names no base model. Write base_model_name_or_path into it.")
-    # a nano adapter knows the compact style alone
+    # a nano adapter knows only the compact style
     return AdapterInfo(base=base, style="compact" if base in NANO else "")

@@ -18,8 +18,8 @@ class MasksByWindow(dict):
 
 
 def causal_mask(start: int, steps: int, window: int | None, device: Any) -> Any:
-    """What columns start .. start + steps may see of all up to themselves, [T, start + T]; None where plain
-    causal attention says the same."""
+    """Which columns up to themselves columns start .. start + steps may see, [T, start + T]; None where plain
+    causal attention does the same."""
     import torch
 
     if not start and (window is None or steps <= window):

@@ -1,11 +1,11 @@
-"""The backend: Unsloth on a GPU that it supports, else transformers + PEFT + bitsandbytes. Chosen before
+"""The backend: Unsloth on a GPU that it supports, otherwise transformers + PEFT + bitsandbytes. Chosen before
 anything is imported.
 
 Unsloth patches transformers, PEFT and TRL when it is imported and needs a GPU for that, so the choice comes
-first and holds for the process. Both backends are given every setting and train the same thing; what they
-differ in is told here.
+first and holds for the process. Both backends receive every setting and train the same thing; their
+differences are handled here.
 
-    backend = start_backend("auto", folder)      # prints one line: what was chosen and why
+    backend = start_backend("auto", folder)      # prints one line: the choice and its reason
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rmr1_lite.models.precision import half_precision
 from rmr1_lite.storage import write_json
 from rmr1_lite.types import InputError
 
-# what has been run together; others may work
+# versions that were tested together; others may work
 TESTED = {
     "torch": "2.13.0",
     "transformers": "5.17.0",
@@ -36,7 +36,7 @@ TESTED = {
     "unsloth": "2026.10.7",
     "unsloth_zoo": "2026.10.7",
 }
-# what a run folder and results.json tell the versions of
+# packages whose versions a run folder and results.json record
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "unsloth")
 LEAST_CAPABILITY = (7, 0)
 CACHE = "unsloth_compiled_cache"
@@ -75,19 +75,19 @@ class Machine:
         return half_precision(self.capability)
 
     def describe(self) -> str:
-        """The card in words, "" without one."""
+        """The card's name, memory and type, "" without one."""
         return f"{self.card}, {self.memory_gib:.1f} GiB, {self.half}" if self.capability else ""
 
 
 def choose_backend(asked: str, machine: Machine) -> Backend:
-    """The backend for `asked` (auto, unsloth, transformers) on a machine. Raises InputError for
-    what cannot work."""
+    """The backend for `asked` (auto, unsloth, transformers) on a machine. Raises InputError for an impossible
+    choice."""
     if asked not in ("auto", "unsloth", "transformers"):
         raise InputError(f"backend is {asked!r}. Choose auto, unsloth or transformers.")
     if machine.capability is None:
         if asked == "unsloth":
             raise InputError(
-                "Unsloth needs a CUDA card and there is none. Choose --backend transformers, or a GPU "
+                "Unsloth needs a CUDA card and none was found. Choose --backend transformers, or a GPU "
                 "runtime."
             )
         return Backend("transformers", "fp32", "CPU", "no CUDA card")
@@ -95,8 +95,7 @@ def choose_backend(asked: str, machine: Machine) -> Backend:
     if asked == "unsloth" and (old or not machine.has_unsloth):
         reason = "is too old for it" if old else f"does not have unsloth installed ({install_line('gpu')})"
         raise InputError(
-            f"Unsloth was asked for, but this machine ({machine.card}) {reason}. Choose --backend "
-            "transformers."
+            f"backend is unsloth, but this machine ({machine.card}) {reason}. Choose --backend transformers."
         )
     if asked == "transformers" or old or not machine.has_unsloth:
         why = (
@@ -111,9 +110,9 @@ def choose_backend(asked: str, machine: Machine) -> Backend:
 
 
 def this_machine() -> Machine:
-    """Looked up without importing anything that Unsloth would have to patch.
+    """The facts of this machine, without importing anything that Unsloth would have to patch.
 
-    Asking for the card's name starts CUDA, and its allocator then reads its settings for good, so they are
+    Asking for the card's name starts CUDA, whose allocator reads its settings only once, so they are
     set first.
     """
     prepare_card()
@@ -127,7 +126,7 @@ def this_machine() -> Machine:
 
 
 def start_backend(asked: str = "auto", folder: str | Path = ".") -> Backend:
-    """Choose, say so, and import Unsloth first if it is to be used. folder: where its compiled kernels go."""
+    """Choose, report the choice, and import Unsloth first if it is used. folder: for its compiled kernels."""
     backend = choose_backend(asked, this_machine())
     _check_one_card()
     print(backend.line())
@@ -144,20 +143,20 @@ def _check_one_card() -> None:
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if cards > 1:
         raise InputError(
-            f"{cards} CUDA cards are visible, and a training takes one. Set CUDA_VISIBLE_DEVICES=0 before "
+            f"{cards} CUDA cards are visible, but a training uses one. Set CUDA_VISIBLE_DEVICES=0 before "
             "Python starts (in a notebook: in the first cell of a restarted kernel); another process can "
             "use the other."
         )
 
 
 def _import_unsloth(folder: Path) -> None:
-    """Its settings are read when it is imported. It sends no statistics from here."""
-    prepare_environment()  # for callers that are no command
+    """Import Unsloth, which reads its settings on import. It sends no statistics from here."""
+    prepare_environment()  # for callers outside the command line
     os.environ["UNSLOTH_COMPILE_LOCATION"] = str(compiled_cache(folder))
     late = [name for name in ("trl", "peft", "transformers") if name in sys.modules]
     if late and "unsloth" not in sys.modules:
         print(
-            f"Note: {', '.join(late)} was imported before Unsloth, so some of its kernels stay off. Restart "
+            f"Note: {', '.join(late)} was imported before Unsloth, so some of its kernels are off. Restart "
             "to have them all."
         )
     import unsloth  # noqa: F401
@@ -172,8 +171,8 @@ def _import_unsloth(folder: Path) -> None:
 
 def compiled_cache(folder: Path) -> Path:
     """Where Unsloth keeps the trainers and kernels that it generates: `folder`/unsloth_compiled_cache, or the
-    place that UNSLOTH_COMPILE_LOCATION names. What other versions of the packages left there would be
-    imported by name, so it is removed (the kit's own) or refused (a user's), and said."""
+    folder in UNSLOTH_COMPILE_LOCATION. Code that other versions of the packages left there would be
+    imported by name, so it is removed (the kit's folder) or refused (a user's), and reported."""
     own = os.environ.get("UNSLOTH_COMPILE_LOCATION", "")
     place = Path(own).resolve() if own else folder.resolve() / CACHE
     mark, now = place / "versions.json", installed_versions(TESTED)
@@ -181,14 +180,14 @@ def compiled_cache(folder: Path) -> Path:
     filled = place.is_dir() and any(place.iterdir())
     if own and then and then != now:
         raise InputError(
-            f"UNSLOTH_COMPILE_LOCATION is {own}, which holds code that other versions of the packages made. "
+            f"UNSLOTH_COMPILE_LOCATION is {own}, which holds code generated by other package versions. "
             "Delete that folder, or unset the variable."
         )
     if own and filled:
         return place
     if filled and then != now:
         print(
-            f"{place} was made by other versions of the packages: it is removed, and Unsloth generates its "
+            f"{place} was made by other package versions: it is removed, and Unsloth generates its "
             "code again."
         )
         shutil.rmtree(place)
@@ -198,7 +197,7 @@ def compiled_cache(folder: Path) -> Path:
 
 
 def untested_versions(found: dict[str, str]) -> list[str]:
-    """One line for every package whose version has not been run with the others."""
+    """One line for every package whose version was not tested with the others."""
     return [
         f"{name} {now} has not been tested here; {TESTED[name]} has"
         for name, now in found.items()
@@ -207,7 +206,7 @@ def untested_versions(found: dict[str, str]) -> list[str]:
 
 
 def installed_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Installed versions of what trains, or of `names`."""
+    """Installed versions of the training packages, or of `names`."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}

@@ -1,7 +1,7 @@
 """The bias card of a judge: bias.json, typed, and its table in Markdown for an adapter's README.
 
-`evaluation/bias` measures it. It stands this low because the app and the model card show it too, and neither
-may know how an evaluation is run.
+`evaluation/bias` measures it. It is in this package because the app and the model card show it too, and
+neither may depend on evaluation.
 
     card = read_card("runs/bias/bias.json")
     print(card.markdown())
@@ -73,7 +73,7 @@ class Effect:
 
     @property
     def finding(self) -> str:
-        """What the interval says, in a few words."""
+        """The finding in a few words."""
         if self.pairs < self.needed:
             return TOO_FEW if self.pairs else NOT_MEASURED
         nothing = BLIND if self.kind == "harm" else NOTHING
@@ -126,21 +126,21 @@ class BiasCard:
 
     @property
     def biases(self) -> list[Effect]:
-        """What moves the judge and should not."""
+        """Changes that move the judge and should not."""
         return [each for each in self.effects if each.kind != "harm" and each.direction]
 
     @property
     def blind(self) -> list[Effect]:
-        """Damage that the judge was not shown to see."""
+        """Damage that the judge was not shown to notice."""
         return [each for each in self.effects if each.kind == "harm" and each.tone == "bad"]
 
     @property
     def calls(self) -> int:
-        """Judge calls in all."""
+        """Number of judge calls."""
         return sum(self.statuses.values())
 
     def sentences(self) -> list[str]:
-        """What was found, and how far it can be trusted."""
+        """The findings, and how reliable they are."""
         found = [f"{each.title} ({each.finding})" for each in self.biases]
         unseen = [each.title for each in self.blind]
         untold = [each for each in self.effects if each.tone == "unknown"]
@@ -157,7 +157,7 @@ class BiasCard:
         return told
 
     def method(self) -> str:
-        """What the figures are, in a short paragraph."""
+        """How the metrics were measured, in a short paragraph."""
         needed = self.effects[0].needed
         return (
             f"{self.pairs} pairs ({self.source}), each change on either side and in both orders, written in "
@@ -187,17 +187,17 @@ class BiasCard:
 
 
 def _inert(text: str) -> str:
-    """Text that starts no tag, no code and no line of Markdown."""
+    """Text in which nothing starts a tag, code or a line of Markdown."""
     return " ".join(text.split()).replace("<", "&lt;").replace("`", "'")
 
 
 def write_card(card: BiasCard, path: Path) -> None:
-    """Write bias.json, whole or not at all."""
+    """Write bias.json atomically."""
     write_json(path, {"schema": SCHEMA, **asdict(card)})
 
 
 def read_card(path: str | Path) -> BiasCard:
-    """The card of a bias.json. Raises InputError, with file and field, for what is not one."""
+    """The card of a bias.json. Raises InputError, with file and field, for any other file."""
     remedy = "Run `bias` again to write it."
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))

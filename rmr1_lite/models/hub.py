@@ -1,4 +1,4 @@
-"""An adapter on its way out: a zip to download, or a repository on the hub with its model card.
+"""Exports an adapter: a zip to download, or a repository on the hub with its model card.
 
 Examples:
 
@@ -36,10 +36,10 @@ def pack_adapter(adapter: str | Path, out: str | Path) -> Path:
 def push_adapter(
     adapter: str | Path, repo: str, token: str, private: bool = True, endpoint: str | None = None
 ) -> str:
-    """Upload adapter, tokenizer and model card to the hub; returns the address. The token is written nowhere.
+    """Upload adapter, tokenizer and model card to the hub; returns the address. The token is never stored.
 
     endpoint: of a hub of your own. Raises InputError for an incomplete adapter, a repository name without an
-    owner, a missing token, or an upload that fails; it says then whether the repository was created.
+    owner, a missing token, or a failed upload; the message says whether the repository was created.
     """
     folder = _check_adapter(adapter)
     if repo.count("/") != 1 or not all(repo.split("/")):
@@ -60,10 +60,10 @@ def push_adapter(
         api.upload_folder(
             repo_id=repo, folder_path=str(folder), commit_message="LoRA adapter made by rmr1_lite"
         )
-    # RuntimeError: a large file; ValueError: a name or a card that the hub does not take
+    # RuntimeError: a large file; ValueError: a name or a card that the hub does not accept
     except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
         if created:
-            print(file=sys.stderr)  # progress bars that broke off leave their line open
+            print(file=sys.stderr)  # interrupted progress bars leave their line open
         raise InputError(_push_failed(error, repo, folder, created)) from None
     return f"{api.endpoint}/{repo}"
 
@@ -76,20 +76,20 @@ def find_token() -> str:
 
 
 def _warn_of_local_base(base: str) -> None:
-    """The push goes on: whoever has the same base can use the adapter."""
+    """The push continues: anyone with the same base can use the adapter."""
     if base not in NANO and Path(base).is_dir():
         print(
-            f"The adapter's base is {base}, a folder of this machine. Elsewhere the adapter cannot find it: "
+            f"The adapter's base is {base}, a folder on this machine. Elsewhere the adapter cannot find it: "
             f"write the base's hub id into {CONFIG} (base_model_name_or_path) and {INFO} (base), and push "
             "again."
         )
 
 
 def _push_failed(error: Exception, repo: str, folder: Path, created: bool) -> str:
-    """What a push has left, and what to do. created: the repository is there, the upload failed."""
+    """The state after a failed push, and the remedy. created: the repository exists, the upload failed."""
     status = getattr(getattr(error, "response", None), "status_code", 0)
     said = first_line(error)
-    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):  # says only which file
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):  # it names only the file
         said = f"{said}: {first_line(error.__cause__)}"
     if status in (401, 403):
         remedy = f"Set HF_TOKEN to a token with write access to {repo.partition('/')[0]}"

@@ -1,6 +1,6 @@
-"""An adapter that is named by its hub id becomes a local folder: checked and loaded as any other.
+"""Fetches an adapter given by its hub id into a local folder: checked and loaded like any other.
 
-Adapters come without the config.json of a model. That tells the two apart before anything large is fetched.
+Adapters come without a model's config.json. This distinguishes the two before anything large is fetched.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from rmr1_lite.data.hub_errors import explain, first_line, offline
 from rmr1_lite.types import InputError
 
 CONFIG, MODEL_CONFIG = "adapter_config.json", "config.json"
-# not what else a repository may hold: checkpoints, logs, weights in other formats
+# not the other contents of a repository: checkpoints, logs, weights in other formats
 FILES = ["*.json", "adapter_model.safetensors", "*.jinja", "tokenizer*", "*.txt", "README.md"]
 BELOW = ["*/*"]
-PAUSE = 60.0  # seconds in which a hub that did not answer is not asked about the same repository again
+PAUSE = 60.0  # seconds before a hub that did not answer is asked about the same repository again
 _unanswered: dict[str, float] = {}
 
 
 def fetch_adapter(repo: str) -> Path | None:
-    """The folder of the hub's cache with the adapter, None for what is not one or cannot be asked about.
+    """The folder in the hub's cache with the adapter, None if it is not one or the hub cannot be asked.
 
-    Asked once a process. Whoever loads the repository says why it could not be reached. Raises InputError for
+    Asked once per process. Loading the repository reports why it could not be reached. Raises InputError for
     an adapter that cannot be downloaded.
     """
     import httpx
@@ -41,7 +41,7 @@ def fetch_adapter(repo: str) -> Path | None:
 
 @cache
 def _is_adapter(repo: str) -> bool:
-    """What the cache says, and the hub where the cache knows nothing. The clients' errors pass."""
+    """The answer of the cache, or else of the hub. The clients' errors are passed on."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     held = {name: try_to_load_from_cache(repo, name) for name in (CONFIG, MODEL_CONFIG)}

@@ -1,4 +1,4 @@
-"""What a user may type for a model or a judge, resolved in one place.
+"""Resolves what a user types for a model or a judge, in one place.
 
 A spec is one of these:
 
@@ -31,9 +31,9 @@ _DRIVE = re.compile(r"[A-Za-z]:|.*\\")  # a path as Windows writes it is never a
 
 @dataclass(frozen=True)
 class Spec:
-    """A spec taken apart. Which fields are set depends on `kind`:
+    """A parsed spec. Which fields are set depends on `kind`:
 
-    folder   folder: of an adapter or a model, also of an adapter that was fetched from the hub
+    folder   folder: of an adapter or a model, including an adapter fetched from the hub
     hub      model: the hub id
     openai   model: its name at the endpoint; url: of the endpoint
     replay   log: the file of texts
@@ -47,12 +47,12 @@ class Spec:
 
     @property
     def runs_here(self) -> bool:
-        """Whether the model is loaded by this process, so that its weights and probabilities can be had."""
+        """Whether this process loads the model, so that its weights and probabilities are available."""
         return self.kind in ("folder", "hub")
 
 
 def parse_spec(text: str) -> Spec:
-    """The spec taken apart. Raises InputError for a path that is not there and for an incomplete endpoint."""
+    """Parse a spec. Raises InputError for a missing path and for an incomplete endpoint."""
     kind, _, rest = text.partition(":")
     if kind == "replay":
         return Spec("replay", log=rest)
@@ -69,7 +69,7 @@ def parse_spec(text: str) -> Spec:
 
 def find_folder(spec: str) -> Path | None:
     """The folder that a spec of a model names, None for a model on the hub. An adapter on the hub is fetched
-    into the hub's cache first. Raises InputError for a path that is not there.
+    into the hub's cache first. Raises InputError for a missing path.
     """
     from rmr1_lite.models.hub_adapters import fetch_adapter
 
@@ -77,14 +77,12 @@ def find_folder(spec: str) -> Path | None:
 
 
 def local_folder(spec: str) -> Path | None:
-    """The folder of this machine that a spec of a model names, None for a hub id, which is not looked up.
-    Raises InputError for a path that is not there.
+    """The local folder that a spec of a model names, None for a hub id, which is not looked up.
+    Raises InputError for a missing path.
     """
     if spec in NANO:
         if not NANO[spec].is_dir():
-            raise InputError(
-                f"{spec} is not part of this installation. Install the package again, with its data."
-            )
+            raise InputError(f"{spec} is not part of this installation. Reinstall the package with its data.")
         return NANO[spec]
     if spec == smol.NAME:
         return base_folder()

@@ -1,5 +1,5 @@
-"""A model in memory with all that judging and training need to know of it, and what a backend loads one
-for."""
+"""A model in memory with everything that judging and training need to know about it, and what a backend loads
+one for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Loaded:
     """A model with its tokenizer. style: prompt style, None when unknown. adapter: the folder it came from,
     or None.
 
-    backend: what it was loaded with; its LoRA is made and patched the same way. fingerprint: of the weights
+    backend: that loaded it and also makes and patches its LoRA. fingerprint: of the weights
     that were loaded. pad: the tokenizer's own pad token where another one is used while training ("" for
     none), else None. thinking: the switch of its chat template as it was trained ("on", "off"), "" when
     unknown or when there is none.
@@ -35,9 +35,9 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Training:
-    """What a backend needs when it loads a model to be trained. length: of the longest row in tokens.
+    """What a backend needs to load a model for training. length: of the longest row in tokens.
 
-    vllm_rank: above 0 rollouts are written by vLLM in the same process, for adapters of this rank. rollouts:
+    vllm_rank: above 0, vLLM generates the rollouts in the same process, for adapters of this rank. rollouts:
     GRPO, whose padding Unsloth finds by its id. extra: tokens beyond `length` that probes would like.
     """
 

@@ -1,8 +1,8 @@
 """Base and adapter -> a model that can judge or be trained: transformers + PEFT + bitsandbytes.
 
-One way in for every caller: `load("nano")`, `load("runs/sft/adapter")`, `load("owner/model")`. The base's
-linear layers are in NF4 (QLoRA) on the CPU as on a GPU, so the nano chain takes the path of a 7B. What can
-be wrong with an adapter is found before the base is read (`rmr1_lite.models.adapters`). Weights come from
+The single entry point: `load("nano")`, `load("runs/sft/adapter")`, `load("owner/model")`. The base's
+linear layers are in NF4 (QLoRA) on a CPU as on a GPU, so the nano chain follows the path of a 7B. Problems of
+an adapter are found before the base is read (`rmr1_lite.models.adapters`). Weights come from
 safetensors, remote code is never run.
 """
 
@@ -41,9 +41,9 @@ def load(
 ) -> Loaded:
     """Load what `spec` names: nano, nano-sft, nano-base, smol-base, a folder (adapter or model) or a hub id.
 
-    four_bit: the base's linear layers in NF4; smol-base stays as it is stored, which is said. trainable: the
-    adapter's tensors get gradients. training: by which backend, and for which lengths; without it
-    transformers + PEFT. Raises InputError for what cannot work, before anything slow.
+    four_bit: the base's linear layers in NF4; smol-base stays as stored, which is reported. trainable: the
+    adapter's tensors get gradients. training: the backend and the lengths to train with; without it
+    transformers + PEFT. Raises InputError for impossible choices before anything slow.
     """
     _check_process(training)
     folder = find_folder(spec)
@@ -64,7 +64,7 @@ def load(
 
 
 def _keeps_its_weights(base: str) -> bool:
-    """smol was stored in 4 bits once: NF4 on top would round it a second time, to save a few megabytes."""
+    """smol's weights were stored in 4 bits: NF4 would round them a second time to save a few megabytes."""
     if base != smol.NAME:
         return False
     _say_once(f"{base}: its weights stay as stored (they come from a 4-bit file), also with --four-bit.")
@@ -72,20 +72,20 @@ def _keeps_its_weights(base: str) -> bool:
 
 
 def _check_process(training: Training | None) -> None:
-    """Unsloth changes transformers for as long as the process lives; a model that it did not load itself then
-    breaks while it writes."""
+    """Unsloth changes transformers for the rest of the process; a model that it did not load itself then
+    fails during generation."""
     import sys
 
     if "unsloth" in sys.modules and not (training and training.backend.unsloth):
         raise InputError(
-            "This process has trained with Unsloth, which changes transformers until it ends: a model loaded "
+            "This process has trained with Unsloth, which changes transformers for good: a model loaded "
             "without it would fail. Judge in another process; rmr1_lite.training.process.train trains in a "
             "separate one."
         )
 
 
 def _check_and_fit(base: str, tokenizer: Any, training: Training) -> tuple[Training, str | None]:
-    """(`training` with the length that the model will have, the pad token that was replaced or None), before
+    """(`training` with the model's final length, the replaced pad token or None), before
     weights are read.
 
     Raises InputError for models that cannot be trained on this backend."""
@@ -103,8 +103,8 @@ def _check_and_fit(base: str, tokenizer: Any, training: Training) -> tuple[Train
 
 
 def within_context(loaded: Loaded, limit: int, answer: int = 0) -> int:
-    """`limit`, or what the model's context leaves beside `answer` tokens where that is less, and then
-    it is said."""
+    """`limit`, or the model's context minus `answer` tokens if that is less, and then
+    it is reported."""
     context = getattr(loaded.model.config, "max_position_embeddings", None)
     if not context or limit + answer <= context:
         return limit
@@ -114,7 +114,7 @@ def within_context(loaded: Loaded, limit: int, answer: int = 0) -> int:
 
 
 def load_tokenizer(spec: str) -> Any:
-    """The tokenizer alone of what `spec` names, without reading weights."""
+    """Only the tokenizer of `spec`, without reading weights."""
     folder = find_folder(spec)
     if folder is None or not is_adapter(folder) or (folder / "tokenizer_config.json").exists():
         return _read_tokenizer(spec if folder is None else str(folder))
@@ -127,11 +127,12 @@ def is_quantised(model: Any) -> bool:
     return any(type(module).__name__ == "Linear4bit" or _holds_4bit(module) for module in model.modules())
 
 
-_SAID: list[str] = []  # what was told once
+_SAID: list[str] = []  # lines printed so far, once each
 
 
 def model_device() -> str:
-    """Where models go: the first CUDA card, else the CPU. Apple's GPU was never tried, which is said once."""
+    """The device of models: the first CUDA card, else the CPU. Apple's GPU was never tested; reported
+    once."""
     prepare_card()  # asking is enough to start CUDA
     import torch
 
@@ -163,7 +164,7 @@ def _with_adapter(
         model = PeftModel.from_pretrained(
             freeze_base(base) if trainable else base, str(folder), is_trainable=trainable
         )
-    # at every checkpoint PEFT looks its base up, over the network unless it is a folder
+    # PEFT looks up the base at every checkpoint, over the network unless it is a folder
     model.peft_config["default"].base_model_name_or_path = model_path(info.base)
     if training and training.backend.unsloth:
         model = unsloth_backend.with_loaded_adapter(model, training.checkpointing)
@@ -182,7 +183,7 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
     dtype = getattr(torch, TORCH_NAMES[weights_type(spec)])
     check_memory(spec, where, 0.6 if four_bit else dtype.itemsize)
     quantise = {}
-    # where the weights are stored so, a given None would count as "not quantised"
+    # for weights stored in 4 bits, an explicit None would count as "not quantised"
     if four_bit and not stored_in_4bit(spec):
         quantise["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -207,12 +208,12 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
         # training step
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-        # a stored one brings the type of the machine that it was made on
+        # a stored one brings the compute type of the machine that made it
         if type(module).__name__ == "Linear4bit":
             module.compute_dtype = dtype
     if four_bit and not is_quantised(model):
         raise InputError(
-            f"{spec}: none of its layers can be quantized to 4 bits. Choose a model of plain linear layers "
+            f"{spec}: none of its layers can be quantized to 4 bits. Choose a model with plain linear layers "
             "(Qwen2.5, Llama, ...), or --no-four-bit."
         )
     return model
@@ -224,10 +225,10 @@ def half_type() -> str:
 
 
 def weights_type(spec: str) -> str:
-    """The type of a model's weights once loaded: `half_type`, and without a card bf16 where the processor has
-    it and the model is large enough to gain by it.
+    """The type of a model's weights once loaded: `half_type`; without a card bf16 if the processor has
+    it and the model is large enough to benefit.
 
-    The figures of small models, nano's above all, are kept to the bit on every processor.
+    Small models, nano above all, give the same metrics to the bit on every processor.
     """
     half = half_type()
     large = (stored_bytes(spec) or LARGE) >= SMALL
@@ -246,7 +247,7 @@ def _holds_4bit(module: Any) -> bool:
 
 
 def free_memory() -> None:
-    """Give the memory of models that nobody holds any more back to the card."""
+    """Return the memory of models that are no longer used to the card."""
     import gc
     import sys
 

@@ -1,4 +1,4 @@
-"""LoRA on every linear layer of the decoder: put on, checked beforehand, and saved as a standard PEFT
+"""LoRA on every linear layer of the decoder: checked, added, and saved as a standard PEFT
 adapter."""
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from rmr1_lite.types import InputError
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-# how PEFT says so of torchao and of gptqmodel
+# PEFT's message about torchao and gptqmodel
 TOO_OLD = re.compile(r"version of (\w+)\. Found version `?([\w.+]+)`?, but only versions[a-z ]*`?([\d.]+)")
 
 
 @contextmanager
 def peft_errors() -> Iterator[None]:
-    """An InputError with the remedy where PEFT stops at a package that is merely installed.
+    """An InputError with the remedy if PEFT stops at an installed package that is not even used.
 
-    At each layer that is not in 4 bits it asks which quantisers there are, and raises at one that is too old
-    instead of passing over it.
+    At each layer that is not in 4 bits PEFT checks which quantisers are installed, and raises at one that is
+    too old instead of ignoring it.
     """
     try:
         yield
@@ -38,9 +38,9 @@ def peft_errors() -> Iterator[None]:
         if isinstance(error, ModuleNotFoundError) and extra_of(error.name or ""):
             raise  # it is missing: `rmr1_lite.extras` says what to install
         said = str(error).splitlines()[0].rstrip(".")
-        if not (old := TOO_OLD.search(said)):  # one that does not fit torch, or that lacks another
+        if not (old := TOO_OLD.search(said)):  # one that does not fit torch, or lacks a dependency
             raise InputError(
-                f"peft stopped at a package that is installed here: {said}. Update the one that it names, or "
+                f"peft stopped at an installed package: {said}. Update the package that it names, or "
                 "uninstall it: nothing here needs it."
             ) from None
         from importlib.metadata import version
@@ -53,7 +53,7 @@ def peft_errors() -> Iterator[None]:
 
 
 def check_layers(base: str, config: Any) -> None:
-    """Refuse models without the layers that LoRA is put on, seen on a skeleton without weights."""
+    """Refuse models without LoRA's target layers, checked on a skeleton without weights."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -74,7 +74,7 @@ def check_layers(base: str, config: Any) -> None:
 
 
 def check_targets(base: str, model: Any) -> set[str]:
-    """The last names of a model's modules. Raises InputError where LoRA would find none of its layers among
+    """The last names of a model's modules. Raises InputError if none of LoRA's target layers is among
     them."""
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     if not names & set(LORA_TARGETS):
@@ -111,7 +111,7 @@ def with_new_lora(loaded: Loaded, r: int, alpha: int, dropout: float, seed: int)
 
 
 def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str) -> None:
-    """A standard PEFT adapter with tokenizer, model card and `rmr1_lite.json`; complete or not at all."""
+    """Save a standard PEFT adapter with tokenizer, model card and `rmr1_lite.json`, atomically."""
     import shutil
 
     draft = folder.with_name(f".{folder.name}.draft")
@@ -138,7 +138,7 @@ def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str) -> None:
 
 
 def _save_tokenizer(loaded: Loaded, folder: Path) -> None:
-    """The tokenizer with its own pad token: the other one was for the training alone."""
+    """The tokenizer with its own pad token: the other one was only for training."""
     used = loaded.tokenizer.pad_token
     if loaded.pad is not None:
         loaded.tokenizer.pad_token = loaded.pad or None
@@ -147,7 +147,7 @@ def _save_tokenizer(loaded: Loaded, folder: Path) -> None:
 
 
 def freeze_base(base: Any) -> Any:
-    """Frozen, and the few tensors that are not quantised as they are: nothing of the base is trained."""
+    """Freeze the base, and leave the few unquantised tensors as they are: none of it is trained."""
     for parameter in base.parameters():
         parameter.requires_grad_(False)
     base.config.use_cache = False

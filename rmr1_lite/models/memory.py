@@ -1,14 +1,14 @@
-"""How much memory of this machine a program may still take, so that too little is told before it swaps."""
+"""How much memory of this machine is still available, so that a shortage is reported before it swaps."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")  # of a container: its limit, which the machine's figures do not know
+CGROUP = Path("/sys/fs/cgroup")  # of a container: its limit, which the machine's own numbers ignore
 
 
 def available_memory() -> int:
-    """Bytes that can be taken without swapping: of the machine, or what a container's limit leaves."""
+    """Bytes available without swapping: on the machine, or below a container's limit."""
     import psutil
 
     free = psutil.virtual_memory().available
@@ -16,7 +16,7 @@ def available_memory() -> int:
 
 
 def _left_in_container(root: Path) -> int | None:
-    """Bytes that a container's limit leaves; None without one. What it caches of files can be given back."""
+    """Bytes left below a container's limit; None without one. Its file cache can be reclaimed."""
     try:
         limit, used = (root / "memory.max").read_text().strip(), (root / "memory.current").read_text()
         if limit == "max":
@@ -28,5 +28,5 @@ def _left_in_container(root: Path) -> int | None:
 
 
 def gib(count: float) -> str:
-    """Bytes in words, as "1.6 GiB"."""
+    """Bytes as text, like "1.6 GiB"."""
     return f"{count / 2**30:.1f} GiB"

@@ -1,5 +1,5 @@
-"""A plain copy of a quantised or LoRA model, to write rollouts and judgments with: faster than the layers it
-stands for."""
+"""A plain copy of a quantised or LoRA model for generating rollouts and judgments: faster than the layers it
+replaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class MergedCopy:
         config = copy.deepcopy(causal.config)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
-        # new weights are drawn and thrown away: that must not move the random state of the training around it
+        # new weights are drawn and discarded: this must not change the random state of the surrounding
+        # training
         with torch.random.fork_rng(), torch.no_grad():
             self.model = type(causal)(config).to(model.device, causal.dtype).eval()
         names = {name for name, _ in self.layers}
@@ -40,7 +41,7 @@ class MergedCopy:
             and not _quantisation_state(name)
         }
         self.model.load_state_dict(rest, strict=False)
-        # those that are not saved (rotary frequencies) were rounded by the move above
+        # buffers that are not saved (rotary frequencies) were rounded by the conversion above
         buffers = dict(causal.named_buffers())
         for name, buffer in self.model.named_buffers():
             buffer.data = buffers[name].clone() if name in buffers else buffer.data
@@ -50,7 +51,7 @@ class MergedCopy:
         self.refresh()
 
     def refresh(self) -> Any:
-        """The copy, with the adapter's present weights."""
+        """The copy, with the adapter's current weights."""
         import torch
 
         now = [tensor for _, module in self.layers for tensor in _adapter_tensors(module)]
@@ -69,7 +70,7 @@ class MergedCopy:
 
 
 def copy_bytes(model: Any) -> int:
-    """Bytes of memory that a copy takes: its weights, and on a CPU the dequantised ones in 32 bits beside
+    """Bytes of memory that a copy takes: its weights, and on a CPU the dequantised ones in 32 bits next to
     them."""
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     count, quantised = (
@@ -80,7 +81,7 @@ def copy_bytes(model: Any) -> int:
 
 
 def _active_adapters(module: Any) -> list[str]:
-    """Adapters that a layer adds to its base at this moment; none for a layer without, or while they are
+    """Adapters that a layer currently adds to its base; none for a layer without, or while they are
     switched off."""
     if not hasattr(module, "get_delta_weight") or module.disable_adapters:
         return []
@@ -88,7 +89,7 @@ def _active_adapters(module: Any) -> list[str]:
 
 
 def _adapter_tensors(module: Any) -> list[Any]:
-    """What the present weight of a layer depends on beside its base: A and B of the active adapters."""
+    """What a layer's current weight depends on besides its base: A and B of the active adapters."""
     return [
         matrices[adapter].weight
         for adapter in _active_adapters(module)

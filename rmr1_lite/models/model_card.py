@@ -1,5 +1,5 @@
-"""The model card (README.md) of an adapter folder: after a training, as shipped with the package, and with
-the judge's bias card once one was measured."""
+"""The model card (README.md) of an adapter folder: after a training, as shipped in the package, and with
+the judge's bias card once it was measured."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ _BEGIN, _END = "<!-- bias card -->", "<!-- end of the bias card -->"
 
 
 def attachable(spec: str) -> Path:
-    """The adapter folder that a bias card of this judge can be put into. Raises InputError where there is
+    """The adapter folder that this judge's bias card can be written into. Raises InputError if there is
     none."""
     remote = spec.startswith(("openai:", "replay:"))
     folder = None if remote else local_folder(spec)
     if folder is None or not is_adapter(folder):
         raise InputError(
-            f"{spec} is no adapter folder of this machine. Leave --attach out; the card is in --out."
+            f"{spec} is not an adapter folder on this machine. Leave --attach out; the card is in --out."
         )
     return folder
 
 
 def attach_bias_card(card: BiasCard, folder: Path) -> Path:
-    """Write the card into an adapter folder, and as a section into its README.md, where it takes the place of
+    """Write the card into an adapter folder, and as a section into its README.md, where it replaces
     an earlier one. Returns the README."""
     write_card(card, folder / FILE)
     path = folder / "README.md"

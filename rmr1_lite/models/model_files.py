@@ -1,7 +1,7 @@
-"""What a model's files say before its weights are read: its config, how it is stored, which ids end an
+"""What a model's files reveal before its weights are read: its config, its storage, which ids end an
 answer, whether LoRA fits.
 
-Everything that can be refused is refused here, where it costs a second and not a download.
+Everything that can be refused is refused here, where it costs a second instead of a download.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ FILES = "give a folder that holds the model's files (safetensors, config and tok
 
 @contextmanager
 def loading_errors(spec: str) -> Iterator[None]:
-    """What cannot be found, reached or read becomes an InputError: in our words where it is the hub's doing,
-    else with the first line of what was said."""
+    """Turn whatever cannot be found, reached or read into an InputError: in our words for errors of the hub,
+    otherwise with the first line of the error."""
     import httpx
     from safetensors import SafetensorError
 
@@ -32,7 +32,7 @@ def loading_errors(spec: str) -> Iterator[None]:
     # ValueError: remote code, or an unknown model type
     except (OSError, ValueError, SafetensorError, httpx.HTTPError, RuntimeError) as error:
         hub = explain(error, spec, "model", FILES) if find_folder(spec) is None else None
-        if hub is None and isinstance(error, RuntimeError):  # a card that is full, a tensor that does not fit
+        if hub is None and isinstance(error, RuntimeError):  # a full card, a tensor that does not fit
             raise
         said = f"{spec} could not be loaded: {first_line(error)}. Check the name and the network, or {FILES}."
         raise hub or InputError(said) from None
@@ -40,7 +40,7 @@ def loading_errors(spec: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_unless_large(spec: str) -> Iterator[None]:
-    """No progress bar of transformers for weights that are read in a second or two."""
+    """Hide transformers' progress bar for weights that are read in a second or two."""
     from transformers.utils import logging
 
     size = stored_bytes(spec) or LARGE
@@ -55,19 +55,19 @@ def quiet_unless_large(spec: str) -> Iterator[None]:
 
 
 def stored_bytes(spec: str) -> int:
-    """Bytes of a model's weights on disk, 0 where they are not on this machine."""
+    """Bytes of a model's weights on disk, 0 if they are not on this machine."""
     folder = find_folder(spec)
     return sum(path.stat().st_size for path in folder.glob("*.safetensors")) if folder else 0
 
 
 def check_memory(spec: str, device: str, bytes_each: float) -> None:
-    """Refuse weights that do not fit into this machine's memory, before it begins to swap. bytes_each: that a
+    """Refuse weights that do not fit into this machine's memory before it starts to swap. bytes_each: that a
     parameter takes once it is loaded."""
     stored = getattr(read_config(spec).dtype, "itemsize", 2)
     needed, free = stored_bytes(spec) / stored * bytes_each, available_memory()
     if device == "cpu" and needed > free:
         raise InputError(
-            f"{spec} needs {gib(needed)} of memory for its weights alone, and {gib(free)} are available. "
+            f"{spec} needs {gib(needed)} of memory for its weights alone, but {gib(free)} are available. "
             "Close other programs, or choose a smaller model."
         )
 
@@ -87,8 +87,8 @@ def read_config(spec: str) -> Any:
 
 
 def stored_in_4bit(spec: str) -> bool:
-    """Whether the weights are stored in bitsandbytes' 4 bits already. InputError for any other quantisation:
-    LoRA here is not trained on those."""
+    """Whether the weights are already stored in bitsandbytes' 4 bits. InputError for any other quantisation:
+    this kit does not train LoRA on those."""
     stored = getattr(read_config(spec), "quantization_config", None)
     if not stored:
         return False
@@ -103,7 +103,7 @@ def stored_in_4bit(spec: str) -> bool:
 
 
 def answer_ends(base: str, tokenizer: Any) -> list[int]:
-    """Ids that end an answer, from files alone: the model's generation settings may name more than the
+    """Ids that end an answer, from the files only: the model's generation settings may name more than the
     tokenizer."""
     from transformers import GenerationConfig
 

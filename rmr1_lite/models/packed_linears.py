@@ -1,9 +1,9 @@
-"""Linear layers in oneDNN's own layout, for models that write on a CPU.
+"""Linear layers in oneDNN's own layout, for models that generate on a CPU.
 
-A token of a few slots is a product of a few rows with every weight, and waits for the weights to come from
-memory. torch's own product reads them at a third of what the memory gives when there are two rows or more;
-packed once, they come about one and a half times as fast (perf/smol.py). The operation is the one that
-torch.compile uses; where this build of torch has it not, nothing is packed. Sums are in another order, so
+A token of a few slots is a product of a few rows with every weight, and waits for the weights to arrive from
+memory. torch's own product reads them at a third of the memory's bandwidth when there are two rows or more;
+packed once, they arrive about 1.5 times as fast (perf/smol.py). The operation is the one that
+torch.compile uses; if this build of torch lacks it, nothing is packed. Sums are in another order, so the
 last bits differ.
 """
 
@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-MOST = 512  # rows; torch's own product is as fast from there on
+MOST = 512  # rows; from there on torch's own product is as fast
 
 
 class PackedLinears:
-    """A second copy of a model's linear layers, used inside `active`. The model itself stays as it is."""
+    """A second copy of a model's linear layers, used inside `active`. The model itself is unchanged."""
 
     def __init__(self, model: Any, rows: int) -> None:
         import torch
@@ -46,7 +46,7 @@ class PackedLinears:
 
 
 def can_pack() -> bool:
-    """Whether this is an x86-64 processor (the layouts were never tried on Arm) and this build of torch has
+    """Whether this is an x86-64 processor (the layouts were never tested on Arm) and this build of torch has
     oneDNN's packed products."""
     import torch
 

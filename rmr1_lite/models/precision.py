@@ -6,7 +6,7 @@ from rmr1_lite.types import InputError
 
 BF16_CAPABILITY = (8, 0)  # CUDA compute capability of the Ampere generation
 TORCH_NAMES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}  # ours -> torch's
-# how the model types begin whose activations or gradients leave fp16's range, by Unsloth's own list (a test
+# prefixes of model types whose activations or gradients exceed fp16's range, from Unsloth's list (a test
 # compares them)
 NOT_IN_FP16 = (
     "gemma3",
@@ -31,7 +31,7 @@ def half_precision(capability: tuple[int, int] | None) -> str:
 
 def cpu_computes_bf16() -> bool:
     """Whether this processor multiplies in bf16 (AVX512-BF16, AMX, Arm's BF16); elsewhere torch emulates it,
-    slower than fp32. Linux names what a processor has; on other systems torch is asked."""
+    slower than fp32. Linux lists a processor's features; on other systems torch is asked."""
     import torch
 
     try:
@@ -44,9 +44,9 @@ def cpu_computes_bf16() -> bool:
 
 
 def check_fp16(model_type: str, half: str, card: str) -> None:
-    """Refuse models that overflow in fp16, before they are downloaded as a whole."""
+    """Refuse models that overflow in fp16 before their weights are downloaded."""
     if half == "fp16" and model_type.startswith(NOT_IN_FP16):
         raise InputError(
-            f"Models of type {model_type} overflow in fp16, and {card} has no bf16. Choose a "
+            f"Models of type {model_type} overflow in fp16, and {card} does not support bf16. Choose a "
             "Qwen2.5 or Llama model, or a card from the Ampere generation on (A10G, L4, A100, ...)."
         )

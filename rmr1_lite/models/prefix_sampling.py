@@ -20,7 +20,7 @@ def sample_rollouts(
     """n sampled completions for each prompt; a finished one ends with its end token, which is kept.
 
     generator: one for all rows, or a list of one per row (prompt by prompt), so that a row's noise is its
-    own. temperature 0 takes the likeliest token and needs none.
+    own. temperature 0 takes the most likely token and needs none.
     """
     import torch
 
@@ -40,7 +40,7 @@ def sample_rollouts(
 def _sample_rows(
     store: PrefixStore, head: Any, room: int, temperature: float, end_ids: Sequence[int], generator: Any
 ) -> Any:
-    """Token ids [rows, up to room]; what follows an end token is noise. Groups that are done leave the
+    """Token ids [rows, up to room]; tokens after an end token are noise. Finished groups leave the
     batch."""
     import torch
 
@@ -69,10 +69,10 @@ def _sample_rows(
 
 
 def draw_tokens(logits: Any, numbers: Any) -> Any:
-    """One token per row from one number in [0, 1) per row, [rows, 1] both: where it falls among the summed
+    """One token per row from one number in [0, 1) per row, both [rows, 1]: where it falls in the cumulative
     probabilities.
 
-    Noise for a whole vocabulary took a fifth of the rollout. Summed in float64: a vocabulary is long.
+    Noise for the entire vocabulary took a fifth of the rollout. Summed in float64: a vocabulary is long.
     """
     import torch
 

@@ -1,8 +1,8 @@
-"""Chat messages -> token ids, the one way a prompt reaches a local model, in training and in judging alike.
+"""Chat messages -> token ids, the only way a prompt reaches a local model, in training and in judging.
 
 Why not `apply_chat_template` alone: a judged response may hold the tokenizer's own control tokens as text.
 Every control token inside a message is made inert first, so the only ones are those of the template.
-Our own verdict markers stay, they were taken out of the judged texts when the prompt was made.
+Our own verdict markers stay: they were removed from the judged texts when the prompt was made.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ OPENINGS = (
 
 
 def render_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """Token ids of the conversation up to where the model begins to write. Nothing is clipped."""
+    """Token ids of the conversation up to where the model starts generating. Nothing is truncated."""
     return tokenizer(render_text(tokenizer, messages), add_special_tokens=False)["input_ids"]
 
 
 def render_text(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """The text that `render_ids` turns into ids: the template's control tokens and no others."""
+    """The text that `render_ids` turns into ids, with no control tokens but the template's."""
     return fit_template(tokenizer, inert_turns(tokenizer, messages))[1]
 
 
@@ -44,8 +44,8 @@ def inert_turns(tokenizer: Any, messages: Sequence[Message]) -> list[dict[str, A
 
 
 def control_texts(tokenizer: Any) -> tuple[str, ...]:
-    """Texts of added tokens that could act as control, longest first: all but those that are not special and
-    are plain words, or HTML as Gemma's `<table>`; a judged text is shown with these as it is."""
+    """Texts of added tokens that could act as control, longest first: all except those that are not special
+    and are plain words, or HTML like Gemma's `<table>`, which a judged text keeps."""
     special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     texts = [text for text in tokenizer.get_added_vocab() if text in special or not _PLAIN.fullmatch(text)]
     return tuple(sorted(texts, key=lambda text: (-len(text), text)))
@@ -57,7 +57,7 @@ _PLAIN = re.compile(
 )
 
 
-# ---- what a template takes
+# ---- what a template accepts
 
 
 def _as_given(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -83,14 +83,14 @@ FORMS: dict[str, Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]]] = {
     "in parts": _in_parts,
     "system in user, in parts": lambda turns: _in_parts(system_in_user(turns)),
 }
-_SAID: set[tuple[str, str]] = set()  # tokenizers of which the form has been told
+_SAID: set[tuple[str, str]] = set()  # tokenizers whose form has been reported
 
 
 def fit_template(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """(form, rendered text): the first of FORMS in which the template writes every turn of user and system.
 
-    Templates drop what they do not know without an error: a judge would answer without its instruction, or
-    without the responses. Raises InputError where no form gets everything through.
+    Templates silently drop what they do not know: a judge would answer without its instruction, or
+    without the responses. Raises InputError if no form keeps everything.
     """
     from jinja2 import TemplateError
 
@@ -118,16 +118,16 @@ def fit_template(tokenizer: Any, turns: Sequence[dict[str, Any]]) -> tuple[str, 
 def _say_form(name: str, form: str) -> None:
     if form.startswith("system") and (name, form) not in _SAID:
         _SAID.add((name, form))
-        print(f"{name}: its chat template has no system turn; the system text is put before the user's.")
+        print(f"{name}: its chat template has no system turn; the system text goes before the user's.")
 
 
 def opens_thought(tokenizer: Any, ids: Sequence[int]) -> bool:
-    """Whether the template has already opened a thought, so that the model starts inside it."""
+    """Whether the template has already opened a thought, so that the model starts inside one."""
     return tokenizer.decode(list(ids[-16:])).rstrip().endswith(OPENINGS)
 
 
 def behind_template(chain: str, thought_open: bool) -> str:
-    """The chain as the model has to write it: behind a template that has written `<think>` itself, a chain's
+    """The chain as the model has to write it: after a template that has written `<think>` itself, a chain's
     own `<think>` would be a second one, and a chain without a thought has to close the template's."""
     if not thought_open:
         return chain

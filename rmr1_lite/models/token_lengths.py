@@ -1,5 +1,4 @@
-"""How long judge prompts and chains are in a model's own tokens: what `data prepare` and `data audit` measure
-by."""
+"""The length of judge prompts and chains in a model's own tokens, for `data prepare` and `data audit`."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ def prompt_lengths(
 
     def count(pairs: Sequence[Pair]) -> list[int]:
         texts = [render_text(tokenizer, judge_messages(pair, style)) for pair in pairs]
-        # together: the tokenizer then works on all cores
+        # in one call, so that the tokenizer uses all cores
         return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
     return count
@@ -40,7 +39,7 @@ def prompt_lengths(
 def chain_lengths(
     spec: str, style: str = "auto", thinking: str = "auto"
 ) -> Callable[[Sequence[Chain]], list[int]]:
-    """A function from chains to the tokens that SFT sees of each: prompt, chain and end."""
+    """A function from chains to the tokens of each in SFT: prompt, chain and end."""
     tokenizer, style = tokenizer_and_style(spec, style, thinking)
 
     def count(chain: Chain) -> int:

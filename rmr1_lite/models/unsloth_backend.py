@@ -1,8 +1,8 @@
 """Everything the kit does differently when Unsloth trains, so that Unsloth and transformers train the same
 thing.
 
-Each function answers one behaviour of Unsloth 2026.10.7. `tests/unsloth_cpu/` runs Unsloth's own code without
-a GPU and fails when one of these answers is taken away; what only a card can show is in
+Each function handles one behaviour of Unsloth 2026.10.7. `tests/unsloth_cpu/` runs Unsloth's own code without
+a GPU and fails when one of these answers is removed; what only a card can show is in
 `perf/gpu_acceptance.py`.
 
     behaviour of Unsloth                                         answer
@@ -13,12 +13,12 @@ a GPU and fails when one of these answers is taken away; what only a card can sh
     dr_grpo turns scale_rewards off                              check_settings
     log-probabilities: 4 chunks a row in one compiled graph      score_one_chunk_at_a_time
     decoding copies the adapter and turns checkpointing off      judging/engines/local.py, _evaluating
-    a prompt over max_seq_length is cut while judging            judging/engines/local.py, prompt_limit
+    a prompt over max_seq_length is truncated in judging         judging/engines/local.py, prompt_limit
     autocast comes off model.forward for good                    training/loop.py, fixed_text_logprobs
     models that it did not load break in its process             models/loading.py, _check_process, and
                                                                  training/process.py
 
-Left as it is: each token's KL term is cut at 10, which a KL that is held small by beta does not reach.
+Left as it is: each token's KL term is clipped at 10, which a KL kept small by beta does not reach.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rmr1_lite.config import GRPOConfig
 from rmr1_lite.models.backend import Backend
 from rmr1_lite.types import InputError
 
-# Unsloth shares a prompt when that saves this factor of tokens or more (UNSLOTH_GRPO_PREFIX_GROUPER_TOKR)
+# Unsloth shares a prompt when that saves at least this factor of tokens (UNSLOTH_GRPO_PREFIX_GROUPER_TOKR)
 SHARE_FROM = 1.3
 VLLM_SHARE_OF_CARD = 0.5
 
@@ -41,7 +41,7 @@ VLLM_SHARE_OF_CARD = 0.5
 def load_base(place: str, four_bit: bool, training: Any, dtype: Any) -> Any:
     """The base as Unsloth loads it: its kernels, its checkpointing. training: a `models.loaded.Training`.
 
-    use_exact_model_name: otherwise a name that Unsloth knows is replaced by a pre-quantised copy, which is
+    use_exact_model_name: otherwise Unsloth replaces a name that it knows by a pre-quantised copy, which is
     another base.
     """
     from unsloth import FastLanguageModel
@@ -80,7 +80,7 @@ def with_lora(
 
 
 def with_loaded_adapter(model: Any, checkpointing: bool) -> Any:
-    """A PEFT model that was loaded from a folder, with Unsloth's kernels put into it."""
+    """A PEFT model loaded from a folder, patched with Unsloth's kernels."""
     from unsloth import FastLanguageModel
 
     return FastLanguageModel.patch_peft_model(model, _checkpointing(checkpointing))
@@ -91,8 +91,8 @@ def _checkpointing(on: bool) -> str | bool:
 
 
 def length_within_context(length: int, extra: int, context: int | None, name: str) -> int:
-    """`length` + `extra` tokens, or the model's context where that is shorter: asked for more, Unsloth would
-    rescale RoPE and so train another model without an error. extra: room that is only nice to have."""
+    """`length` + `extra` tokens, or the model's context if that is shorter: beyond it Unsloth would
+    rescale RoPE and so silently train another model. extra: optional space."""
     if not context or length + extra <= context:
         return length + extra
     if length > context:
@@ -107,9 +107,9 @@ def separate_pad(tokenizer: Any, ends: Sequence[int], vocabulary: int | None, na
     """Give the tokenizer a pad token that no text of ours contains; returns the former one, None when nothing
     was changed.
 
-    Unsloth's GRPO takes every pad id for padding, wherever it appears: with pad = end the ends of the
-    prompt's turns and of every rollout are hidden from the loss, which nothing shows. ends: ids that end an
-    answer. vocabulary: rows of the embedding. Raises InputError where the vocabulary holds no token to spare.
+    Unsloth's GRPO treats every pad id as padding, wherever it appears: with pad = end the ends of the
+    prompt's turns and of every rollout are silently hidden from the loss. ends: ids that end an
+    answer. vocabulary: rows of the embedding. Raises InputError if the vocabulary has no spare token.
     """
     used = set(ends) | _template_ids(tokenizer)
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id not in used:
@@ -120,8 +120,8 @@ def separate_pad(tokenizer: Any, ends: Sequence[int], vocabulary: int | None, na
             before = tokenizer.pad_token
             tokenizer.pad_token = token
             print(
-                f"Padding: {token} instead of {before or 'none'} while Unsloth trains, which would take the "
-                "end for padding."
+                f"Padding: {token} instead of {before or 'none'} while Unsloth trains, which would treat the "
+                "end as padding."
             )
             return before or ""
     why = (
@@ -136,8 +136,8 @@ def separate_pad(tokenizer: Any, ends: Sequence[int], vocabulary: int | None, na
 
 
 def _spare_tokens(tokenizer: Any) -> list[str]:
-    """Added tokens in brackets that a text does not need: those named pad, then reserved ones, then any
-    other, and the unknown token last (Llama 2's vocabulary has nothing else to spare, and its byte pieces
+    """Added tokens in brackets that texts do not need: those named pad, then reserved ones, then any
+    other, and the unknown token last (Llama 2's vocabulary has no other spare token, and its byte pieces
     leave nothing unknown)."""
     ordinary = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token}
     tokens = [
@@ -177,8 +177,8 @@ def _template_ids(tokenizer: Any) -> set[int]:
 
 
 def with_reference(model: Any) -> None:
-    """A frozen copy of the adapter called "ref": the KL is taken to it. TRL makes one by itself; Unsloth
-    leaves that out and would take the base for the reference."""
+    """A frozen copy of the adapter called "ref", the reference of the KL. TRL makes one by itself; Unsloth
+    skips that and would use the base as the reference."""
     model.add_adapter("ref", model.peft_config["default"])
     held = dict(model.named_parameters())
     for name, parameter in held.items():
@@ -189,10 +189,10 @@ def with_reference(model: Any) -> None:
 
 
 def check_settings(config: GRPOConfig) -> None:
-    """Refuse what Unsloth would turn into something else, and say when prompts cannot be shared."""
+    """Refuse settings that Unsloth would change, and report when prompts cannot be shared."""
     if config.loss_type == "dr_grpo" and config.scale_rewards != "none":
         raise InputError(
-            f"Unsloth turns scale_rewards off with loss_type dr_grpo, whose paper does not divide. Give "
+            f"Unsloth turns scale_rewards off with loss_type dr_grpo, whose paper does not scale. Give "
             f"--scale-rewards none instead of {config.scale_rewards}, or --backend transformers."
         )
     if config.micro_batch % config.rollouts:
@@ -203,10 +203,10 @@ def check_settings(config: GRPOConfig) -> None:
 
 
 def keep_groups_together() -> None:
-    """Unsloth shares the prompt of consecutive rows; TRL shuffles the scored rows, which would switch that
-    off unseen.
+    """Unsloth shares the prompt of consecutive rows; TRL shuffles the scored rows, which would silently
+    switch that off.
 
-    Advantages are worked out before the shuffle and every row of a step is used, so its order does not
+    Advantages are computed before the shuffle and every row of a step is used, so the order does not
     matter.
     """
     module: Any = sys.modules.get("UnslothGRPOTrainer")
@@ -237,7 +237,7 @@ def prompts_were_shared(model: Any) -> bool:
 
 
 def sharing_line(model: Any, config: GRPOConfig) -> str:
-    """One line at the end of a training: whether prompts were shared, and what is known of the reason where
+    """One line at the end of a training: whether prompts were shared, and the known reason if
     they were not."""
     if prompts_were_shared(model):
         return "Shared prompts (Unsloth): used."
@@ -252,22 +252,22 @@ def sharing_line(model: Any, config: GRPOConfig) -> str:
 
 
 def check_vllm(backend: Backend, config: GRPOConfig) -> None:
-    """Refuse rollouts by vLLM where they cannot be had, before anything is loaded."""
+    """Refuse rollouts by vLLM if they are impossible, before anything is loaded."""
     if not backend.unsloth or find_spec("vllm") is None:
         missing = "vllm is not installed" if backend.unsloth else f"the backend is {backend.name}"
         raise InputError(
-            f'rollout is "vllm", which needs a GPU, Unsloth and vllm, and {missing}. Choose --rollout model.'
+            f'rollout is "vllm", which needs a GPU, Unsloth and vllm, but {missing}. Choose --rollout model.'
         )
     if config.beta > 0:
         raise InputError(
-            'rollout is "vllm" and beta is above 0: vLLM would write with one adapter while the KL needs a '
+            'rollout is "vllm" and beta is above 0: vLLM would use one adapter while the KL needs a '
             "second. Give --beta 0, or --rollout model."
         )
-    print("Note: rollouts by vLLM have never been run with this kit. If they fail, choose --rollout model.")
+    print("Note: rollouts with vLLM have never been run with this kit. If they fail, choose --rollout model.")
 
 
 def vllm_arguments(rank: int) -> dict[str, Any]:
-    """What from_pretrained is given for vLLM: half of the card, the rest for training. rank 0: no vLLM."""
+    """Arguments of from_pretrained for vLLM: half of the card, the rest for training. rank 0: no vLLM."""
     if not rank:
         return {"fast_inference": False}
     return {"fast_inference": True, "max_lora_rank": rank, "gpu_memory_utilization": VLLM_SHARE_OF_CARD}

@@ -1,2 +1,2 @@
-"""What the notebooks call, so that their cells only call, show and plot: set-up, settings, tables, plots,
+"""The code behind the notebooks, whose cells only call, show and plot: set-up, settings, tables, plots,
 live curves."""

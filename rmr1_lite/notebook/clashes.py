@@ -1,9 +1,9 @@
-"""Packages that a runtime brings along and that break what the set-up installs; and what Unsloth needs.
+"""Preinstalled packages of a runtime that break what the set-up installs; and what Unsloth needs.
 
-A package that is merely installed can break others: peft does not pass over a torchao that is too old for it
-but stops, and trl cannot be imported beside a torchvision that was built for another torch. On Colab and
-Kaggle, whose runtimes are thrown away, such a package is replaced, or removed where that is not possible. On
-a machine of one's own nothing is touched: there it is said what to do.
+A package that is merely installed can break others: peft does not ignore a torchao that is too old for it
+but stops, and trl cannot be imported next to a torchvision that was built for another torch. On Colab and
+Kaggle, whose runtimes are discarded, such a package is replaced, or removed if that is not possible. On
+your own machine nothing is changed: the remedy is printed.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from rmr1_lite.notebook.installing import (
 from rmr1_lite.notebook.platforms import LOCAL
 from rmr1_lite.types import InputError
 
-# what runs before the first cell does: replaced under a running kernel it breaks the session
+# loaded before the first cell: replacing it under a running kernel breaks the session
 HELD = ("torch", "torchvision", "torchaudio", "triton", "numpy")
 TORCHAO = "torchao>=0.16,<0.18"  # any torch since 2.7
-# transformers imports it with every model where it is new enough for it, peft where a layer is not in 4 bits
+# transformers imports it with every model if it is new enough, peft if a layer is not in 4 bits
 RUNS = "import transformers.quantizers.auto; from torchao.utils import TorchAOBaseTensor"
 # Below these peft raises ImportError (peft/import_utils.py) at the first layer that is not in 4 bits.
 # package -> (least version, what replaces it, what must run then)
 LEAST = {"torchao": ("0.16.0", TORCHAO, RUNS), "gptqmodel": ("7.0.0", "", "")}
 # package -> (from this version on, it needs this torch)
 TORCH_FOR = {"torchao": ("0.18.0", "2.11.0")}
-# compiled for one torch, which their own metadata names; transformers or trl import them where they are there
+# compiled for one torch, named in their metadata; transformers or trl import them if they are installed
 COMPILED = ("torchvision", "xformers", "vllm")
 UNSLOTH = ("unsloth", "unsloth_zoo")
-# what Unsloth lists and the kit trains without, and why
+# packages that Unsloth lists but the kit does not need, and why
 LEFT_OUT = {
     "xformers": "attention runs on torch's own kernels",
     "diffusers": "for image models",
@@ -47,8 +47,8 @@ LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Clash:
-    """package, version: what is installed. reason: what it breaks. better: the requirement to install in its
-    place, "" where none is known. check: Python that must run with it."""
+    """package, version: as installed. reason: what it breaks. better: the requirement to install in its
+    place, "" if none is known. check: Python code that must run with it."""
 
     package: str
     version: str
@@ -58,7 +58,7 @@ class Clash:
 
     @property
     def remedy(self) -> str:
-        """What a person does about it."""
+        """The remedy for the user."""
         remove = f"`pip uninstall {self.package}`"
         return f"`pip install -U '{self.better}'` or {remove}" if self.better else remove
 
@@ -68,7 +68,7 @@ Needs = Callable[[str], "list[str]"]
 
 
 def listed_needs(name: str) -> list[str]:
-    """What an installed package says it requires; nothing for one that is not there."""
+    """The requirements of an installed package; nothing for one that is not installed."""
     try:
         return requires(name) or []
     except PackageNotFoundError:
@@ -76,22 +76,22 @@ def listed_needs(name: str) -> list[str]:
 
 
 def find_clashes(found: Find = installed_version, needs: Needs = listed_needs) -> list[Clash]:
-    """Installed packages that break what the kit runs on. found: package -> version. needs: package -> its
+    """Installed packages that break the kit's dependencies. found: package -> version. needs: package -> its
     requirements."""
     old = [
-        Clash(name, have, f"peft stops where it finds a version below {least}", better, check)
+        Clash(name, have, f"peft stops if it finds a version below {least}", better, check)
         for name, (least, better, check) in LEAST.items()
         if (have := found(name)) and _below(have, least)
     ]
     if not (torch := found("torch")):
         return old
     new = [
-        Clash(name, have, f"from {since} on it needs torch {least}, and {torch} is running", *LEAST[name][1:])
+        Clash(name, have, f"from {since} on it needs torch {least}, but {torch} is running", *LEAST[name][1:])
         for name, (since, least) in TORCH_FOR.items()
         if (have := found(name)) and not _below(have, since) and _below(torch, least)
     ]
     foreign = [
-        Clash(name, have, f"it was built for torch {wanted}, and {torch} is running")
+        Clash(name, have, f"it was built for torch {wanted}, but {torch} is running")
         for name in COMPILED
         if (have := found(name)) and (wanted := _other_torch(needs(name), torch))
     ]
@@ -105,7 +105,7 @@ def _below(version: str, least: str) -> bool:
 
 
 def _other_torch(requirements: Iterable[str], torch: str) -> str:
-    """The torch that these requirements ask for if it is not the one that is running, else ""."""
+    """The torch that these requirements ask for if a different one is running, else ""."""
     for wanted in _base_requirements(requirements):
         # "==2.11.0" takes 2.11.0+cu128
         if wanted.name == "torch" and not wanted.specifier.contains(torch, prereleases=True):
@@ -114,13 +114,13 @@ def _other_torch(requirements: Iterable[str], torch: str) -> str:
 
 
 def mend_clashes(clashes: Iterable[Clash], where: str) -> None:
-    """Replace or remove what clashes, one line each; on a machine of one's own only say what to do."""
+    """Replace or remove clashing packages, one line each; on your own machine only print the remedy."""
     for clash in clashes:
         print(f"{clash.package} {clash.version}: {clash.reason}. {_mend(clash, where)}")
 
 
 def _mend(clash: Clash, where: str) -> str:
-    """What was done, or is to be done, in words."""
+    """What was done, or has to be done, in words."""
     if where == LOCAL:
         return f"Not changed here; do it yourself: {clash.remedy}."
     why = _replace(clash, where) if clash.better else ""
@@ -132,21 +132,21 @@ def _mend(clash: Clash, where: str) -> str:
 
 
 def _replace(clash: Clash, where: str) -> str:
-    """Install the better version; "" when it works beside what is running, else why not."""
+    """Install the better version; "" when it works with the running packages, else why not."""
     try:
         pip_install(["--no-deps", "--upgrade", clash.better], clash.package, where)
     except InputError:  # no internet, and no wheel of it in the dataset
-        return f" ({clash.better} could not be had.)"
-    # in a process of its own: this one must not import it yet
+        return f" ({clash.better} could not be installed.)"
+    # in a separate process: this one must not import it yet
     tried = subprocess.run([sys.executable, "-c", clash.check], capture_output=True, text=True)
-    return f" ({installed_version(clash.package)} does not work here either.)" if tried.returncode else ""
+    return f" ({installed_version(clash.package)} does not work either.)" if tried.returncode else ""
 
 
 def unmet_needs(found: Find = installed_version, needs: Needs = listed_needs) -> tuple[list[str], list[str]]:
-    """(what Unsloth requires, is not there and is light, what is left out on purpose with the reason).
+    """(missing light requirements of Unsloth, requirements left out on purpose with the reason).
 
     Unsloth is installed without its requirements, which would replace torch; the light ones are added by
-    name. What is held is left as it is.
+    name. Held packages stay as they are.
     """
     asked = {
         f"{wanted.name}{wanted.specifier}": wanted.name.lower().replace("-", "_")
@@ -168,13 +168,13 @@ def _base_requirements(requirements: Iterable[str]) -> list:
 
 
 def add_unsloth_needs(where: str, hold: Iterable[str]) -> None:
-    """Install what Unsloth lacks, with the packages of `hold` as they are, and say what is left out."""
+    """Install what Unsloth lacks, with the packages of `hold` unchanged, and report what is left out."""
     add, left = unmet_needs()
     if add:
         try:
             pip_install([*add, *constraint_options(hold)], "what Unsloth lists", where)
             print(f"Installed for Unsloth: {', '.join(add)}")
-        except InputError as error:  # it has been run without them: no reason to stop
+        except InputError as error:  # it also runs without them: no reason to stop
             print(f"Unsloth is used without {', '.join(add)}. {error}")
     if left:
-        print(f"Unsloth lists these too; they are left out: {', '.join(left)}.")
+        print(f"Unsloth also lists these, which are left out: {', '.join(left)}.")

@@ -1,5 +1,5 @@
-"""Notebook 04: judges on a benchmark, its own figures next to the paper's, calibration, and whether the
-reasoning carries."""
+"""Notebook 04: judges on a benchmark, its own scores next to the paper's, calibration, and whether the
+reasoning matters."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def measure_calibration(
         confidence=True,
         sampling=Sampling(temperature=1.0, max_new_tokens=s.max_new_tokens),
     )
-    # a pool that nothing else holds: the letter's pass loads the model again when this one is gone
+    # a pool that nothing else references: the pass for the letters reloads the model after this one is freed
     results = evaluate(request, lambda: pool_of(s, [spec]).judge(spec), folder, "notebooks/04_evaluate")
     return dict(results.stages["judge"].calibration)
 
 
 def describe_reasoning(s: Settings, spec: str, folder: Path) -> str:
-    """In words: what another pair's chain in the place of its own does to an evaluation's verdicts, and what
-    none does."""
+    """In words: how an evaluation's verdicts change with another pair's chain, and
+    with none."""
     free_memory()
     pairs, judged = read_judgments(folder)
     try:
@@ -87,7 +87,7 @@ def describe_reasoning(s: Settings, spec: str, folder: Path) -> str:
 
 
 def own_scores_table(results: Results) -> Any:
-    """The benchmark's own figures: measured here with intervals, and the paper's RM-R1 rows where it has
+    """The benchmark's own scores: measured here with intervals, and the paper's RM-R1 rows where it has
     them."""
     stages = {name: stage.scored for name, stage in results.stages.items()}
     shown = [name for name in results.quoted if name.startswith("RM-R1")][:2]
@@ -110,7 +110,7 @@ def paper_table() -> Any:
         for judge in PAPER["RewardBench"]
     ]
     caption = (
-        f"Quoted from the {paper_results.SOURCE}. Nano results are not comparable with them: nano only knows "
+        f"Quoted from the {paper_results.SOURCE}. Nano results are not comparable with them: nano knows only "
         f"its toy world."
     )
     return table(["judge", *PAPER], rows, caption)
@@ -126,5 +126,5 @@ def _format_measured(score: OwnScore) -> str:
 
 
 def _evaluation_folder(s: Settings, spec: str, benchmark: str, name: str) -> Path:
-    """A folder for these weights, so that another adapter never goes on with this one's looks."""
+    """A folder for these weights, so that another adapter never continues with this one's looks."""
     return s.out / "evaluation" / benchmark / f"{name}-{folder_name(s, spec)}"

@@ -1,4 +1,4 @@
-"""pip for the set-up: run it, hold what is running, and see what was replaced while the kernel used it."""
+"""pip for the set-up: run it, hold the running packages, and detect those replaced while in use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def requirement_lines(path: Path) -> list[str]:
 
 
 def requirement_name(requirement: str) -> str:
-    """The package that a requirement names."""
+    """The package name of a requirement."""
     from packaging.requirements import Requirement
 
     return Requirement(requirement).name
@@ -56,12 +56,12 @@ def constraint_options(names: Iterable[str]) -> list[str]:
 
 
 def pip_install(arguments: Sequence[str], what: str, where: str) -> None:
-    """Install with pip. Raises InputError with what pip said and what to do on Colab or Kaggle."""
+    """Install with pip. Raises InputError with pip's message and the remedy on Colab or Kaggle."""
     done = _run_pip(["install", "--quiet", *wheel_options(), *arguments])
     if done.returncode:
         said = (
             " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))
-            or "pip said nothing."
+            or "pip gave no reason."
         )
         remedy = (
             "Turn Internet on in the notebook's settings, or add a dataset with a folder `wheels`."
@@ -72,19 +72,19 @@ def pip_install(arguments: Sequence[str], what: str, where: str) -> None:
 
 
 def pip_uninstall(name: str) -> bool:
-    """Uninstall a package; whether pip could. Only for runtimes that are thrown away."""
+    """Uninstall a package; returns whether pip succeeded. Only for runtimes that are discarded."""
     return not _run_pip(["uninstall", "--quiet", "--yes", name]).returncode
 
 
 def _run_pip(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run([sys.executable, "-m", "pip", *arguments], capture_output=True, text=True)
-    # what pip wrote within the last second, a finder that listed the folder before does not see
+    # a finder that listed the folder earlier does not see files that pip wrote within the last second
     importlib.invalidate_caches()
     return done
 
 
 def wheel_options(inputs: Path = Path("/kaggle/input")) -> list[str]:
-    """pip options for wheels that were added as a dataset, so that a notebook without internet can
+    """pip options for wheels added as a dataset, so that a notebook without internet can
     install."""
     folders = (
         [folder for folder in inputs.glob("**/wheels") if any(folder.glob("*.whl"))]
@@ -97,13 +97,13 @@ def wheel_options(inputs: Path = Path("/kaggle/input")) -> list[str]:
 
 
 def all_versions() -> dict[str, str]:
-    """Every installed package -> its version. Where one lies in two folders the first is the one in use."""
+    """Every installed package -> its version. If one is in two folders the first is in use."""
     return {found.name: found.version for found in reversed(list(distributions())) if found.name}
 
 
 def replaced_in_use(before: Mapping[str, str], loaded: Iterable[str]) -> list[str]:
-    """Packages whose version is another one than in `before` though one of their modules was loaded: the
-    kernel goes on with a part of the old one and would load the rest from the new one.
+    """Packages whose version differs from `before` although one of their modules was loaded: the
+    kernel still uses a part of the old one and would load the rest from the new one.
 
     loaded: names of modules, as in sys.modules, from before pip ran.
     """

@@ -1,7 +1,7 @@
-"""Judges for the notebooks: one loaded base for all of them, and their figures on the same pairs.
+"""Judges for the notebooks: one loaded base for all of them, and their metrics on the same pairs.
 
-A judge's looks are kept under the fingerprint of its weights, so that running a cell again costs nothing, and
-training again never shows the figures of the adapter before.
+A judge's looks are stored under the fingerprint of its weights, so that running a cell again costs nothing,
+and a new training never shows the metrics of the previous adapter.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ EVERYDAY = Pair(
 
 
 def pool_of(s: Settings, specs: Sequence[str]) -> JudgePool:
-    """The judges of these specs, loaded when they are first asked; what a training left in memory is let go
-    before."""
+    """The judges of these specs, loaded on first use; memory left over from a training is released
+    first."""
     free_memory()
     return JudgePool(list(specs), batch_size=64 if s.model == "nano" else 8, style=s.style)
 
 
 def judge_of(s: Settings, pool: JudgePool, spec: str, **sampling: Any) -> Judge:
-    """One of them, greedy unless `sampling` says otherwise, with as many tokens as its chains need."""
+    """One of them, greedy unless `sampling` changes that, with as many tokens as its chains need."""
     return pool.judge(spec, **{"max_new_tokens": s.max_new_tokens, **sampling})
 
 
 def judge_everyday(tokens: int) -> Judgment:
-    """What smol-base, untrained, writes about `EVERYDAY`, in both orders."""
+    """The texts of untrained smol-base about `EVERYDAY`, in both orders."""
     free_memory()
     return JudgePool([smol.NAME]).judge(smol.NAME, max_new_tokens=tokens).compare(EVERYDAY)
 
@@ -53,7 +53,7 @@ def judge_all(
 ) -> tuple[Results, dict[str, list[Judgment]]]:
     """(results, judgments by name) of every judge on `pairs`, in both orders; specs: name -> spec.
 
-    couples: (first, second) names whose paired difference is worked out. The rules (always A, the longer one)
+    couples: (first, second) names whose paired difference is computed. The rules (always A, the longer one)
     are baselines.
     """
     pool, judged = pool_of(s, list(specs.values())), {}
@@ -74,17 +74,15 @@ def describe_difference(results: Results, first: str, second: str) -> str:
     if d is None:
         raise InputError(f"{first} and {second} were not compared. Name them in the couples to compare.")
     low, high = 100 * d.low, 100 * d.high
-    chance = (
-        "the interval holds 0, so it may be chance" if low <= 0 <= high else "the interval does not hold 0"
-    )
+    chance = "the interval includes 0, so it may be chance" if low <= 0 <= high else "the interval excludes 0"
     return (
-        f"{second} less {first}: {100 * d.difference:+.1f} points right in both orders, 95 % interval "
+        f"{second} minus {first}: {100 * d.difference:+.1f} points right in both orders, 95 % interval "
         f"{low:+.1f} to {high:+.1f} ({d.gained} pairs gained, {d.lost} lost, of {d.n}): {chance}."
     )
 
 
 def find_changed_pair(pairs: Sequence[Pair], before: Sequence[Judgment], after: Sequence[Judgment]) -> Pair:
-    """A pair that the later judge gets right in both orders and the earlier one does not; else the first
+    """A pair that the later judge gets right in both orders and the earlier one does not, or the first
     pair."""
     was, is_now = ({j.pair_id: j for j in judged} for judged in (before, after))
     return next((p for p in pairs if is_now[p.id].right(p) and not was[p.id].right(p)), pairs[0])
@@ -96,5 +94,5 @@ def judgment_of(judged: Sequence[Judgment], pair: Pair) -> Judgment:
 
 
 def folder_name(s: Settings, spec: str) -> str:
-    """A folder name for the weights that a spec stands for now, and for how they are asked."""
+    """A folder name for the current weights of a spec, and for its prompt settings."""
     return f"{fingerprint_of(spec)[:12] or Path(spec).name}-{s.style}-{s.max_new_tokens}"

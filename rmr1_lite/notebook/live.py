@@ -1,4 +1,4 @@
-"""Curves that are drawn while a training runs, under the cell that started it."""
+"""Curves drawn during a training, under the cell that started it."""
 
 from __future__ import annotations
 

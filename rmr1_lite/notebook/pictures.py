@@ -1,4 +1,4 @@
-"""The pictures that only the notebooks show: the idea, one group's rewards and advantages, stages, audit,
+"""Pictures only for the notebooks: the idea, one group's rewards and advantages, stages, audit,
 lengths."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ GOOD, BAD, BASE = LIGHT.line[1], LIGHT.line[3], LIGHT.line[0]
 
 
 def draw_idea() -> Any:
-    """The paper in one picture: what a judge writes, and how two stages teach it."""
+    """The paper in one picture: a judge's text, and the two stages that train it."""
     figure, (axes,) = new_figure(1, 1)
     figure.set_size_inches(9.6, 3.7)
     axes.set_xlim(0, 100)
@@ -34,12 +34,12 @@ def draw_idea() -> Any:
     _draw_boxes(axes, top, 26)
     below = [
         ("a strong teacher\nwrites chains for 12 %", LIGHT.line[2]),
-        ("stage 1: SFT\non chains that are right", BASE),
-        ("labels alone\nfor the other 88 %", LIGHT.line[2]),
+        ("stage 1: SFT\non correct chains", BASE),
+        ("only labels\nfor the other 88 %", LIGHT.line[2]),
         ("stage 2: GRPO\nreward +1 or -1 by verdict", BASE),
         ("judged in both orders", GOOD),
     ]
-    axes.text(1, 19, "Two stages teach it", fontsize=11, fontweight="bold", color=LIGHT.ink)
+    axes.text(1, 19, "Two stages train it", fontsize=11, fontweight="bold", color=LIGHT.ink)
     _draw_boxes(axes, below, 4)
     return image(figure_png(figure), 860)
 
@@ -109,7 +109,8 @@ def draw_lengths(named: Mapping[str, Sequence[int]], title: str, limit: int = 0)
 
 
 def draw_leaks(signals: Sequence[Any], most: int = 8) -> Any:
-    """How well the strongest surface signals of an audit tell the better response; a coin gives one half."""
+    """How well the strongest surface signals of an audit predict the better response; a coin gives one
+    half."""
     shown = list(signals[:most])[::-1]
     figure, (axes,) = new_figure(1, 1)
     figure.set_size_inches(7.5, 1 + 0.36 * max(1, len(shown)))
@@ -119,7 +120,7 @@ def draw_leaks(signals: Sequence[Any], most: int = 8) -> Any:
         color=[BAD if signal.share >= 0.9 else LIGHT.line[2] for signal in shown],
     )
     axes.axvline(0.5, color=LIGHT.muted, linestyle="--", linewidth=1)
-    _style_axes(axes, "How often a surface signal names the better response", "")
+    _style_axes(axes, "How often a surface signal predicts the better response", "")
     _percent_axis(axes, "x")
     axes.set_xlim(0, 1.02)
     return image(figure_png(figure), 720)

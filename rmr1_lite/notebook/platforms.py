@@ -1,5 +1,5 @@
-"""Colab, Kaggle or this machine: which it is, the folder that outlives the session, what another notebook
-made, and secrets."""
+"""Colab, Kaggle or this machine: detection, the folder that outlives the session, outputs of other
+notebooks, and secrets."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from rmr1_lite.models.adapters import WEIGHTS
 OUT = "RMR1_NOTEBOOK_OUT"  # the tests' switch: another output folder
 DRIVE = Path("/content/drive")
 COLAB, KAGGLE, LOCAL = "Colab", "Kaggle", "this machine"
-# environment variable -> where it stands
+# environment variable -> platform
 SIGNS = {
     "COLAB_RELEASE_TAG": COLAB,
     "KAGGLE_KERNEL_RUN_TYPE": KAGGLE,
 }
-# how Kaggle runs a notebook that is saved, where nobody can restart it
+# how Kaggle runs a saved notebook, where no one can restart it
 SAVING = ("KAGGLE_KERNEL_RUN_TYPE", "Batch")
 
 
 def output_folder(asked: str, where: str) -> Path:
-    """Where runs go: the Drive on Colab, the working folder on Kaggle, runs/notebooks here; or where it was
-    asked for."""
+    """The folder of runs: the Drive on Colab, the working folder on Kaggle, runs/notebooks here; or the
+    requested one."""
     if asked != "auto" or os.environ.get(OUT):
         path = Path(os.environ.get(OUT) or asked)
-        # not mounted it would be a folder that ends with the runtime
+        # unmounted, it would be a folder that is lost with the runtime
         if where == COLAB and path.is_relative_to(DRIVE):
             _mount_drive()
         return path
@@ -43,36 +43,36 @@ def output_folder(asked: str, where: str) -> Path:
 
 
 def _mount_drive() -> Path:
-    """The person's Drive, which outlives the runtime; without it the runtime's own disk, and that is said."""
+    """The user's Drive, which outlives the runtime; without it the runtime's own disk, which is reported."""
     try:
         from google.colab import drive
 
         drive.mount(str(DRIVE))
-    except Exception as error:  # a declined consent raises a class of Colab's own
+    except Exception as error:  # a declined consent raises Colab's own class
         print(f"Drive is not mounted ({error}). Files made here are lost when the runtime ends.")
         return Path("/content")
     return DRIVE / "MyDrive"
 
 
 def copy_kaggle_inputs(out: Path, model: str, inputs: Path = Path("/kaggle/input")) -> None:
-    """On Kaggle every notebook has an output of its own: what another one made comes in as its saved output,
+    """On Kaggle every notebook has its own output: results of another one come in as its saved output,
     added as input."""
     for stage in ("sft", "grpo"):
         run = out / stage
         found = sorted(inputs.glob(f"**/rmr1_lite/{model}/{stage}/adapter/{WEIGHTS}"))
         if found and not run.exists():
             shutil.copytree(found[0].parents[1], run)
-            print(f"{stage}: taken from {found[0].parents[1]}, the output of another notebook")
+            print(f"{stage}: copied from {found[0].parents[1]}, the output of another notebook")
         elif not run.exists():
             print(
-                f"{stage}: none here. To use one that another notebook made, save that notebook's version "
+                f"{stage}: none here. To use one from another notebook, save that notebook's version "
                 "and add its output under Add Input; to keep this one's files after the session, set "
                 "Persistence to Files."
             )
 
 
 def read_secret(name: str) -> str:
-    """A secret from the platform's own store, or from the environment; "" where there is none. Never
+    """A secret from the platform's own store, or from the environment; "" if there is none. Never
     printed."""
     store = {COLAB: _colab_secret, KAGGLE: _kaggle_secret}.get(detect_platform(os.environ), lambda name: "")
     return store(name) or os.environ.get(name, "").strip()

@@ -1,11 +1,11 @@
-"""The notebooks' one switch cell: model, preset, data and output folder, or the embedded nano model where
+"""The notebooks' settings cell: model, preset, data and output folder, or the embedded nano model if
 there is no GPU.
 
-    s = choose_settings()                       # by what the machine has
+    s = choose_settings()                       # whatever fits the machine
     s = choose_settings(model="qwen2.5-3b", preset="l4-24gb", data="/content/mine")
 
-Every notebook is a runtime of its own: what an earlier one made is found in the output folder, else the nano
-adapters that ship take its place, and both are said.
+Every notebook is a separate runtime: results of an earlier one are found in the output folder; otherwise the
+shipped nano adapters replace them, and either is reported.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ TINY_GRPO = {"steps": 4, "groups": 2, "rollouts": 4, "micro_batch": 8, "save_eve
 
 @dataclass(frozen=True)
 class Settings:
-    """What the cells below take. fast: an embedded model, nano or smol, in the nano world. out: of this model
-    alone. data: "nano", "published" or a folder of one's own files."""
+    """The settings of the other cells. fast: an embedded model, nano or smol, in the nano world. out: for
+    this model only. data: "nano", "published" or a folder with your own files."""
 
     fast: bool
     model: str
@@ -69,7 +69,7 @@ class Settings:
         )
 
     def grpo(self, **changes: Any) -> GRPOConfig:
-        """The preset's GRPO on the pairs of `files`, from the SFT adapter (or the base, where the family
+        """The preset's GRPO on the pairs of `files`, from the SFT adapter (or the base, if the family
         skips SFT)."""
         files = self.files()
         fixed = {
@@ -94,12 +94,12 @@ class Settings:
 
     @property
     def max_new_tokens(self) -> int:
-        """Tokens that a judge may write."""
+        """Maximum tokens of a judge call."""
         return NANO_TOKENS if self.model == "nano" else preset("grpo", self.preset).max_new_tokens
 
     @property
     def longest_prompt(self) -> int:
-        """Prompt tokens that GRPO takes; longer ones are left out."""
+        """Maximum prompt tokens of GRPO; longer ones are left out."""
         return preset("grpo", self.preset).max_prompt_tokens
 
     def few(self, full: int, tiny: int = 6) -> int:
@@ -107,13 +107,13 @@ class Settings:
         return tiny if self.short else full
 
     def held_out(self, full: int, tiny: int = 4) -> list[Pair]:
-        """Labelled pairs for before and after: of validation.jsonl, or of train.jsonl where there is none,
-        and that is said."""
+        """Labelled pairs for before and after: of validation.jsonl, or of train.jsonl if there is none,
+        which is reported."""
         files = self.files()
         path = _probe_file(files)
         if not path:
             print(
-                f"{files} has no validation.jsonl: pairs of train.jsonl are judged. GRPO trains on them, "
+                f"{files} has no validation.jsonl, so pairs of train.jsonl are judged. GRPO trains on them, "
                 f"so the result is optimistic."
             )
         return [pair for pair in read_pairs(path or files / "train.jsonl").pairs if pair.label][
@@ -121,14 +121,14 @@ class Settings:
         ]
 
     def adapter(self, stage: str) -> str:
-        """The adapter of "sft" or "grpo" that was made in `out`, else the nano one that ships; prints
+        """The adapter of "sft" or "grpo" made in `out`, else the shipped nano one; prints
         which."""
         own = self.out / stage / "adapter"
         if (own / WEIGHTS).exists():
             print(f"{stage}: {own}, made here")
             return str(own)
         if self.model != "nano":
-            raise InputError(f"There is no {stage} adapter in {own}. Run the notebook that trains it first.")
+            raise InputError(f"There is no {stage} adapter in {own}. First run the notebook that trains it.")
         print(f"{stage}: {SHIPPED[stage]}, the shipped nano adapter (none of yours in {own.parent})")
         return SHIPPED[stage]
 
@@ -136,14 +136,14 @@ class Settings:
         """The folder with chains.jsonl, train.jsonl and validation.jsonl; made at the first call."""
         if self.data not in ("nano", "published"):
             return _own_files(Path(self.data), chains=not self.cold_start)
-        # published pairs are filtered by their length, so another preset has files of its own
+        # published pairs are filtered by length, so each preset has its own files
         folder = self.out / ("data" if self.fast else f"data-{self.longest_prompt}")
         if not (folder / "data.json").exists():
             _make_nano(folder, self.short) if self.data == "nano" else _make_published(folder, self)
         return folder
 
     def estimate(self, config: Any) -> str:
-        """How long a training will take, in words: by the planner on a GPU, by what was measured for the nano
+        """How long a training will take, in words: by the planner on a GPU, by measurements for the nano
         model."""
         stage = "sft" if isinstance(config, SFTConfig) else "grpo"
         if self.model == "smol":
@@ -153,7 +153,7 @@ class Settings:
         gpu = CARD_GPU[self.preset.partition(":")[0]]
         found = estimate_hours(config, self.model, gpu, count_rows(config.chains) if stage == "sft" else 0)
         return (
-            f"about {60 * (found or 0):.0f} minutes on a card of the preset (planner estimate, not "
+            f"about {60 * (found or 0):.0f} minutes on the preset's card (planner estimate, not "
             "measured on it)"
         )
 
@@ -178,7 +178,7 @@ def choose_settings(
     needs: str = "",
     run: str = "",
 ) -> Settings:
-    """Settle what the notebook runs on, and say it. Raises InputError for names that do not exist.
+    """Choose the notebook's settings and print them. Raises InputError for names that do not exist.
 
     model: a name of `presets.MODELS`. preset: t4-16gb, l4-24gb or paper; by the card's memory. data:
     "published" (the paper's sets, from the hub) or a folder. out: by default the Drive on Colab, the working
@@ -188,18 +188,18 @@ def choose_settings(
     """
     where, memory = detect_platform(os.environ), this_machine().memory_gib
     folder = output_folder(out, where)
-    # wrong names are told here too
+    # wrong names are reported here too
     wanted = _on_gpu(model, preset, "published" if data == "auto" else data, folder, memory)
     nano = Settings(True, "nano", "nano", "nano", folder / "nano", bool(os.environ.get(SHORT)))
     if fast == "smol":
-        base_folder()  # or the line that says how to get it
+        base_folder()  # or an error that says how to get it
         made = _or_nano(replace(nano, model="smol", preset="smol", out=folder / "smol"), nano, needs)
     elif fast is True or not memory:
         made = nano
         given = {"model": model, "preset": preset, "data": data}
         unused = [f"{name}={value!r}" for name, value in given.items() if value not in ("auto", "nano")]
         if fast is False or unused:
-            why = "asked for" if fast is True else "there is no GPU here"
+            why = "as requested" if fast is True else "there is no GPU here"
             print(
                 f"The embedded nano model is used instead ({why}); it only knows its own world"
                 + (f", so {', '.join(unused)} is not used." if unused else ".")
@@ -216,13 +216,13 @@ def choose_settings(
 
 
 def _or_nano(made: Settings, nano: Settings, needs: str) -> Settings:
-    """The settings, or nano's where an adapter that the notebook needs was not made yet."""
+    """The settings, or nano's if an adapter that the notebook needs does not exist yet."""
     skips_it = needs == "sft" and made.cold_start
     if not needs or skips_it or (made.out / needs / "adapter" / WEIGHTS).exists():
         return made
     print(
         f"No {needs} adapter of {made.model} in {made.out}: the embedded nano model is used instead. "
-        "Run the notebook that trains it first to use yours."
+        "To use yours, first run the notebook that trains it."
     )
     return nano
 
@@ -239,7 +239,7 @@ def _on_gpu(model: str, name: str, data: str, folder: Path, memory: float) -> Se
         )
     if base in DEFAULT_MODEL:
         base = f"{base}:{chosen}"
-    if preset("sft", base).model != MODELS[chosen][0]:  # raises for a preset that does not exist
+    if preset("sft", base).model != MODELS[chosen][0]:  # raises for an unknown preset
         made_for = preset("sft", base).model
         raise InputError(
             f"The preset {base} is made for {made_for}, not for {chosen}. Choose another preset or model."
@@ -263,14 +263,14 @@ def _own_files(folder: Path, chains: bool) -> Path:
     needed = [name for name in ("chains.jsonl", "train.jsonl")[not chains :] if not (folder / name).exists()]
     if needed:
         raise InputError(
-            f"{folder} has no {' and no '.join(needed)}. Notebook 01_data shows how to make them from pairs "
-            "of your own; put them into this folder."
+            f"{folder} has no {' and no '.join(needed)}. Notebook 01_data shows how to make them from your "
+            "own pairs; put them into this folder."
         )
     return folder
 
 
 def _probe_file(files: Path) -> str:
-    """Pairs to judge during training, where there are any."""
+    """Pairs to judge during training, if there are any."""
     path = files / "validation.jsonl"
     return str(path) if path.exists() and path.stat().st_size else ""
 
@@ -306,7 +306,7 @@ def _describe_minutes(stage: str, steps: int, source: str) -> str:
 
 
 def found_data(s: Settings) -> dict[str, Any]:
-    """What data.json of the files says: counts and the teacher's passes."""
+    """The content of the files' data.json: counts and the teacher's passes."""
     path = s.files() / "data.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 

@@ -1,9 +1,9 @@
-"""The notebooks' first cell: install what is missing without touching torch and numpy, say what is there, and
-what was tested.
+"""The notebooks' first cell: install missing packages without touching torch and numpy, report what is
+installed, and what was tested.
 
-On Colab and Kaggle torch is running already; replacing it breaks the session. So packages that are installed
-are held by a constraint file, and only what is missing or of an untested version is added; what would break
-that is replaced or removed (`rmr1_lite.notebook.clashes`). Elsewhere nothing is changed at all.
+On Colab and Kaggle torch is already running; replacing it breaks the session. So installed packages
+are held by a constraint file, and only missing or untested ones are installed; packages that would break
+them are replaced or removed (`rmr1_lite.notebook.clashes`). Elsewhere nothing is changed.
 
     from rmr1_lite.notebook.setup import set_up
     set_up(root, "the checkout")
@@ -35,7 +35,7 @@ from rmr1_lite.notebook.platforms import KAGGLE, LOCAL, SAVING, detect_platform
 from rmr1_lite.presets import for_memory
 from rmr1_lite.types import InputError
 
-# held too, unless what is needed cannot be had beside them: then the runtime must be restarted
+# also held, unless the requirements cannot be installed with them: then the runtime must be restarted
 RATHER_HELD = ("pillow", "pandas")
 REQUIREMENTS, GPU_REQUIREMENTS = "requirements-colab.txt", "requirements-gpu.txt"
 QUIET = {
@@ -46,7 +46,7 @@ QUIET = {
 
 
 def set_up(root: Path, how: str) -> None:
-    """Make the kit at `root` usable in this kernel and print one line for everything that a reader may have
+    """Make the kit at `root` usable in this kernel and print one line for everything that a reader may need
     to know.
 
     how: where it was found. Raises InputError when packages are missing and cannot be installed.
@@ -70,7 +70,7 @@ def set_up(root: Path, how: str) -> None:
 
 
 def silence_libraries() -> None:
-    """Leave out what the libraries say to developers; errors and our own notes stay."""
+    """Hide the libraries' messages to developers; errors and our own notes stay."""
     prepare_process()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -81,14 +81,14 @@ def silence_libraries() -> None:
 
 
 def one_gpu(where: str) -> None:
-    """Kaggle gives two T4s; training takes one. It must be chosen before torch looks."""
+    """Kaggle has two T4s; training uses one. It must be chosen before torch looks for GPUs."""
     if where == KAGGLE and "CUDA_VISIBLE_DEVICES" not in os.environ and "torch" not in sys.modules:
         os.environ["CUDA_VISIBLE_DEVICES"] = "0"
-        print("Kaggle: the first GPU is used; a second one stays free.")
+        print("Kaggle: the first GPU is used; the second one stays free.")
 
 
 def install_missing(root: Path, where: str) -> None:
-    """Add what is missing on Colab and Kaggle and mend what would break it; elsewhere only say so.
+    """Install missing packages on Colab and Kaggle and fix clashes; elsewhere only report them.
 
     Raises InputError when something cannot be installed, and when the session must be restarted.
     """
@@ -99,13 +99,13 @@ def install_missing(root: Path, where: str) -> None:
                 "`make .venv` or `pip install -r requirements.txt`, and choose that environment as "
                 "the notebook's kernel"
             )
-            raise InputError(f"Missing here: {', '.join(wanted)}. Install: {remedy}.")
+            raise InputError(f"Missing packages: {', '.join(wanted)}. Install them: {remedy}.")
         mend_clashes(find_clashes(), where)
         return
     before, loaded = all_versions(), set(sys.modules)
     if wanted:
         _add_packages(wanted, where)
-    # also where nothing was wanted: the runtime may have been changed by hand since
+    # even if nothing was missing: the runtime may have been changed by hand since
     mend_clashes(find_clashes(), where)
     if this_machine().capability:
         _add_unsloth(root, where)
@@ -124,7 +124,7 @@ def _add_packages(wanted: Sequence[str], where: str) -> None:
 
 
 def _add_unsloth(root: Path, where: str) -> None:
-    """Unsloth without its requirements, which would replace torch; then those of them that it lacks."""
+    """Unsloth without its requirements, which would replace torch; then the missing ones that are safe."""
     pins = [line for line in requirement_lines(root / GPU_REQUIREMENTS) if line.startswith("unsloth")]
     try:
         if kernels := missing_requirements(pins, installed_version):
@@ -137,8 +137,8 @@ def _add_unsloth(root: Path, where: str) -> None:
 
 
 def _ask_for_restart(before: Mapping[str, str], loaded: Iterable[str]) -> None:
-    """Stop "Run all" where the kernel uses a part of a package that is no longer there: the rest of it would
-    come from the new version, and fails somewhere below (pyarrow's "size changed, may indicate binary
+    """Stop "Run all" if the kernel uses a part of a package that was replaced: the rest of it would
+    come from the new version and fail in a later cell (pyarrow's "size changed, may indicate binary
     incompatibility")."""
     if not (replaced := replaced_in_use(before, loaded)):
         return

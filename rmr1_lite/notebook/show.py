@@ -43,7 +43,7 @@ def html(body: str) -> Any:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "", words: bool = False) -> Any:
-    """A table; the first column names the row. words: the other columns hold words rather than figures."""
+    """A table; the first column names the row. words: the other columns hold words, not numbers."""
     made = blocks.table(head, rows, caption)
     return html(f'<div class="rm-words">{made}</div>' if words else made)
 
@@ -68,7 +68,7 @@ def chain(text: str, head: str = "") -> Any:
 
 
 def judgment(judged: Judgment, head: str = "") -> Any:
-    """One judge on one pair, in every order that it was asked."""
+    """One judge on one pair, in every order judged."""
     return html(block(judged, head))
 
 
@@ -86,7 +86,7 @@ def block(judged: Judgment, head: str = "") -> str:
 
 
 def mask(row: dict[str, Any], tokenizer: Any) -> Any:
-    """What the SFT loss stands on, as the tokenizer sees the row."""
+    """What the SFT loss covers, as the tokenizer sees the row."""
     ids, first = row["input_ids"], row["completion_mask"].index(1)
     return html(
         _MASK.render(
@@ -111,7 +111,7 @@ def image(png: bytes, width: int = 760) -> Any:
 
 
 def memory_in_use() -> str:
-    """What is in use now: of the card where there is one, else of this process."""
+    """Memory in use: of the card if there is one, else of this process."""
     import torch
 
     if torch.cuda.is_available():

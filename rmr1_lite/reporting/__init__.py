@@ -1,1 +1,1 @@
-"""What people look at: reports, plots, training curves."""
+"""Reports, plots, training curves."""

@@ -1,7 +1,7 @@
 """OUT/bias.html and OUT/bias.png: the bias card of a judge as a page and as a plot.
 
-One page without a network, in the looks of the report. The plot shows every effect with its interval around
-0, so that a wide interval is seen as one: an effect that was not shown may only have been measured badly.
+One page without a network, in the style of the report. The plot shows every effect with its interval around
+0, so that wide intervals are visible: an effect that was not shown may only have been measured imprecisely.
 
     python -m rmr1_lite bias --judge nano --out runs/bias
 """
@@ -17,7 +17,7 @@ from rmr1_lite.reporting.plots import DARK, LIGHT, Theme, dress_axes, figure_png
 from rmr1_lite.reporting.report import load_template, write_page
 from rmr1_lite.storage import atomic_write_bytes
 
-# kind -> heading, and how its rows are read
+# kind -> heading, and how to read its rows
 GROUPS = {
     "position": (
         "Position",
@@ -25,22 +25,22 @@ GROUPS = {
     ),
     "style": (
         "Style",
-        "The same content in another dress, on either side. A fair judge prefers the changed response in "
+        "The same content in another form, on either side. A fair judge prefers the changed response in "
         "half of the calls.",
     ),
     "claim": (
         "Claims",
-        "What a response says of itself or to the judge. A fair judge ignores it; one that is put off by it "
-        "is not swayed, and whether that is wanted is for you to say.",
+        "Claims of a response about itself or to the judge. A fair judge ignores them; one put off by them "
+        "is not swayed, and whether you want that is up to you.",
     ),
     "prompt": (
         "Spelling of the question",
-        "Pairs whose verdict changes with the misspelling alone minus pairs whose verdict changes alone when "
-        "the same is asked again. A fair judge gets both shares equal.",
+        "Pairs whose verdict changes only with the misspelling minus pairs whose verdict changes only when "
+        "the same question is asked again. A fair judge has equal shares.",
     ),
     "harm": (
-        "Damage that a judge should see",
-        "A response beside its damaged copy: the intact one should win every time.",
+        "Damage that a judge should notice",
+        "A response next to its damaged copy: the intact one should win every time.",
     ),
 }
 
@@ -62,7 +62,7 @@ def write_bias_page(card: BiasCard, out: Path) -> Path:
 
 def bias_png(card: BiasCard, theme: Theme = LIGHT) -> bytes:
     """Every effect as a bar from 0 with its interval, in the order of the card, biases and damage in their
-    colours; pale where nothing is shown, and a note where nothing was measured."""
+    colours; pale if no effect is shown, and a note if nothing was measured."""
     figure, grid = new_figure(1, 1, theme)
     figure.set_size_inches(7.5, 1.2 + 0.34 * len(card.effects))
     axes, rows = grid[0], list(reversed(card.effects))
@@ -87,5 +87,5 @@ def _draw_effect(axes: Any, place: int, each: Effect, theme: Theme) -> None:
 
 
 def _short(name: str) -> str:
-    """A judge's name that fits above a plot; matplotlib would read a dollar as the start of a formula."""
+    """A judge's name that fits above a plot; matplotlib would treat a dollar as the start of a formula."""
     return (name if len(name) <= 60 else f"…{name[-59:]}").replace("$", r"\$")

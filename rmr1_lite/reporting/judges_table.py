@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rmr1_lite.evaluation.results import Results
 from rmr1_lite.types import EvalResult
 
-# metric of a results.json -> what people are shown, the same everywhere
+# metric of a results.json -> its name for users, the same everywhere
 METRICS = {
     "strict_accuracy": "right in both orders",
     "accuracy": "accuracy per order",
@@ -28,7 +28,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class JudgeRow:
-    """One judge of a results.json. baseline: measured here, but no stage of a training."""
+    """One judge of a results.json. baseline: measured here, but not a training stage."""
 
     name: str
     result: EvalResult

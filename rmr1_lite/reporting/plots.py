@@ -1,4 +1,4 @@
-"""Plots of results, and what every plot shares: colours, an empty figure, PNG bytes.
+"""Plots of results, and the parts that all plots share: colours, an empty figure, PNG bytes.
 
 Figures are matplotlib objects, never pyplot: no global state, no window, safe inside a running trainer.
 """
@@ -36,12 +36,12 @@ DPI = 160
 
 
 def why_no_plots() -> str:
-    """The line for an installation without matplotlib, where reports come without their plots; else ""."""
+    """A line for an installation without matplotlib, where reports have no plots; otherwise ""."""
     return "" if is_here("matplotlib") else f"Plots are left out: {missing_line('matplotlib')}"
 
 
 def write_comparison_plot(results: Results, folder: Path) -> Path | None:
-    """Write `folder`/comparison.png: the main figure of every judge with its interval, and the quoted
+    """Write `folder`/comparison.png: the main score of every judge with its interval, and the quoted
     rows. None, and no file, without matplotlib."""
     if why_no_plots():
         return None
@@ -51,7 +51,7 @@ def write_comparison_plot(results: Results, folder: Path) -> Path | None:
 
 
 def comparison_png(results: Results, theme: Theme = LIGHT) -> bytes:
-    """The main own figure of every stage with its interval (filled), and the quoted judges' (hollow), best on
+    """The main own score of every stage with its interval (filled), and the quoted judges' (hollow), best on
     top."""
     from matplotlib.ticker import PercentFormatter
 
@@ -80,7 +80,7 @@ def comparison_png(results: Results, theme: Theme = LIGHT) -> bytes:
 
 
 def reliability_png(bins: Sequence[ReliabilityBin], title: str, theme: Theme = LIGHT) -> bytes:
-    """Accuracy against confidence by bins, with how many pairs each bin holds; the diagonal is a calibrated
+    """Accuracy against confidence by bins, with the number of pairs in each; the diagonal is a calibrated
     judge."""
     from matplotlib.ticker import PercentFormatter
 
@@ -117,7 +117,7 @@ def reliability_png(bins: Sequence[ReliabilityBin], title: str, theme: Theme = L
 
 
 def comparison_rows(results: Results) -> list[tuple[str, float, float | None, float | None, bool]]:
-    """(judge, share, low, high, measured here) of the main own figure, worst first."""
+    """(judge, share, low, high, measured here) of the main own score, worst first."""
     main = _main_score_name(results)
     rows: list[tuple[str, float, float | None, float | None, bool]] = []
     for name, stage in results.stages.items():
@@ -140,7 +140,7 @@ def new_figure(height: int, width: int, theme: Theme = LIGHT) -> tuple[Any, list
 
 
 def dress_axes(axes: Any, title: str, theme: Theme, grid: str = "both") -> None:
-    """What every panel looks like. grid: "x", "y" or "both"."""
+    """The style of every panel. grid: "x", "y" or "both"."""
     axes.set_facecolor(theme.paper)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=theme.ink)
     axes.grid(True, axis=grid, color=theme.grid, linewidth=0.8)

@@ -1,8 +1,9 @@
 """RUN/report.html: one self-contained page with the result, the training curves, and judged pairs before and
 after.
 
-It is read without a network and may be passed on, so plots are inlined, no request leaves the page and no
-script runs in it. What a model or a user wrote is escaped by the template engine and shown as it was written.
+It works without a network and may be shared, so plots are inlined, no request leaves the page and no
+script runs in it. Texts of models and users are escaped by the template engine and shown as they were
+written.
 
     python -m rmr1_lite report runs/demo
 """
@@ -31,7 +32,7 @@ from rmr1_lite.verdict import parse_verdict
 
 TEMPLATES = Path(__file__).parent / "templates"
 FIGURES = {name: shown for name, shown in METRICS.items() if name != "strict_accuracy"}
-# what stands inside these stands in their text
+# nested sections are part of these sections' text
 OUTER = (
     "think",
     "type",
@@ -41,14 +42,14 @@ OUTER = (
     "answer",
 )
 LENGTHS = {"longer": "is the longer one", "shorter": "is the shorter one", "equal": "has the same length"}
-# the word alone or the shipped models' names: "gpt-nano" and "nanochat" are other people's
+# only the word itself or the shipped models' names: "gpt-nano" and "nanochat" belong to others
 _NANO = re.compile(r"(?<![\w-])nano(?:-base|-sft|-grpo)?(?![\w-])")
 
 
 def write_report(run_dir: str | Path) -> Path:
     """Write report.html into `run_dir`, from its results.json, its logs and its examples.json.
 
-    Logs and examples may be missing. Errors: InputError for a results.json that is missing, and for any file
+    Logs and examples may be missing. Errors: InputError for a missing results.json, and for any file
     with a fault in it.
     """
     run_dir = Path(run_dir)
@@ -74,13 +75,14 @@ def write_report(run_dir: str | Path) -> Path:
 
 
 def write_page(path: Path, page: str) -> Path:
-    """Write a page; what UTF-8 cannot hold (a model can write half a surrogate pair) is replaced."""
+    """Write a page; characters that UTF-8 cannot hold (a model can write half a surrogate pair) are
+    replaced."""
     atomic_write_text(path, page.encode(errors="replace").decode())
     return path
 
 
 def summary_sentence(results: Results) -> str:
-    """What came out, in one sentence."""
+    """The result in one sentence."""
     stages = results.stages
     if not {"sft", "grpo"} <= stages.keys():
         judges = len(results.judges)
@@ -103,7 +105,7 @@ def is_nano(results: Results) -> bool:
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A group of pairs: how many, and each stage's result on them, None where it has none."""
+    """A group of pairs: their number, and each stage's result on them, None if it has none."""
 
     name: str
     n: int
@@ -118,7 +120,7 @@ def section_rows(results: Results) -> list[GroupRow]:
 
 
 def length_rows(results: Results) -> list[GroupRow]:
-    """One row per length of the better response, where the stages' `length_bias` tells them apart."""
+    """One row per length of the better response, if the stages have a `length_bias`."""
     stages = list(results.stages.values())
     found = {key for stage in stages for key in stage.length_bias}
     return [
@@ -244,7 +246,7 @@ def _flat_items(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def format_percent(share: float | None) -> str:
-    """0.853 -> "85.3 %"; a share that does not exist is a dash."""
+    """0.853 -> "85.3 %"; an undefined share is a dash."""
     return "–" if share is None or math.isnan(share) else f"{100 * share:.1f} %"
 
 
@@ -254,12 +256,12 @@ def format_points(difference: float) -> str:
 
 
 def format_p_value(p: float) -> str:
-    """Two digits that count, and no false precision below 0.0001."""
+    """Two significant digits, without false precision below 0.0001."""
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
 def load_template(name: str) -> Any:
-    """A template of this folder; everything that it is given is escaped."""
+    """A template of this folder; all its values are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(TEMPLATES)

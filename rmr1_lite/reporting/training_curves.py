@@ -1,10 +1,10 @@
 """metrics.jsonl -> training curves: one panel per question, alone (for the report) or together on one sheet
 (curves.png).
 
-Why these panels. A GRPO loss says nothing, so accuracy, reward and the ways to game them stand in its place:
+Why these panels. A GRPO loss says nothing, so accuracy, reward and the ways to game them are shown instead:
 unparsed verdicts, a favourite letter, growing chains, groups without a signal, distance from the start.
-Faint lines are the log as it is, strong ones a moving average; round points are the fixed probe set, which
-alone compares between steps. Panels whose metrics the log does not hold are left out.
+Faint lines are the raw log, strong ones a moving average; round points are the fixed probe set, which
+alone is comparable between steps. Panels whose metrics are not in the log are left out.
 
 Use: `plot_curves("runs/demo/grpo")` for one training, `plot_curves("runs/demo")` for SFT and GRPO on one
 sheet.
@@ -28,7 +28,7 @@ Rows = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Panel:
-    """One question, the log keys of which at least one must be there, and how to draw them."""
+    """One question, its log keys (at least one must exist), and how to draw them."""
 
     title: str
     keys: tuple[str, ...]
@@ -36,16 +36,16 @@ class Panel:
 
 
 def metric_points(rows: Rows, key: str) -> tuple[list[float], list[float]]:
-    """Steps and values of one key, where it is a finite number (nan, None and absence are gaps)."""
+    """Steps and values of one key wherever it is a finite number (nan, None and absence are gaps)."""
     found = [(row["step"], row[key]) for row in rows if isinstance(row.get(key), int | float)]
     finite = [(step, float(value)) for step, value in found if abs(value) < float("inf")]
     return [step for step, _ in finite], [value for _, value in finite]
 
 
 def moving_average(values: Sequence[float]) -> list[float]:
-    """Centred moving average over an eighth of the values, at the end over what there is of it.
+    """Centred moving average over an eighth of the values, over fewer at the end.
 
-    At the start it narrows to the first value, which must stay exact: the KL of step 0 is 0, its accuracy
+    At the start it narrows to the first value, which must stay exact: at step 0 the KL is 0, and the accuracy
     that of SFT.
     """
     half = max(1, len(values) // 16)
@@ -64,14 +64,14 @@ def _draw_curve(axes: Any, rows: Rows, key: str, label: str, colour: str) -> Non
 
 
 def _draw_dots(axes: Any, rows: Rows, key: str, label: str, colour: str) -> None:
-    """Round points: the probe set, or what was held out."""
+    """Round points: the probe set, or held-out data."""
     steps, values = metric_points(rows, key)
-    if steps:  # without the check the legend would name what is not there
+    if steps:  # otherwise the legend would name a missing curve
         axes.plot(steps, values, color=colour, marker="o", markersize=4.5, linewidth=1.2, label=label)
 
 
 def _share_axis(axes: Any) -> None:
-    """A share axis: 0 to 100 %, with room for points at the edges."""
+    """A share axis: 0 to 100 %, with space for points at the edges."""
     from matplotlib.ticker import PercentFormatter
 
     axes.set_ylim(-0.03, 1.03)
@@ -108,7 +108,7 @@ def _draw_reward(axes: Any, rows: Rows, theme: Theme) -> None:
 
 
 def _draw_unparsed(axes: Any, rows: Rows, theme: Theme) -> None:
-    """Shares without a verdict, stacked: their top edge is what the model loses to form alone."""
+    """Unparsed shares, stacked: their top edge is what the model loses through format alone."""
     names = [name for name in UNREAD if metric_points(rows, f"rollout/{name}")[0]]
     seen = [row for row in rows if any(f"rollout/{name}" in row for name in names)]
     layers = [[row.get(f"rollout/{name}") or 0.0 for row in seen] for name in names]
@@ -122,7 +122,7 @@ def _draw_unparsed(axes: Any, rows: Rows, theme: Theme) -> None:
         default=0,
     )
     _share_axis(axes)
-    if top < 0.2:  # a small trouble must be seen too, but a scale that shows 0.1 % as a mountain would alarm
+    if top < 0.2:  # small problems must be visible too, but 0.1 % must not look like a mountain
         axes.set_yticks([0, 0.05, 0.1, 0.15, 0.2])
         axes.set_ylim(0, 0.2)
 
@@ -172,7 +172,7 @@ STAGES = {"sft": SFT_PANELS, "grpo": GRPO_PANELS}
 
 
 def read_logs(run_dir: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]:
-    """Logs by stage: of the folder itself, where it is one training, else of its sft/ and grpo/ folders."""
+    """Logs by stage: of the folder itself if it is one training, else of its sft/ and grpo/ folders."""
     run_dir = Path(run_dir)
     if (run_dir / "metrics.jsonl").exists():
         rows = read_log(run_dir / "metrics.jsonl")
@@ -182,7 +182,7 @@ def read_logs(run_dir: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]
 
 
 def panels_with_data(rows: Rows, stage: str) -> list[Panel]:
-    """The panels of "sft" or "grpo" for which the log has figures."""
+    """The panels of "sft" or "grpo" that the log has metrics for."""
     return [panel for panel in STAGES[stage] if any(metric_points(rows, key)[0] for key in panel.keys)]
 
 
@@ -208,7 +208,7 @@ def plot_curves(run_dir: str | os.PathLike[str]) -> Path:
 
 
 def sheet_png(run_dir: str | os.PathLike[str]) -> bytes | None:
-    """All curves of a run on one sheet, None while its log holds no figures."""
+    """All curves of a run on one sheet, None while its log holds no metrics."""
     drawn = [
         (panel, rows) for stage, rows in read_logs(run_dir).items() for panel in panels_with_data(rows, stage)
     ]

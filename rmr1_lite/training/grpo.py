@@ -1,8 +1,8 @@
 """Stage 2: LoRA GRPO with the verdict-match reward (paper, section 3.2), on TRL.
 
 Continues the SFT adapter, or starts cold from a base. Every step shows `groups` / 2 pairs in both orders, so
-that the flip rate can be watched; the original shows each pair in one order. With beta > 0 the KL is taken to
-the policy that GRPO started from (TRL keeps a copy of the loaded adapter), also after a resume.
+that the flip rate can be monitored; the original shows each pair in one order. With beta > 0 the KL is taken
+to the policy that GRPO started from (TRL keeps a copy of the loaded adapter), even after a resume.
 
     python -m rmr1_lite grpo --model runs/sft/adapter --pairs runs/data/train.jsonl --out runs/grpo
 """
@@ -38,8 +38,8 @@ SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear"}  # ours -> 
 
 
 def train_grpo(config: GRPOConfig) -> Path:
-    """Train or resume; returns the adapter folder. Raises InputError for input that cannot work,
-    TrainingStopped when a stop condition holds (the checkpoints stay)."""
+    """Train or resume; returns the adapter folder. Raises InputError for invalid input,
+    TrainingStopped when a stop condition is met (the checkpoints stay)."""
     check_config(config)
     read = read_pairs(config.pairs)
     print(read.summary())
@@ -78,7 +78,7 @@ def train_grpo(config: GRPOConfig) -> Path:
 
 
 def trl_arguments(config: GRPOConfig) -> dict[str, Any]:
-    """Everything TRL's GRPOConfig is given; nothing that matters is left to its defaults."""
+    """All settings of TRL's GRPOConfig; nothing that matters is left to its defaults."""
     from rmr1_lite.training.loop import common_arguments
 
     parts = config.groups * config.rollouts // config.micro_batch
@@ -156,8 +156,8 @@ def _run_grpo(config: GRPOConfig, run: Run, loaded: Loaded, style: str, rows: li
 
 
 def choose_trainer_class(config: GRPOConfig, loaded: Loaded) -> Any:
-    """The trainer that computes each prompt once per group where that is right for the model, else TRL's, and
-    says so."""
+    """The trainer that computes each prompt once per group if the model supports it, else TRL's; reports
+    the latter."""
     import trl
 
     from rmr1_lite.models.shared_prefix import is_supported

@@ -1,9 +1,9 @@
 """The rows that GRPO trains on: both orders of every pair, in the order of training, hard pairs more often.
 
 GRPO learns from groups whose rewards differ. On pairs that the judge already gets right nearly every rollout
-is right, and after SFT that is most of them: half of all groups were without a signal. So some pairs are
-judged once, greedily and in both orders, and training draws most of its prompts from those that came out
-wrong (the paper draws all pairs alike).
+is right, and after SFT that is most of them: half of all groups had no signal. So some pairs are
+judged once, greedily and in both orders, and training draws most of its prompts from those judged
+wrong (the paper draws all pairs equally).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from rmr1_lite.storage import JsonlLog
 from rmr1_lite.training.run_folder import Run
 from rmr1_lite.types import ORDERS, InputError, Order, Pair
 
-CHUNK = 64  # pairs judged between two writes of a screening
+CHUNK = 64  # pairs judged between two writes of the screening
 
 
 def build_fitting_rows(
     pairs: Sequence[Pair], tokenizer: Any, style: str, max_prompt_tokens: int
 ) -> list[list[dict[str, Any]]]:
-    """For every pair its two rows (one per order); pairs whose prompt is too long are listed and left out."""
+    """Two rows for every pair (one per order); pairs whose prompt is too long are listed and left out."""
     rows = [[build_row(pair, order, tokenizer, style) for order in ORDERS] for pair in pairs]
     fits = [max(row["prompt_tokens"] for row in both) <= max_prompt_tokens for both in rows]
     if not all(fits):
@@ -46,8 +46,8 @@ def build_fitting_rows(
 
 
 def build_row(pair: Pair, order: Order, tokenizer: Any, style: str) -> dict[str, Any]:
-    """A dataset row. The messages are made inert here, so TRL's chat template gives the ids that `render_ids`
-    gives."""
+    """A dataset row. The messages are made inert here, so TRL's chat template gives the same ids as
+    `render_ids`."""
     seen = pair_as_shown(pair, order)
     turns = judge_messages(seen, style)
     inert = inert_turns(tokenizer, turns)
@@ -56,7 +56,7 @@ def build_row(pair: Pair, order: Order, tokenizer: Any, style: str) -> dict[str,
     if form.endswith("in parts"):
         raise InputError(
             f"{tokenizer.name_or_path}: its chat template takes lists of parts, which GRPO's trainer "
-            "does not pass on. Choose a model for text alone."
+            "does not support. Choose a text-only model."
         )
     return {
         "prompt": FORMS[form](inert),
@@ -71,7 +71,7 @@ def build_row(pair: Pair, order: Order, tokenizer: Any, style: str) -> dict[str,
 def schedule_rows(
     looks: list[list[dict[str, Any]]], config: GRPOConfig, hard: frozenset[str] = frozenset()
 ) -> list[dict[str, Any]]:
-    """Rows in the order of training, both orders of a pair in the same step; pairs come again when all have
+    """Rows in the order of training, both orders of a pair in the same step; pairs repeat once all have
     been used.
 
     Of every step's pairs `hard_share` are drawn from `hard` (ids), the rest from the others.
@@ -83,7 +83,7 @@ def schedule_rows(
         for wanted in (True, False)
     ]
     for index in range(config.steps * config.groups):
-        # the running count of hard pairs passes a whole number: an even mixture without a draw
+        # the running count of hard pairs passes an integer: an even mixture without a draw
         is_hard = math.floor((index + 1) * config.hard_share) > math.floor(index * config.hard_share)
         pool = pools[0 if is_hard else 1] or pools[1] or pools[0]
         assert pool is not None  # there are looks, so one of the two has some
@@ -127,8 +127,8 @@ def screen_hard_pairs(
 def pairs_judged_wrong(judge: Judge, pairs: Sequence[Pair], folder: Path) -> frozenset[str]:
     """Ids of the labelled `pairs` that the judge does not get right in both orders.
 
-    folder: where screen.jsonl keeps what was found, chunk by chunk. A chunk that was truncated is judged
-    again as a whole, in the same batches, so that a resumed run finds exactly the same pairs.
+    folder: where screen.jsonl stores the results, chunk by chunk. A truncated chunk is judged again
+    completely, in the same batches, so that a resumed run finds exactly the same pairs.
     """
     from tqdm import tqdm
 
@@ -145,5 +145,5 @@ def pairs_judged_wrong(judge: Judge, pairs: Sequence[Pair], folder: Path) -> fro
                 log.append({"first": start, "pairs": len(chunk), "wrong": wrong})
             found += log.get(start)["wrong"]
             bar.update(len(chunk))
-    print(f"Screening: {len(found)} of {len(pairs)} pairs are not judged right in both orders yet.")
+    print(f"Screening: {len(found)} of {len(pairs)} pairs are not yet judged right in both orders.")
     return frozenset(found)

@@ -1,8 +1,8 @@
 """TRL's GRPO trainer with each prompt computed once per group (`rmr1_lite.models.shared_prefix`). Not for
 Unsloth, which has its own.
 
-Differences from TRL, none in what is optimised: rollouts and log-probabilities share their prompts; rollouts
-come from a merged copy and draw from a generator seeded by (seed, step), so that a resumed run draws the
+Differences from TRL, with the same objective: rollouts and log-probabilities share their prompts; rollouts
+come from a merged copy with a generator seeded by (seed, step), so that a resumed run draws the
 same; groups whose rewards are all equal are left out of the training pass, since without a KL term their
 gradient is zero.
 """
@@ -19,7 +19,7 @@ from rmr1_lite.models.prefix_sampling import sample_rollouts
 from rmr1_lite.models.render import end_ids
 from rmr1_lite.models.shared_prefix import token_logps
 
-GAP_EVERY = 10  # steps: a twentieth of a step each time, and what it watches for shows at once and stays
+GAP_EVERY = 10  # steps: it costs a twentieth of a step, and a gap shows at once and persists
 
 
 @cache
@@ -51,9 +51,9 @@ def shared_prefix_trainer() -> type:
             return [row for group in groups for row in group], None
 
         def _gap(self, model: Any, prompts: list[list[int]], groups: list[list[list[int]]]) -> float:
-            """Largest difference of a token's log-probability between the copy that wrote it and the policy
-            that is trained, over the first group: the copy is the adapter added into dequantised weights, so
-            it stays at rounding."""
+            """Largest difference of a token's log-probability between the copy that generated it and the
+            policy being trained, over the first group: the copy is the adapter added into dequantised
+            weights, so only rounding differs."""
             policy = self.accelerator.unwrap_model(self.model)
             with torch.no_grad():
                 said, trained = (
@@ -101,7 +101,7 @@ def group_by_prompt(
     """(prompts, completions per prompt, row of each completion) of a batch in any order; groups of one
     size."""
     ids, mask = input_ids.tolist(), attention_mask.tolist()
-    # 1. every row without its padding, and how much of it is prompt: the last `keep` columns are the
+    # 1. every row without its padding, and the length of its prompt: the last `keep` columns are the
     # completion
     held = [
         [token for token, on in zip(row, ons, strict=True) if on] for row, ons in zip(ids, mask, strict=True)
@@ -111,20 +111,20 @@ def group_by_prompt(
     rows: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, (row, length) in enumerate(zip(held, lengths, strict=True)):
         rows[tuple(row[:length])].append(index)
-    # 3. groups of one size: the largest that every prompt's rows can be cut into
+    # 3. groups of one size: the largest that every prompt's rows can be split into
     size = math.gcd(*map(len, rows.values()))
     parts = [
         (list(prompt), found[i : i + size])
         for prompt, found in rows.items()
         for i in range(0, len(found), size)
     ]
-    # 4. what remains of each row is its completion
+    # 4. the rest of each row is its completion
     groups = [[held[i][lengths[i] :] for i in part] for _, part in parts]
     return [prompt for prompt, _ in parts], groups, [i for _, part in parts for i in part]
 
 
 def keep_rows_with_signal(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The rows with an advantage other than zero; one row when there are none, so that the step has a loss of
+    """The rows with a nonzero advantage; one row if there are none, so that the step has a loss of
     zero."""
     import torch
 

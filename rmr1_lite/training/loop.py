@@ -1,8 +1,8 @@
-"""What both trainings share: TRL arguments from our flat configs, and the callback that logs, probes, stops
+"""Shared by both trainings: TRL arguments from our flat configs, and the callback that logs, probes, stops
 and marks.
 
-TRL and transformers print nothing here: one progress bar with loss and ETA, one row of metrics.jsonl per
-step.
+TRL and transformers print nothing: there is one progress bar with loss and ETA, and one row of metrics.jsonl
+per step.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rmr1_lite.training.run_folder import Run, append_row, mark_complete, marked
 from rmr1_lite.training.stop_rules import stop_if_not_finite
 from rmr1_lite.types import InputError, TrainingStopped
 
-FULL = 1 << 20  # bytes: less than this left is a full disk
+FULL = 1 << 20  # bytes: a disk with less free space counts as full
 
 
 def common_arguments(config: TrainConfig, **more: Any) -> dict[str, Any]:
-    """Arguments that transformers' Trainer takes for either stage; everything explicit, nothing left to a
+    """Arguments of transformers' Trainer for either stage; everything explicit, nothing left to a
     default."""
     cuda = model_device() == "cuda"
     half = half_type()
@@ -63,10 +63,10 @@ def common_arguments(config: TrainConfig, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class TrainingMonitor:
-    """Logs, probe and stop conditions of one training. rollout_metrics: more of the step for its row, from
-    the seconds that it took.
+    """Logs, probe and stop conditions of one training. rollout_metrics: further metrics of a step, from
+    its seconds.
 
-    What is logged, in both stages: the trainer's own (loss, lr, grad_norm, ...), `eval/*` of the probe,
+    Logged in both stages: the trainer's own (loss, lr, grad_norm, ...), `eval/*` of the probe,
     `rollout/*` of GRPO's rollouts, `time/*` in seconds, and peak_memory_gb.
     """
 
@@ -81,7 +81,7 @@ class TrainingMonitor:
     last: float = field(default_factory=time.perf_counter)
 
     def log_step(self, step: int, logs: dict[str, Any]) -> dict[str, Any]:
-        """Write one step's row and its probe, then see whether to stop."""
+        """Write one step's row and its probe, then check the stop conditions."""
         now = time.perf_counter()
         seconds, self.last = now - self.last, now
         row = {
@@ -104,11 +104,11 @@ class TrainingMonitor:
         if self.probe is not None:
             found = {f"eval/{name}": value for name, value in self.probe().items()}
             append_row(self.run.folder, {"step": step, **found})
-        self.last = time.perf_counter()  # a probe is no part of the next step
+        self.last = time.perf_counter()  # a probe does not count towards the next step
 
 
 def peak_memory_gb() -> float:
-    """Peak so far: of the GPU where there is one, else of this process."""
+    """Peak so far: of the GPU if there is one, else of this process."""
     import resource
 
     import torch
@@ -127,7 +127,7 @@ def monitor_callback(monitor: TrainingMonitor, total: int | None = None) -> Any:
         saved, resumed = time.perf_counter(), monitor.run.checkpoint
 
         def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-            if self.resumed:  # not in on_train_begin: others put the weights back there
+            if self.resumed:  # not in on_train_begin, where others restore the weights
                 check_same_policy(self.resumed, fixed_text_logprobs(model))
                 self.resumed = None
 
@@ -162,9 +162,9 @@ def monitor_callback(monitor: TrainingMonitor, total: int | None = None) -> Any:
 
 
 def fixed_text_logprobs(model: Any) -> list[float]:
-    """Log-probabilities that the policy gives to a fixed row of tokens: a cheap mark of which policy it is.
+    """Log-probabilities of a fixed row of tokens under the policy: a cheap mark that identifies it.
 
-    Read without accelerate's autocast, whatever the moment: Unsloth's GRPO takes that wrapper off `forward`
+    Always read without accelerate's autocast: Unsloth's GRPO removes that wrapper from `forward`
     for good at its first step, so a mark read with it (first step of a resume) would differ from one read
     without (at the save).
     """
@@ -181,12 +181,12 @@ def fixed_text_logprobs(model: Any) -> list[float]:
 
 
 def check_same_policy(checkpoint: Path, now: list[float]) -> None:
-    """After a resume the policy must say of the fixed text what it said when the checkpoint was made."""
+    """After a resume the policy must score the fixed text as it did when the checkpoint was saved."""
     then = marked_policy(checkpoint)
     apart = max((abs(a - b) for a, b in zip(now, then, strict=True)), default=0.0) if then else 0.0
     if apart > SAME_POLICY:
         raise TrainingStopped(
-            f"{checkpoint} does not restore the policy that it was saved from (log-probabilities of a fixed "
+            f"{checkpoint} does not restore the saved policy (log-probabilities of a fixed "
             f"text differ by {apart:.2f}). Delete it and resume from the previous checkpoint."
         )
 
@@ -194,7 +194,7 @@ def check_same_policy(checkpoint: Path, now: list[float]) -> None:
 FIXED_TOKENS = 64
 SAME_POLICY = 0.1  # 16-bit rounding on a GPU; on a CPU the two are equal
 SHOWN = ("loss", "rollout/accuracy", "rollout/flip_rate")
-# trainer's name -> ours; what is not listed stays out of metrics.jsonl
+# trainer's name -> ours; others are left out of metrics.jsonl
 NAMES = {
     "loss": "loss",
     "learning_rate": "lr",
@@ -214,36 +214,35 @@ def rename_logs(logs: dict[str, float]) -> dict[str, float]:
 
 
 def build_trainer(make: Callable[[], Any], model: Any, run: Run) -> Any:
-    """Build the trainer and put the adapter back into its own precision.
+    """Build the trainer and restore the adapter in its own precision.
 
     TRL casts the LoRA weights of a quantised model to bfloat16, which would drop GRPO's small updates (and is
     slow on a CPU).
     """
     from transformers import TrainerCallback
 
-    # 1. a copy of what is trained, before TRL touches it
+    # 1. a copy of the trained weights, before TRL touches them
     exact = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     # 2. TRL prepares the model, and with beta > 0 adds a copy of the adapter called "ref"
     spare_environment()
     trainer = make()
-    # 3. the policy as it was
+    # 3. restore the policy
     for name, parameter in model.named_parameters():
         if name in exact:
             parameter.data = exact[name].clone()
 
-    # 4. once more when training begins, behind everything that transformers loads
+    # 4. and again when training begins, after everything that transformers loads
     class RestoreWeights(TrainerCallback):
-        """Policy and KL reference as they must be at the start. On a resume transformers loads the adapters
-        in a checkpoint's subfolders alone: with a `ref` folder there the policy itself would begin again at
-        SFT."""
+        """Set policy and KL reference as they must be at the start. On a resume transformers loads only the
+        adapters in a checkpoint's subfolders: with a `ref` folder there the policy would restart at SFT."""
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
             policy = _saved_policy(run.checkpoint) if run.checkpoint else {}
             for name, parameter in model.named_parameters():
-                # the reference is the policy that GRPO started from, also after a resume
+                # the reference is the policy that GRPO started from, even after a resume
                 if ".ref." in name:
                     parameter.data = exact[name.replace(".ref.", ".default.")].clone()
-                # the policy is the checkpoint's
+                # the policy comes from the checkpoint
                 elif name in exact and policy:
                     parameter.data = policy[name.replace(".default.", ".")].to(
                         parameter.device, parameter.dtype
@@ -254,7 +253,7 @@ def build_trainer(make: Callable[[], Any], model: Any, run: Run) -> Any:
 
 
 def _saved_policy(checkpoint: Path) -> dict[str, Any]:
-    """The trained adapter of a checkpoint, by PEFT's names, in separate memory."""
+    """A checkpoint's trained adapter, by PEFT's names, in separate memory."""
     from safetensors.torch import load_file
 
     return {
@@ -263,9 +262,9 @@ def _saved_policy(checkpoint: Path) -> dict[str, Any]:
 
 
 def run_trainer(trainer: Any, run: Run, monitor: TrainingMonitor) -> None:
-    """Run the trainer from the folder's state; a stop condition leaves its checkpoints for a resume.
+    """Run the trainer from the folder's state; after a stop condition the checkpoints stay for a resume.
 
-    The last step gets a probe whatever its number: GRPO compares its start with that of SFT.
+    The last step always gets a probe: GRPO compares its start with it.
     """
     from transformers import PrinterCallback, ProgressCallback
 
@@ -274,7 +273,7 @@ def run_trainer(trainer: Any, run: Run, monitor: TrainingMonitor) -> None:
     _check_disk_space(trainer, run)
     try:
         trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
-    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         if shutil.disk_usage(run.folder).free > FULL:
             raise
         raise InputError(
@@ -287,12 +286,12 @@ def run_trainer(trainer: Any, run: Run, monitor: TrainingMonitor) -> None:
 
 
 def _check_disk_space(trainer: Any, run: Run) -> None:
-    """Room for the adapter and three checkpoints (two are kept while a third is written), before time is
-    spent."""
+    """Check the disk space for the adapter and three checkpoints (two are kept while a third is written)
+    before time is spent."""
     bytes_each = 3 * sum(p.numel() * p.element_size() for p in trainer.model.parameters() if p.requires_grad)
     free, needed = shutil.disk_usage(run.folder).free, 4 * bytes_each
     if free < needed:
         raise InputError(
-            f"{run.folder} has {free / 1e9:.2f} GB left, its checkpoints need about {needed / 1e9:.2f} GB. "
+            f"{run.folder} has {free / 1e9:.2f} GB free, its checkpoints need about {needed / 1e9:.2f} GB. "
             "Free some space, or give --out on another disk."
         )

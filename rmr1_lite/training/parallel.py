@@ -1,7 +1,7 @@
 """Several trainings at once, each in a separate process with its share of the cores.
 
 A small model gains little from a second thread (1.5 times on two cores), so two runs with one thread each
-finish sooner than one after the other; with two threads each they would be many times slower.
+finish sooner in parallel than one after the other; with two threads each they would be many times slower.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def run_all(
     watch: Callable[[Sequence[str]], None],
     poll: float = POLL,
 ) -> None:
-    """Run every command, at most `jobs` at a time, in the order given; what NAME prints goes to
+    """Run every command, at most `jobs` at a time, in the order given; the output of NAME goes to
     folder/NAME.log.
 
     watch: called with the names that are running, every `poll` seconds. Raises TrainingStopped with the end
-    of the log when one fails; the others are stopped then, as they are when this process is interrupted.
+    of the log when one fails; the others are then stopped, as they are when this process is interrupted.
     """
     waiting, running = dict(commands), dict[str, subprocess.Popen]()
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def run_all(
 
 
 def threads_per_job(jobs: int) -> int:
-    """Threads of each job: the cores divided among them."""
+    """Threads per job: the cores divided among the jobs."""
     return max(1, (os.cpu_count() or 1) // jobs)
 
 

@@ -1,4 +1,4 @@
-"""The probe: labelled pairs that the policy judges in both orders while it trains. Nothing is tuned on
+"""The probe: labelled pairs that the policy judges in both orders during training. Nothing is tuned on
 them."""
 
 from __future__ import annotations
@@ -46,5 +46,5 @@ def read_probe_pairs(config: TrainConfig) -> list[Pair]:
         return []
     pairs = [pair for pair in read_pairs(config.probe).pairs if pair.label]
     if not pairs:
-        raise InputError(f"{config.probe}: no labelled pair to probe with. Give labelled pairs or no probe.")
+        raise InputError(f"{config.probe}: no labelled pairs for the probe. Give labelled pairs or no probe.")
     return pairs[: config.probe_pairs]

@@ -1,11 +1,11 @@
 """A training inside a longer program (a notebook, the demo): in this process, or with Unsloth in a separate
 process.
 
-Unsloth patches transformers, PEFT and TRL for the whole process and wants to be imported before them. A
-notebook has them long imported when it trains, and both it and the demo judge with them afterwards, which no
-longer works in a patched process (a plain model has not what Unsloth's forward passes look for). So where
-Unsloth trains, it gets a separate process, whose output is shown as it comes and whose end gives the card's
-memory back. It dies with its parent: a kernel that was restarted must not race with a training that it has
+Unsloth patches transformers, PEFT and TRL for the whole process and must be imported before them. A
+notebook has already imported them when it trains, and both it and the demo judge with them afterwards, which
+no longer works in a patched process (a plain model lacks what Unsloth's forward passes expect). So when
+Unsloth trains, it gets a separate process, whose output is shown as it arrives and whose end releases the
+card's memory. It dies with its parent: a restarted kernel must not compete with a training that it has
 forgotten.
 
     adapter = train("sft", config)
@@ -31,7 +31,7 @@ from rmr1_lite.storage import write_json
 from rmr1_lite.training.planning.preflight import REFUSED
 from rmr1_lite.types import InputError, TrainingStopped
 
-STOPPED = 3  # exit status: a stop condition of the training held
+STOPPED = 3  # exit status: the training met a stop condition
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
@@ -62,7 +62,7 @@ def train(stage: str, config: Any, apart: bool | None = None) -> Path:
 
 
 def _run_and_show(command: list[str]) -> int:
-    """Run a command, show what it writes as it comes, return its status. An interrupt ends it."""
+    """Run a command, show its output as it arrives, return its status. An interrupt ends it."""
     process = subprocess.Popen(
         command,
         env=environment_with_kit(os.environ),
@@ -70,7 +70,7 @@ def _run_and_show(command: list[str]) -> int:
         stderr=subprocess.STDOUT,
         preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
-    output = cast(io.BufferedReader, process.stdout)  # a pipe of bytes was asked for
+    output = cast(io.BufferedReader, process.stdout)  # a pipe of bytes was requested
     try:
         while part := output.read1(4096):
             sys.stdout.write(part.decode(errors="replace"))

@@ -2,7 +2,7 @@
 
 No format reward: the paper tried one and saw no difference. A text that is truncated, unparsed or contradicts
 itself is as wrong as a wrong letter; its status is counted separately, so that a policy that only learns the
-format can be told from one that learns to judge.
+format can be distinguished from one that learns to judge.
 
     >>> verdict_match("<answer>[[A]]</answer>", "A")
     1.0
@@ -26,7 +26,7 @@ def verdict_match(text: str, label: str, finished: bool = True, thought_open: bo
 
 
 def verdict_reward(verdict: Verdict, label: str) -> float:
-    """+1 / -1 for a verdict that was read already."""
+    """+1 / -1 for a parsed verdict."""
     return RIGHT if verdict.shown_label == label else WRONG
 
 
@@ -62,8 +62,8 @@ def trl_reward(
 
 
 def group_advantages(rewards: Sequence[float], scale_rewards: str) -> list[float]:
-    """What GRPO makes of one group's rewards: each less the mean, and with "group" divided by their standard
-    deviation (the paper's (r - mean) / (std + 1e-6), section 3.2; TRL adds 1e-4 instead). All 0 where the
+    """The advantages of one group: each reward minus the mean, and with "group" divided by their standard
+    deviation (the paper's (r - mean) / (std + 1e-6), section 3.2; TRL adds 1e-4 instead). All 0 if the
     rewards are equal."""
     from statistics import fmean, stdev
 
@@ -73,7 +73,7 @@ def group_advantages(rewards: Sequence[float], scale_rewards: str) -> list[float
 
 
 def reward_every_other(reward: Callable[..., list[float]]) -> Callable[..., list[float]]:
-    """`reward` for its watching alone: every other rollout is rewarded, so that every group has
+    """Calls `reward` only for its `watch`: every other rollout is rewarded, so that every group has
     something to be trained on."""
 
     def every_other_reward(**columns: Any) -> list[float]:

@@ -1,4 +1,4 @@
-"""Metrics of the rollouts, by which GRPO is watched at every step (statuses, accuracy, flips, lengths,
+"""Metrics of the rollouts that monitor GRPO at every step (statuses, accuracy, flips, lengths,
 zero-variance groups)."""
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A run folder: what was asked for, what was logged, where to resume after a kill. No torch.
+"""A run folder: the settings, the log, and where to resume after a kill. No torch.
 
     config.json      settings, data fingerprints, versions
     metrics.jsonl    one row per step
     checkpoint-N/    trainer state; counts only with `complete.json` in it, which is written last
     adapter/         the result; a folder that has it is finished
 
-The same command on the same folder resumes. Other settings on it are refused, since half of each would be
+The same command on the same folder resumes. Other settings are refused, since a mixture of both would be
 neither.
 """
 
@@ -36,7 +36,7 @@ FREE = ("report_to", "out", "save_minutes", "preflight")
 @dataclass(frozen=True)
 class Run:
     """One training in `folder`. checkpoint: where to resume, None at the start. finished: adapter/ is there.
-    added: settings that did not exist when it was begun."""
+    added: settings that did not exist when it started."""
 
     folder: Path
     checkpoint: Path | None
@@ -55,8 +55,8 @@ class Run:
 
 def open_run(config: SFTConfig | GRPOConfig, stage: str, data: str) -> Run:
     """Open or create the run folder. Raises InputError when it belongs to other settings or other data, and
-    for an adapter to start from that is incomplete. A folder in which nothing was computed yet belongs to
-    nobody: what an error had stopped before its first step can be fixed and started again."""
+    for an incomplete adapter to start from. A folder in which nothing was computed yet belongs to
+    no run: one that an error stopped before its first step can be fixed and started again."""
     folder = Path(config.out)
     wanted = {
         "stage": stage,
@@ -69,7 +69,7 @@ def open_run(config: SFTConfig | GRPOConfig, stage: str, data: str) -> Run:
     if path.exists() and _has_results(folder):
         then = json.loads(path.read_text())
         added = tuple(f.name for f in fields(config) if f.name not in then["settings"])
-        # a setting that did not exist when the run was begun had its default
+        # a setting that did not exist when the run started had its default
         then["settings"] = {**{f.name: f.default for f in fields(config)}, **then["settings"]}
         _check_same_settings(then, wanted, folder)
     else:
@@ -95,28 +95,27 @@ def steps_of(config: SFTConfig | GRPOConfig, rows: int | None = None) -> int:
 
 
 def count_rows(path: str | Path) -> int:
-    """Rows of a JSONL file, without reading what they hold."""
+    """Number of rows of a JSONL file, without parsing them."""
     with open(path, "rb") as file:
         return sum(bool(line.strip()) for line in file)
 
 
 def mark_complete(checkpoint: Path, policy: list[float] | None = None) -> None:
-    """Say that everything of a checkpoint is on disk. Called after the last of its files was written.
+    """Mark a checkpoint as completely written. Called after the last of its files was written.
 
-    policy: what the policy said of a fixed text, to be said again after a resume.
+    policy: the policy's log-probabilities of a fixed text, to be checked after a resume.
     """
     write_json(checkpoint / MARK, {"step": _checkpoint_step(checkpoint), "policy": policy})
 
 
 def marked_policy(checkpoint: Path) -> list[float] | None:
-    """What `mark_complete` was given."""
+    """The `policy` given to `mark_complete`."""
     return json.loads((checkpoint / MARK).read_text()).get("policy")
 
 
 def write_left_out(run: Run, read: Any, limit: int, ids: Sequence[str]) -> None:
-    """Write down what is not trained on: left_out.json names every row that is longer than `limit` tokens and
-    every row of the data file that could not be used (the screen shows the first few alone). read: what the
-    reader of the data gave."""
+    """Write left_out.json: every row over `limit` tokens and every row of the data file that could not be
+    used (the console shows only the first few). read: the result of the data's reader."""
     if ids or read.problems:
         problems = [asdict(problem) for problem in read.problems]
         write_json(
@@ -125,7 +124,7 @@ def write_left_out(run: Run, read: Any, limit: int, ids: Sequence[str]) -> None:
 
 
 def append_row(folder: Path, row: dict[str, Any]) -> None:
-    """One row of metrics.jsonl; a killed write leaves at most a half line, which `open_run` removes."""
+    """One row of metrics.jsonl; a killed write leaves at most half a line, which `open_run` removes."""
     with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(json_line(row))
 
@@ -141,8 +140,8 @@ def file_hash(path: str | Path) -> str:
 
 
 def _start_fingerprint(model: str) -> str:
-    """Fingerprint of the weights that the training starts from, "" for a hub id: another adapter in the same
-    place is another start."""
+    """Fingerprint of the weights that the training starts from, "" for a hub id: another adapter at the same
+    path is another start."""
     folder = find_folder(model)
     if folder and is_adapter(folder):
         read_adapter(folder)  # torch is not loaded yet
@@ -150,7 +149,7 @@ def _start_fingerprint(model: str) -> str:
 
 
 def _has_results(folder: Path) -> bool:
-    """Whether there is anything that a training has computed: a screening, a logged step, a checkpoint,
+    """Whether a training has computed anything yet: a screening, a logged step, a checkpoint,
     the adapter."""
     log = folder / "metrics.jsonl"
     found = [
@@ -162,7 +161,7 @@ def _has_results(folder: Path) -> bool:
 
 
 def _latest_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; what was killed while it was saved is removed."""
+    """The newest complete checkpoint; those killed during saving are removed."""
     whole = []
     for path in folder.glob("checkpoint-*"):
         if (path / MARK).exists():
@@ -209,7 +208,7 @@ def _check_same_settings(then: dict[str, Any], now: dict[str, Any], folder: Path
         )
 
 
-# The metrics of logs that were written until 2026-11, by their names of today: the one place that knows the
+# Former metric names (logs until 2026-11) -> current names: the only place that knows the
 # former ones.
 FORMER_METRICS = {
     "seconds": "time/seconds",
@@ -227,9 +226,9 @@ FORMER_FAMILIES = {"probe/": "eval/", "status/": "rollout/"}
 
 
 def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Rows of metrics.jsonl by step, merged, under the metric names of today.
+    """Rows of metrics.jsonl by step, merged, under the current metric names.
 
-    A last line that was truncated by a kill is left out; any other bad line is an InputError.
+    A last line truncated by a kill is left out; any other bad line is an InputError.
     """
     lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
     steps: dict[float, dict[str, Any]] = {}
@@ -243,7 +242,7 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 
 def metric_name(name: str) -> str:
-    """The name of today of a metric."""
+    """The current name of a metric."""
     for former, family in FORMER_FAMILIES.items():
         if name.startswith(former):
             return family + name.removeprefix(former)

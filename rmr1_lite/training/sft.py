@@ -1,7 +1,7 @@
 """Stage 1: QLoRA SFT on distilled chains (paper, section 3.1). Loss on the chain and its end token only.
 
-What differs from the paper: LoRA on an NF4 base instead of full parameters, both orders of every pair, and
-the learning rate that LoRA needs. Rows are made by the same prompts and the same `render_ids` as in judging.
+Differences from the paper: LoRA on an NF4 base instead of full parameters, both orders of every pair, and
+the learning rate that LoRA needs. Rows use the same prompts and the same `render_ids` as judging.
 
     python -m rmr1_lite sft --chains runs/data/chains.jsonl --out runs/sft
 """
@@ -27,8 +27,8 @@ from rmr1_lite.types import InputError
 
 
 def train_sft(config: SFTConfig) -> Path:
-    """Train or resume; returns the adapter folder. Raises InputError for settings and data that cannot
-    work."""
+    """Train or resume; returns the adapter folder. Raises InputError for invalid settings and
+    data."""
     check_config(config)
     read = read_chains(config.chains)
     print(read.summary())
@@ -42,13 +42,13 @@ def train_sft(config: SFTConfig) -> Path:
         print(f"{run.adapter} already exists: nothing to do.")
         return run.adapter
     backend = start_backend(config.backend, config.out)
-    # a probe's prompt may be as long as a row, and then it is answered
+    # a probe's prompt may be as long as a row, and then needs space for its answer
     extra = config.max_new_tokens if config.probe else 0
     training = Training(backend, config.max_length, config.gradient_checkpointing, config.seed, extra=extra)
     loaded = load(config.model, config.four_bit, training=training)
     if loaded.adapter is not None:
         raise InputError(
-            f"{config.model} is an adapter. SFT starts from a base: nano-base, a folder or a hub id."
+            f"{config.model} is an adapter. Give a base to start from: nano-base, a folder or a hub id."
         )
     style = choose_style(config.style, loaded.style, loaded.base)
     loaded.thinking = settle_switch_for_run(run, loaded.tokenizer, style, config.thinking, loaded.thinking)
@@ -70,7 +70,7 @@ def draw_chains(chains: Sequence[Chain], config: SFTConfig) -> Sequence[Chain]:
     if not config.limit or config.limit >= len(chains):
         return chains
     kept = sorted(random.Random(f"chains/{config.seed}").sample(range(len(chains)), config.limit))
-    print(f"{config.limit} of {len(chains)} chains are used (limit), drawn by seed {config.seed}.")
+    print(f"Using {config.limit} of {len(chains)} chains (limit), drawn by seed {config.seed}.")
     return [chains[place] for place in kept]
 
 
@@ -89,7 +89,7 @@ def build_rows(chains: Sequence[Chain], tokenizer: Any, style: str) -> list[dict
 
 
 def keep_fitting_rows(rows: list[dict[str, Any]], max_length: int) -> list[dict[str, Any]]:
-    """Rows that fit; the others are listed, never clipped: a clipped chain has no verdict."""
+    """Rows that fit; the others are listed, never truncated: a truncated chain has no verdict."""
     long = [row for row in rows if len(row["input_ids"]) > max_length]
     if long:
         names = ", ".join(row["id"] for row in long[:10])
@@ -100,7 +100,7 @@ def keep_fitting_rows(rows: list[dict[str, Any]], max_length: int) -> list[dict[
 
 
 def show_mask(row: dict[str, Any], tokenizer: Any) -> None:
-    """Print what the loss covers, and make sure that it is the whole chain and nothing else."""
+    """Print what the loss covers, and check that it is the complete chain and nothing else."""
     ids, mask = row["input_ids"], row["completion_mask"]
     first = mask.index(1)
     said = tokenizer.decode(ids[first:])
@@ -131,9 +131,9 @@ def _run_sft(config: SFTConfig, run: Run, loaded: Loaded, style: str, rows: list
     from rmr1_lite.training.probe import make_probe, read_probe_pairs
     from rmr1_lite.training.step_order import step_order_trainer
 
-    # where a step is one micro-batch there is nothing to sort
+    # if a step is one micro-batch there is nothing to sort
     trainer_class = trl.SFTTrainer if config.micro_batch == config.batch_size else step_order_trainer()
-    # Unsloth has its own chunked loss, and TRL's would take the place of its forward pass
+    # Unsloth has its own chunked loss, and TRL's would replace its forward pass
     loss = "nll" if loaded.backend and loaded.backend.unsloth else "chunked_nll"
     arguments = trl.SFTConfig(
         **common_arguments(

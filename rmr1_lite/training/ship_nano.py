@@ -1,10 +1,10 @@
-"""Puts the adapters of a finished run of the nano chain into the package: `nano-sft` and `nano`.
+"""Copies the adapters of a finished run of the nano chain into the package: `nano-sft` and `nano`.
 
     make reproduce && .venv/bin/python -m rmr1_lite.training.ship_nano runs/reproduce/seed0
 
-Tensors are rounded to half precision, which halves what every checkout carries; PEFT reads them back as
-float32. Bias cards are of the weights before: measure them again with `bias --judge nano --attach`, and for
-`nano-sft`. Training settings travel as `run.json` (`config.json` would be taken for a model's).
+Tensors are rounded to half precision, which halves their size in every checkout; PEFT reads them back as
+float32. Bias cards belong to the previous weights: measure them again with `bias --judge nano --attach`, and
+for `nano-sft`. Training settings are stored as `run.json` (`config.json` would be mistaken for a model's).
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def ship_adapters(run: Path, assets: dict[str, Path] | None = None) -> None:
         stage: _write_draft(run / stage, target, _card_of_stage(stage, results))
         for stage, target in targets.items()
     }
-    for stage, target in targets.items():  # only now: what ships is never of two runs
+    for stage, target in targets.items():  # only now, so that adapters of two runs are never mixed
         shutil.rmtree(target, ignore_errors=True)
         drafts[stage].rename(target)
         print(f"{target}: {(target / WEIGHTS).stat().st_size:,} bytes of tensors")
 
 
 def _write_draft(trained: Path, target: Path, card: str) -> Path:
-    """What will be `target`, whole, beside it."""
+    """The complete future `target`, next to it."""
     draft = target.with_name(f".{target.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(trained / "adapter", draft)
@@ -63,7 +63,7 @@ def round_to_half(weights: Path) -> None:
     tensors = {name: tensor.to(torch.float16) for name, tensor in load_file(weights).items()}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise InputError(f"{weights}: {name} does not fit into half precision. Ship it as it is.")
+            raise InputError(f"{weights}: {name} overflows in half precision. Ship it unrounded.")
     save_file(tensors, weights, metadata={"format": "pt"})
 
 

@@ -1,8 +1,8 @@
-"""The order of SFT rows: a step's rows stay its rows, but those of one length share a micro-batch.
+"""The order of SFT rows: each step keeps its rows, but those of similar length share a micro-batch.
 
 A micro-batch is padded to its longest row, and rows of real chains differ fivefold. The rows of an optimizer
-step are drawn as ever; only their way into micro-batches changes. The loss of a step is the mean over all of
-its tokens, so nothing that is learned changes (a test compares the gradients).
+step are drawn as usual; only their assignment to micro-batches changes. The loss of a step is the mean over
+all of its tokens, so the result is unchanged (a test compares the gradients).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class StepOrder:
         return len(self.lengths)
 
     def set_epoch(self, epoch: int) -> None:
-        """accelerate calls it at the start of each pass, also of one that is resumed."""
+        """accelerate calls it at the start of each pass, including a resumed one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

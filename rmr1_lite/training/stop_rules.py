@@ -1,5 +1,5 @@
-"""When a training stops or changes course: a loss that is not a number, truncated rollouts, a start that is
-not the SFT policy."""
+"""When a training stops or changes its settings: a loss that is not a number, truncated rollouts, a start
+that is not the SFT policy."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rmr1_lite.storage import write_json
 from rmr1_lite.training.run_folder import Run, read_log
 from rmr1_lite.types import TrainingStopped
 
-# What rounding may give: policy and reference come from different passes, in bf16 up to some hundredths of a
-# nat a token apart
+# Allowed rounding: policy and reference come from different passes, in bf16 up to a few hundredths of a
+# nat per token apart
 KL_AT_START = 1e-2
 
 
 def check_kl_at_start(trainer: Any, run: Run) -> Any:
-    """After the first step of a fresh run: the KL to the starting policy must be 0 there. If it is not, the
-    reference is another policy than the SFT one, and the run continues without the KL term, also after a
-    resume, and says so."""
+    """After the first step of a new run: the KL to the starting policy must be 0 there. If it is not, the
+    reference is not the SFT policy, and the run continues without the KL term, even after a
+    resume, and reports it."""
 
     mark = run.folder / "kl-start.json"
     if run.step and mark.exists():
@@ -33,7 +33,7 @@ def check_kl_at_start(trainer: Any, run: Run) -> Any:
         if row["step"] != 1 or run.step or not trainer.beta > 0:
             return
         if abs(row.get("kl", 0.0)) <= KL_AT_START:
-            print(f"Step 1: the KL to the starting policy is {row.get('kl', 0.0):.1e}, 0 but for rounding.")
+            print(f"Step 1: the KL to the starting policy is {row.get('kl', 0.0):.1e}, 0 up to rounding.")
         else:
             print(
                 f"Step 1: the KL to the starting policy is {row['kl']:.4f}, not 0: its reference is another "
@@ -46,8 +46,8 @@ def check_kl_at_start(trainer: Any, run: Run) -> Any:
 
 
 class TruncationStop:
-    """Stop when the share of cut-off rollouts stays above `limit`: the reward would then only teach to be
-    short."""
+    """Stop when the share of truncated rollouts stays above `limit`: the reward would then only teach the
+    model to be short."""
 
     def __init__(self, limit: float, patience: int = 5) -> None:
         self.limit, self.patience, self.over = limit, patience, 0
@@ -58,12 +58,12 @@ class TruncationStop:
             raise TrainingStopped(
                 f"step {row['step']}: {row['rollout/truncated']:.0%} of the rollouts were truncated, more "
                 f"than {self.limit:.0%} for {self.patience} steps. Raise max_new_tokens (with another "
-                "--out), or train SFT longer first."
+                "--out), or first train SFT longer."
             )
 
 
 def check_start(probe: Any, config: GRPOConfig, run: Run) -> Any:
-    """The probe, with a check on its first call at step 0: it must give what SFT ended with on the same
+    """The probe, with a check on its first call at step 0: it must match the end of SFT on the same
     pairs."""
     before = last_sft_probe(config)
     if probe is None or before is None or run.step:
@@ -80,7 +80,7 @@ def check_start(probe: Any, config: GRPOConfig, run: Run) -> Any:
 
 
 def last_sft_probe(config: GRPOConfig) -> dict[str, float] | None:
-    """What the probe said at the end of the SFT run that `model` came from, if it used the same probe
+    """The probe's result at the end of the SFT run that `model` came from, if it used the same probe
     file."""
     folder = Path(config.model).parent
     try:
@@ -113,9 +113,9 @@ def _compare_start(before: dict[str, float], now: dict[str, float]) -> None:
 
 
 def stop_if_not_finite(row: dict[str, Any]) -> None:
-    """Stop on a loss that is not a number: everything after it is lost."""
+    """Stop on a loss that is not a number: the run cannot recover from it."""
     if not math.isfinite(row.get("loss", 0.0)):
         raise TrainingStopped(
             f"step {row['step']}: the loss is {row['loss']}. Lower lr or max_grad_norm and give another "
-            "--out: a resume keeps the settings that it began with."
+            "--out: a resume keeps its original settings."
         )

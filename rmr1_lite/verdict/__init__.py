@@ -1,16 +1,16 @@
 """Text -> verdict, status and sections. The only place of the kit that reads a verdict.
 
-Three readings, because three questions are asked of a judge's text:
+Three readings, for three purposes:
 
     strict   our own models and every reward: one verdict marker, exact, at the very end of a finished output;
-             what a server leaves after it (stop tokens, signs without width, a closing fence) is no text
-    lenient  foreign judges: the last verdict in the common forms, where its sentence says it beyond doubt;
+             what a server leaves after it (stop tokens, zero-width characters, a closing fence) is ignored
+    lenient  foreign judges: the last verdict in a common form, if its sentence leaves no doubt;
              an offer, a refusal, a restated rule or a comparison that could mean either gives none
     paper    the original's rule, for comparison: the last 80 characters hold one of the two verdict strings
 
-There is no default letter: what cannot be read has a status and no label. Thoughts and closed quotes hold no
+There is no default letter: an unparsed text has a status and no label. Thoughts and closed quotes hold no
 verdict: a response cannot vote for itself by being quoted. Partial text works too (`finished=False`), and
-time stays linear.
+time is linear.
 
     parse_verdict("<type>Chat</type> ... <answer>[[B]]</answer>").shown_label  # "B"
 """
@@ -33,7 +33,7 @@ def parse_verdict(
 ) -> Verdict:
     """Read one output of a judge.
 
-    finished: the model ended by itself; without that (False: at the length limit, None: nobody said),
+    finished: the model stopped by itself; otherwise (False: at the length limit, None: unknown)
     `strict` and `lenient` give no letter.
     thought_open: the chat template had already written `<think>`, so `text` begins inside a thought.
     Errors: InputError for an unknown reading.

@@ -1,4 +1,4 @@
-"""The parts of a judge's text in which no verdict counts: thoughts, in whatever marks, and closed quotes."""
+"""The parts of a judge's text in which no verdict counts: thoughts, with any marks, and closed quotes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rmr1_lite.verdict.sections import QUOTES
 
 Span = tuple[int, int]
 
-# Marks around thoughts, as families: what one opens only the same family closes.
+# Marks around thoughts, as families: only the same family closes what one opens.
 _THOUGHTS = (
     (r"<think>", r"</think>"),  # DeepSeek-R1, Qwen3, this kit
     (r"<(?:thinking|thoughts?|reasoning|reason)>", r"</(?:thinking|thoughts?|reasoning|reason)>"),  # prompted
@@ -21,7 +21,7 @@ _THOUGHTS = (
     (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>"),  # Command A
     (r"<unused94>(?:thought\b)?", r"<unused95>"),  # MedGemma
     (r"<\|channel>thought\b", r"<channel\|>"),  # Gemma 4
-    # harmony: everything before the final channel; a thought may be cut into several messages
+    # harmony: everything before the final channel; a thought may be split into several messages
     (r"<\|channel\|>(?:analysis|commentary)\b", r"<\|channel\|>final\b"),  # gpt-oss
 )
 _MARKS = re.compile(
@@ -34,8 +34,8 @@ _CASED = re.compile(rf"</?(?:{'|'.join(QUOTES)}|think)>")
 
 
 def without_thought(text: str) -> str:
-    """The text behind the thought that it begins with, in whatever marks; a closing mark that nothing opened
-    ends one too. A text that is nothing but a thought, or has none at its head, stays as it is."""
+    """The text after the thought that it begins with, whatever its marks; a closing mark without an opening
+    ends one too. A text that is only a thought, or does not begin with one, stays as it is."""
     hidden = Hidden(text, False)
     end = hidden.end_of_head(text)
     rest = re.sub(r"\A\s*(?:<\|message\|>)?", "", text[end:]).strip()
@@ -43,10 +43,10 @@ def without_thought(text: str) -> str:
 
 
 class Hidden:
-    """Where no verdict counts: thoughts, also one that was never closed, and closed quotes.
+    """Where no verdict counts: thoughts, even unclosed ones, and closed quotes.
 
-    A second `</quote_A>` with no opening of its own shows that the first one came from the quoted response,
-    so the quote reaches to the last of them. A closing mark of a thought that nothing opened ends a thought
+    A second `</quote_A>` without its own opening shows that the first one came from the quoted response,
+    so the quote reaches to the last of them. A closing mark of a thought without an opening ends a thought
     that began the text: the chat template had written its opening.
     """
 
@@ -65,15 +65,15 @@ class Hidden:
             # 1. the end of a quote, wherever it is: quoted text may open a thought to hide it
             if closes and name in quote_start:
                 spans.append((quote_start[name], end))
-            # 2. the end of a thought, also of one that nothing opened, which began the text
-            # (not one that ends the text: then it is a stray mark, and what came before it is the answer)
+            # 2. the end of a thought, also one without an opening, which began the text
+            # (unless it ends the text: then it is a stray mark, and the answer came before it)
             elif closes and not quote and (inside in (name, _TEMPLATE) or not inside and end < written):
                 spans.append((begun if inside else 0, end))
-            # 3. an opening, unless something is open already: what is inside hides nothing by itself
+            # 3. an opening, unless something is open already: nested marks hide nothing
             elif not closes and inside is None and opens:
                 inside, begun = name, start
                 quote_start |= {name: start} if quote else {}
-            # 4. what was open is closed
+            # 4. the open part is closed
             inside = None if closes and (name == inside or inside == _TEMPLATE and not quote) else inside
         # 5. what is open at the end hides the rest of the text
         if inside is not None:
@@ -81,12 +81,12 @@ class Hidden:
         self._starts, self._ends = _merge_spans(spans)
 
     def end_of_head(self, text: str) -> int:
-        """Where the thought ends that the text begins with, 0 without one. A quote is no thought."""
+        """End of the thought that the text begins with, 0 without one. A quote is not a thought."""
         head = bool(self._starts) and not text[: self._starts[0]].strip()
         return self._ends[0] if head and not text.lstrip().startswith(tuple(f"<{q}>" for q in QUOTES)) else 0
 
     def visible(self, text: str) -> str:
-        """The text with line ends for what is hidden: places stay the same, and no sentence goes across."""
+        """The text with hidden parts replaced by line ends: positions stay, and no sentence spans them."""
         pieces, at = [], 0
         for start, end in zip(self._starts, self._ends, strict=True):
             pieces += [text[at:start], "\n" * (end - start)]
@@ -106,7 +106,7 @@ def _read_marks(text: str) -> Iterator[tuple[str, bool, int, int]]:
     for found in _MARKS.finditer(text):
         kind = found.lastgroup or ""
         if kind == "quote" or kind in ("o0", "c0"):
-            # the kit's own tags are exact: another case is mere text
+            # the kit's own tags are exact: in another case they are plain text
             if not _CASED.fullmatch(found.group()):
                 continue
         if kind == "quote":

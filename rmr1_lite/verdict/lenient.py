@@ -1,13 +1,13 @@
-"""The lenient reading: what a foreign judge said, in the common forms, where it says so beyond doubt.
+"""The lenient reading: a foreign judge's verdict in the common forms, if it leaves no doubt.
 
 1. Anchors: `[[A]]`, `[[A>>B]]`, `<answer>Chatbot B</answer>`. One that restates the rule ("[[A]] if A is
-   better") is none. The last anchor decides, also when it names neither letter (a tie, `[[Neither]]`).
+   better") does not count. The last anchor decides, even when it names neither letter (a tie, `[[Neither]]`).
 2. Its sentence must support it. Two letters in one sentence need words that order them ("[[A]] over [[B]]").
    Negations, refusals, conditions, questions and lists of options give no letter.
-3. Without any anchor: phrases at the end of the text ("Final verdict: B", "\\boxed{A}"), never the letter of
-   an option in the question that was judged ("the correct answer: B").
+3. Without an anchor: phrases at the end of the text ("Final verdict: B", "\\boxed{A}"), never the letter of
+   an option in the judged question ("the correct answer: B").
 
-Whatever is left open has no letter: a verdict is never guessed.
+An ambiguous text has no letter: a verdict is never guessed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rmr1_lite.types import Label
 from rmr1_lite.verdict.hidden import Hidden
 from rmr1_lite.verdict.strict import Found, read_strict
 
-# one character for one, so that places stay the same
+# one character for one, so that positions stay the same
 _NARROW = str.maketrans("［］【】（）＜＞＝ＡＢＣ：；，．？！＂", '[][]()<>=ABC:;,.?!"')
 
 # ---- anchors
 
-# `x[[A]]` is indexing; other scripts write no space before the brackets
+# `x[[A]]` is indexing; some scripts use no space before the brackets
 _ANCHOR = re.compile(
     r"<\s*answer\s*>([^<]*)<\s*/\s*answer\s*>|(?<![A-Za-z0-9_\]])\[\[([^\[\]\n]{1,60})\]\]", re.IGNORECASE
 )
@@ -87,7 +87,7 @@ def _named(content: str) -> str:
     return "tie" if _TIE.fullmatch(content) else ""
 
 
-ALONE = 40  # characters: a text that is nothing but "(A)" or "Response B"
+ALONE = 40  # characters: a text that is only "(A)" or "Response B"
 
 # ---- the sentence around an anchor
 
@@ -131,7 +131,7 @@ _NO_WINNER = re.compile(
     r"\b(?:not|never|worse|weaker|inferior|loses|lost|incorrect|wrong|fails|rejected)\b|n['’]t\b",
     re.IGNORECASE,
 )
-# a list of what may be said, wherever in the sentence before the letter
+# a list of allowed answers, anywhere in the sentence before the letter
 _OFFERS = re.compile(
     r"\b(?:please|one of|either(?! way| case)|allowed|permitted|reply with|respond with|answer with|such as"
     r"|e\.g|for example|which of|choose between|should i)\b|^\W*(?:if|unless|whether|should)\b"
@@ -156,7 +156,7 @@ _BULLET = re.compile(r"\s*(?:[-*•·–]|\d{1,2}[.)]|[a-z][.)])\s+")
 
 
 def _judge_sentence(text: str, anchors: list[_Anchor]) -> Found:
-    """The letter of the last anchor, or of the one that its sentence prefers to it."""
+    """The letter of the last anchor, or of the one that its sentence prefers."""
     last = anchors[-1]
     start, end = _sentence(text, last)
     before, after = text[start : last.start], text[last.end : end]
@@ -176,12 +176,12 @@ def _judge_sentence(text: str, anchors: list[_Anchor]) -> Found:
 
 
 def _letter_of(anchor: _Anchor) -> Found:
-    """The letter of an anchor that was found to name one."""
+    """The letter of an anchor that is known to name one."""
     return cast(Label, anchor.letter), "ok"
 
 
 def _predicate(after: str) -> str:
-    """What is said of the letter itself: a reason that follows speaks of the other one as well."""
+    """The part about the letter itself: a reason that follows mentions the other one as well."""
     return _REASON.split(after, maxsplit=1)[0]
 
 
@@ -202,7 +202,7 @@ def _asks_or_refuses(text: str, before: str, after: str, end: int) -> bool:
 
 
 def _is_listed(text: str, last: _Anchor, anchors: list[_Anchor]) -> bool:
-    """Lines that hold an anchor each and no more are a list of options, when they name different letters."""
+    """Lines with one anchor each and nothing else are a list of options if they name different letters."""
     if len(anchors) < 2 or anchors[-2].letter == last.letter:
         return False
     first = anchors[-2]
@@ -255,7 +255,7 @@ _PHRASE = re.compile(
     r"|(?P<boxed>\\boxed\{\s{0,3}(?:\\text(?:bf)?\{\s{0,3})?)" + _SIDE + r"(?P<inbox>[AB])\s{0,3}\}"
 )
 _PHRASE_TAIL = 200  # a foreign phrase counts near the end only
-# also the words of a solution: they count as the last words of the text alone
+# also the words of a solution: they count only as the last words of the text
 _OF_A_SOLUTION = re.compile(r"(?i:answer|choice|decision)|\\boxed")
 _ABOUT_THE_QUESTION = re.compile(
     r"\b(?:correct|right|true|option|question|options|solution)\b", re.IGNORECASE
@@ -273,7 +273,7 @@ def _read_phrase(text: str) -> Found:
 
 
 def _phrase_decides(text: str, phrase: re.Match[str]) -> bool:
-    """Whether the phrase speaks of the responses and not of the question's options, and is not negated."""
+    """Whether the phrase is about the responses, not the question's options, and is not negated."""
     place = _Anchor("", phrase.start(), phrase.end())
     start, end = _sentence(text, place)
     before, after = text[start : phrase.start()], text[phrase.end() : end]

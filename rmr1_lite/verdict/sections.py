@@ -1,4 +1,4 @@
-"""The sections of a judge's text (type, rubric, eval, quotes, ...), also while the text still grows."""
+"""The sections of a judge's text (type, rubric, eval, quotes, ...), even while it is still streaming."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def read_sections(text: str, finished: bool, thought_open: bool) -> Iterator[Sec
 
 
 def _is_literal(tag: re.Match[str], stack: list[_Open], last_close: dict[str, int], finished: bool) -> bool:
-    """Whether the tag is mere text: a thought ends at `</think>` only, a quote at its own end (if that ever
+    """Whether the tag is plain text: a thought ends at `</think>` only, a quote at its own end (if that ever
     comes)."""
     inner = stack[-1].name if stack else ""
     quoted = inner in QUOTES and (not finished or last_close.get(inner, -1) > tag.start())
@@ -80,7 +80,7 @@ def _is_literal(tag: re.Match[str], stack: list[_Open], last_close: dict[str, in
 
 
 def _open_section(stack: list[_Open], name: str) -> _Open:
-    """Push a section. What is open and may not hold it was never closed: it ends here."""
+    """Push a section. An open section that may not hold it was never closed: it ends here."""
     while stack and stack[-1].name != _OUTER.get(name):
         stack.pop()
     for outer in stack:

@@ -17,7 +17,7 @@ _ATTEMPT = re.compile(
     r"<\s*answer\s*>(?:([^<]*)<\s*/\s*answer\s*>|[\s\[({*_\"'`]{0,8}(?-i:[A-Z])\b)", re.IGNORECASE
 )
 _LETTER = re.compile(r"\b[A-Z]\b")
-# what servers leave at the end of a text: stop tokens, signs without width, a byte-order mark, and the
+# what servers leave at the end of a text: stop tokens, zero-width characters, a byte-order mark, and the
 # closing fence of a code block
 _NO_TEXT = re.compile(
     r"(?:[\s\x00\u200b-\u200f\u2060\ufeff]|<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|</s>|<eos>|<end_of_turn>"

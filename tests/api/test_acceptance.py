@@ -1,4 +1,4 @@
-"""New answers against old ones: stops when it is clear, stays within its budget, names what was lost."""
+"""New answers against old ones: stops when the result is clear, stays within its budget, lists the losses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CASES: list[tuple[str, Any, list[str], list[str], str, int]] = [
 def test_outcomes(reason: str, say: Any, old: list[str], new: list[str], outcome: str, most: int) -> None:
     result = compare_answers(scripted(say), PROMPTS, old, new)
     assert result.outcome == outcome and result.calls <= most, f"{reason}: {result}"
-    assert result.wins + result.losses + result.same + result.unread <= result.prompts
+    assert result.wins + result.losses + result.same + result.unparsed <= result.prompts
     assert len(result.lost) == result.losses
 
 
@@ -74,9 +74,9 @@ def test_functions_are_asked_for_what_is_tried_and_no_more() -> None:
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
-    ("too few answers", {"new": ["x"]}, "new must be one answer a prompt (120)"),
-    ("a text for answers", {"old": "x" * 120}, "old must be one answer a prompt"),
-    ("an empty answer", {"new": lambda prompt: " "}, "is empty or no text"),
+    ("too few answers", {"new": ["x"]}, "new must hold one answer per prompt (120)"),
+    ("a text for answers", {"old": "x" * 120}, "old must hold one answer per prompt"),
+    ("an empty answer", {"new": lambda prompt: " "}, "is empty or not a text"),
     ("no prompts", {"prompts": []}, "prompts is a text or empty"),
     ("a margin that forgives everything", {"margin": 0.5}, "margin is 0.5"),
     ("a budget for nothing", {"budget": 1}, "budget is 1"),

@@ -1,4 +1,4 @@
-"""What callers hand over: each fault names the argument and the remedy, and nothing is reinterpreted."""
+"""Arguments of callers: each fault names the argument and the remedy, and nothing is reinterpreted."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_faults_name_the_argument(reason: str, prompt: Any, a: Any, b: Any, said
 
 
 ITEMS: list[tuple[str, Any, str]] = [
-    ("no list", "Hi?", "items is no list of pairs, or empty"),
-    ("nothing", [], "items is no list of pairs, or empty"),
+    ("no list", "Hi?", "items is empty or not a list of pairs"),
+    ("nothing", [], "items is empty or not a list of pairs"),
     (
         "two texts",
         [("Hi?", "a", "b"), ("Hi?", "a")],
@@ -73,7 +73,7 @@ ITEMS: list[tuple[str, Any, str]] = [
     (
         "one id for two pairs",
         [{"id": 1, "prompt": "Hi?", "response_a": x, "response_b": "b"} for x in "ac"],
-        "item 2: the id '1' is another pair's",
+        "item 2: the id '1' belongs to another pair",
     ),
 ]
 

@@ -27,12 +27,13 @@ from rmr1_lite.types import Generation
 
 SORT = ("Sort d a c from first to last.", "a c d", "d a c")
 FAILED = Generation("", error="no such model")
-ONE = "no winner: 1 of 2 calls unread"
+ONE = "no winner: 1 of 2 calls unparsed"
+BOTH = "no winner: 2 of 2 calls unparsed"
 CUT = Generation("<eval>a long", finished=False)
 
 
 def loud(request: Request) -> str:
-    """Prefers the response with more exclamation marks; level ones are unreadable."""
+    """Prefers the response with more exclamation marks; ties are unparsed."""
     first, second = request.messages[-1]["content"].split("Chatbot B's Response]", 1)
     marks = first.count("!") - second.count("!")
     return UNREADABLE if not marks else A if marks > 0 else B
@@ -50,8 +51,8 @@ COMPARISONS: list[tuple[str, Any, Any, str | None, bool, str]] = [
     ("both orders name the first response", A, B, "A", True, "A wins in both orders"),
     ("both name the second", B, A, "B", True, "B wins in both orders"),
     ("a position is no winner", A, A, None, False, "no winner: the two orders name different responses"),
-    ("one call is unread", A, UNREADABLE, None, False, f"{ONE}: no verdict in the text"),
-    ("both are", CUT, CUT, None, False, "no winner: 2 of 2 calls unread: the text ended at the token limit"),
+    ("one call is unparsed", A, UNREADABLE, None, False, f"{ONE}: no verdict in the text"),
+    ("both are", CUT, CUT, None, False, f"{BOTH}: the text ended at the token limit"),
     ("a call failed", FAILED, B, None, False, f"{ONE}: the call failed (no such model)"),
 ]  # fmt: skip
 
@@ -108,7 +109,7 @@ def test_rank_and_best_of_share_a_winner_and_equal_texts_a_place() -> None:
     responses = ["a!", "b!!!", "c", "d!!", "b!!!"]
     ranked, best = scripted(loud).rank("Hi?", responses), scripted(loud).best_of("Hi?", responses)
     assert ranked.places == ((1, 4), (3,), (0,), (2,)) and ranked.best == 1 and ranked.calls == 12
-    assert ranked.scores[1] == ranked.scores[4] and str(ranked) == "1=4 > 3 > 0 > 2 (12 calls, 0 unread)"
+    assert ranked.scores[1] == ranked.scores[4] and str(ranked) == "1=4 > 3 > 0 > 2 (12 calls, 0 unparsed)"
     assert (best.best, best.text, best.calls, best.saved) == (1, "b!!!", 6, 6)
     assert str(best) == "response 1 is best (6 calls, 6 fewer than a round robin)"
 
@@ -116,15 +117,15 @@ def test_rank_and_best_of_share_a_winner_and_equal_texts_a_place() -> None:
 def test_best_of_is_level_where_the_judge_cannot_settle_it() -> None:
     best = scripted(lambda request: A).best_of("Hi?", ["x", "y", "z"])
     assert best.best is None and best.text is None and best.level == (0, 1, 2) and best.saved == 0
-    assert "are level" in str(best)
+    assert "are tied" in str(best)
 
 
 SCORES: list[tuple[str, dict[str, Any], float | None, tuple[int, int, int]]] = [
     ("better than the reference", {"reference": "x"}, 1.0, (1, 0, 0)),
     ("worse than the reference", {"reference": "x!!!"}, 0.0, (0, 1, 0)),
-    ("unread against the reference", {"reference": "x!"}, None, (0, 0, 1)),
+    ("unparsed against the reference", {"reference": "x!"}, None, (0, 0, 1)),
     ("half of a panel", {"panel": ["x", "x!!!"]}, 0.5, (1, 1, 0)),
-    ("unread members are no games", {"panel": ["x", "x!"]}, 1.0, (1, 0, 1)),
+    ("unparsed members are no games", {"panel": ["x", "x!"]}, 1.0, (1, 0, 1)),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The app without a browser: what is checked, shown, kept and exported, and who may do what."""
+"""The app without a browser: checks, display, storage, exports, and permissions."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_text_that_is_being_written_shows_its_open_block():
 @settings(max_examples=60)
 @given(st.text(max_size=60), st.sampled_from(["type", "rubric", "eval", "quote_A", "solution"]))
 def test_nothing_that_was_written_becomes_markup(text, tag):
-    """Only the page's own tags are there, whatever the model wrote."""
+    """Only the page's own tags appear, whatever the model wrote."""
     written = f"<{tag}>{HOSTILE}{text}</{tag}><answer>[[A]]</answer>"
     look = Look("ab", Generation(written), Verdict("A", "ok", service.parse_partial(written).sections))
     progress = Progress(HOSTILE, {"ab": written}, {"ab": look})

@@ -1,4 +1,4 @@
-"""The page as a person meets it: the real app on the shipped judges, in a real browser, and over its HTTP
+"""The page as users see it: the real app on the shipped judges, in a real browser, and over its HTTP
 API."""
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def test_the_api_judges_ranks_and_refuses(server):
 
 
 def test_twenty_users_at_once_get_their_own_answers(server):
-    """Two judges on one base, comparisons and rankings mixed: everybody gets what somebody alone would
+    """Two judges on one base, comparisons and rankings mixed: everyone gets the same as a single user would
     get."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -174,7 +174,7 @@ def test_twenty_users_at_once_get_their_own_answers(server):
 
 
 def test_history_outlives_a_restart(chromium, tmp_path):
-    """What was judged before the app was stopped is there when it starts again in the same folder."""
+    """Judgments from before a stop are still there when the app restarts in the same folder."""
     for start in range(2):
         with running(tmp_path, ["nano"]) as address:
             page = chromium.new_context().new_page()

@@ -1,4 +1,4 @@
-"""Which judges there are: what is known of them, how they are added, and by whom. Where the page listens."""
+"""Judges of the app: facts about them, how they are added, and by whom. The page's address."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_figures_come_from_the_results_of_the_adapters_own_run(tmp_path):
 
 
 def biased(folder: Path, weights: str) -> None:
-    """A bias card of weights with this fingerprint that prefers what is padded and misses what is cut."""
+    """A bias card of weights with this fingerprint: prefers padded responses, misses truncated ones."""
     shown, nothing = dict(difference=0.5, low=0.2, high=0.7), dict(difference=0.0, low=-0.2, high=0.2)
     effect = dict(pairs=60, share=0.7, reference=0.5, uncompared=0, unparsed=0, calls=240, needed=9)
     card = BiasCard(
@@ -138,7 +138,7 @@ def test_a_bias_card_beside_an_adapter_is_shown_if_it_is_of_these_weights(tmp_pa
 SPECS = [
     ("", "Type a judge", "nothing"),
     (None, "Type a judge", "no text"),
-    ("nano", "already there", "twice"),
+    ("nano", "already in the list", "twice"),
     ("x" * 401, "at most 400", "too long"),
     ("a\nb", "one line", "two lines"),
 ]
@@ -173,7 +173,7 @@ def test_a_judge_that_cannot_be_loaded_is_not_added(tmp_path):
 
 
 def test_a_judge_that_does_not_say_its_prompt_style_is_added_with_one(monkeypatch):
-    monkeypatch.setattr(judges, "_ask_server", lambda *_: "The server asks for a key.")
+    monkeypatch.setattr(judges, "_ask_server", lambda *_: "The server requires a key.")
     pool, spec = JudgePool(["nano"]), "openai:m@http://127.0.0.1:9/v1"
     with pytest.raises(InputError, match="Choose as prompt style rubrics, reasoning or compact"):
         list(load_steps(pool, spec, every=0.05))
@@ -283,9 +283,9 @@ WRONG = [
     ("GRADIO_SERVER_PORT", "70000", "1 to 65535", "too high"),
     ("GRADIO_SERVER_PORT", "-1", "1 to 65535", "below zero"),
     ("GRADIO_SERVER_PORT", "9" * 5000, "1 to 65535", "longer than a number may be"),
-    ("GRADIO_SERVER_NAME", "http://0.0.0.0", "a name alone", "an address with its scheme"),
-    ("GRADIO_SERVER_NAME", "0.0.0.0:7860", "a name alone", "with a port"),
-    ("GRADIO_SERVER_NAME", "my host", "a name alone", "two words"),
+    ("GRADIO_SERVER_NAME", "http://0.0.0.0", "only an address or a name", "an address with its scheme"),
+    ("GRADIO_SERVER_NAME", "0.0.0.0:7860", "only an address or a name", "with a port"),
+    ("GRADIO_SERVER_NAME", "my host", "only an address or a name", "two words"),
     ("GRADIO_ROOT_PATH", "judge", "like /judge", "no path"),
     ("GRADIO_ROOT_PATH", "/a/../b", "like /judge", "a path that leaves itself"),
     ("GRADIO_ROOT_PATH", "ftp://h/judge", "like /judge", "another scheme"),
@@ -300,7 +300,7 @@ def test_a_variable_that_cannot_be_used_is_named(name, value, remedy, reason):
 
 @pytest.fixture
 def launched(monkeypatch, tmp_path):
-    """What Gradio is asked for by `launch`, instead of a server."""
+    """The arguments that `launch` passes to Gradio, instead of a server."""
     import gradio
 
     asked = {}
@@ -332,7 +332,7 @@ def test_the_page_is_opened_where_it_was_asked_to(
         monkeypatch.setenv(name, value)
     launch(["nano"], **how)
     assert (launched["server_name"], launched["server_port"]) == (host, port)
-    assert ("Note: everybody who can reach" in capsys.readouterr().out) is noted
+    assert ("Note: everyone who can reach" in capsys.readouterr().out) is noted
     assert (tmp_path / "runs").exists() is (SPACE not in env), "strangers leave no history"
 
 

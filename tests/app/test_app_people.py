@@ -1,4 +1,4 @@
-"""What the page does for people: quotes, keys, screen readers, files and links, judges that are added."""
+"""The page for its users: quotes, keys, screen readers, files and links, added judges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def judge(page, question: str = QUESTION, a: str = A, b: str = B) -> None:
 
 
 def opened(chromium, address: str, **how):
-    """A fresh page at an address, in a window of its own."""
+    """A fresh page at an address, in a separate window."""
     page = chromium.new_context(viewport={"width": 1200, "height": 900}, **how).new_page()
     page.set_default_timeout(WAIT)
     page.goto(address)
@@ -151,7 +151,7 @@ def test_a_judgment_is_saved_opened_and_linked(page, server, chromium, tmp_path)
     other.locator("input[type=file]:not([webkitdirectory])").last.set_input_files(tmp_path / "good.json")
     shown(other.get_by_text("Opened from a file or a link")).wait_for()
     assert shown(other.locator(".rm-summary strong")).inner_text() == said
-    click(other, "Put this one into the fields")
+    click(other, "Load into the fields")
     shown(other.get_by_role("button", name="Judge", exact=True)).wait_for()
     assert shown(other.get_by_label("Response A", exact=True)).input_value() == A
     other.context.close()
@@ -184,7 +184,7 @@ def test_a_ranking_is_kept_and_shown_again(page):
     with page.expect_download() as download:
         shown(page.get_by_text("All as CSV")).click()
     assert re.search(r",(1 > 2|2 > 1|1 = 2),", Path(download.value.path()).read_text(encoding="utf-8"))
-    click(page, "Put this one into the fields")
+    click(page, "Load into the fields")
     shown(page.get_by_role("button", name="Rank", exact=True)).wait_for()
     assert shown(page.get_by_label("Response 2", exact=True)).input_value() == "a c d"
 
@@ -233,7 +233,7 @@ def test_a_space_listens_where_spaces_do_and_lets_nobody_add(chromium, tmp_path)
         assert "Judge to add" not in json.dumps(config)
         judge(page)
         tab(page, "History")
-        shown(page.get_by_text("in this browser session only")).wait_for()
+        shown(page.get_by_text("only in this browser session")).wait_for()
         page.context.close()
     assert not (tmp_path / "runs").exists()
     assert "Note: everybody" not in (tmp_path / "log.txt").read_text()

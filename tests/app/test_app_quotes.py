@@ -1,4 +1,4 @@
-"""Quotes are found where they are, and missed where they are not."""
+"""Quotes are found where they exist, and only there."""
 
 from __future__ import annotations
 

@@ -86,8 +86,8 @@ def test_too_much_text_is_refused_with_its_limit(server):
 
 
 def test_whoever_comes_when_the_queue_is_full_is_told_so(server):
-    """The queue holds 32: of 60 at once some are turned away with a message, everybody else is served, and it
-    goes on."""
+    """The queue holds 32: of 60 at once some are turned away with a message, everyone else is served, and it
+    continues."""
     from gradio_client import Client
     from gradio_client.utils import QueueError
 

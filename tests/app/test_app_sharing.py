@@ -1,4 +1,4 @@
-"""Saved judgments: what was written is read back; whatever else a file or a link holds is refused by name."""
+"""Saved judgments are read back; anything else in a file or a link is refused by name."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ BROKEN = [
     ({"response_b": "x" * 20_001}, "'response_b'", "longer than the page takes"),
     ({"response_b": "\ud800"}, "'response_b'", "half a letter, which no browser can be sent"),
     ({"verdict": "C"}, "'verdict'", "no letter of the pair"),
-    ({"verdict": "B"}, "not what its orders say", "a headline that its orders do not bear out"),
-    ({"flipped": True}, "not what its orders say", "a flip that there is not"),
+    ({"verdict": "B"}, "does not match its orders", "a headline that its orders do not bear out"),
+    ({"flipped": True}, "does not match its orders", "a flip that there is not"),
     ({"probability_a": 1.5}, "'probability_a'", "no share"),
     ({"seconds": True}, "'seconds'", "not a number"),
     ({"tokens": 1.5}, "'tokens'", "half a token"),
@@ -78,7 +78,7 @@ BROKEN = [
     ({"looks": [LOOK, LOOK]}, "'looks'", "one order twice"),
     ({"looks": [{**LOOK, "status": "missing"}]}, "'looks'", "a letter without a verdict"),
     ({"looks": [{**LOOK, "text": None}]}, "'looks'", "no text"),
-    ({"extra": 1}, "'extra' is not known", "a field that nobody knows"),
+    ({"extra": 1}, "'extra' is unknown", "a field that nobody knows"),
 ]
 
 
@@ -111,12 +111,12 @@ def test_what_is_no_saved_judgment_is_refused(data, said, reason):
 
 
 LINKS = [
-    ("", "not complete", "nothing"),
-    ("#other=1", "not complete", "another fragment"),
-    (sharing.MARK + "x" * 8_001, "not complete", "too long"),
+    ("", "is incomplete", "nothing"),
+    ("#other=1", "is incomplete", "another fragment"),
+    (sharing.MARK + "x" * 8_001, "is incomplete", "too long"),
     (sharing.MARK + "!!!!", "damaged", "letters that base64 has not"),
     (sharing.MARK + "AAAA", "damaged", "not compressed"),
-    (sharing.as_link(row())[:-12], "not complete", "cut by a mail program"),
+    (sharing.as_link(row())[:-12], "is incomplete", "cut by a mail program"),
 ]
 
 

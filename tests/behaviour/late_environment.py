@@ -1,9 +1,9 @@
-"""Who adds or removes a variable of the environment while other threads live, which glibc does not survive.
+"""Finds code that adds or removes environment variables while other threads run, which can crash glibc.
 
     python tests/behaviour/late_environment.py judge --pairs in.jsonl --out out.jsonl
 
-Runs a command of the kit (`app` stands for app.py) and prints a line for each such write with the place in
-the code; exits with status 1 if there was one. Replacing the value of a variable is safe and not told. Linux.
+Runs a command of the kit (`app` means app.py) and prints a line for each such write with its location in
+the code; exits with status 1 if there was one. Replacing a variable's value is safe and not reported. Linux.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""What the kit does, as files: recorded before a change that must change nothing, compared in the tests ever
-after.
+"""The kit's behaviour as files: recorded before a change that must not affect it, compared by the tests from
+then on.
 
-    python tests/behaviour/record.py        # write options.json, calls.json and evaluation.json anew
+    python tests/behaviour/record.py        # rewrite options.json, calls.json and evaluation.json
 
-Only for a change of behaviour that is wanted: the difference of the files is then part of that change.
+Only for an intended change of behaviour: the diff of these files is then part of that change.
 Everything goes through the command line, which outlives any module.
 """
 

@@ -1,4 +1,4 @@
-"""Options, texts, verdicts and results are what they were when the files in this folder were recorded (see
+"""Options, texts, verdicts and results are the same as when the files in this folder were recorded (see
 record.py)."""
 
 from __future__ import annotations

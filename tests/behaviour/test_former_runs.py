@@ -1,7 +1,7 @@
-"""What the kit wrote at cd4824b is read and resumed: run folders, logs, adapters, evaluations, judged files,
-results.
+"""Files that the kit wrote at cd4824b are read and resumed: run folders, logs, adapters, evaluations, judged
+files, results.
 
-`cd4824b.tar.gz` was made there, on nano with a LoRA of rank 1: an SFT that is done, a GRPO (with a KL term)
+`cd4824b.tar.gz` was made there, on nano with a LoRA of rank 1: a finished SFT, a GRPO (with a KL term)
 that was killed after its second of four steps, the same GRPO uncut, an evaluation, a judged file, and the
 evaluation of a demo.
 """

@@ -1,4 +1,4 @@
-"""The commands: help that comes at once and tells the truth, errors in one line, files in and files out."""
+"""The commands: help that is instant and correct, errors in one line, files in and files out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""compare, rank and best-of from the shell: texts in, a verdict out, and an exit status that tells."""
+"""compare, rank and best-of from the shell: texts in, a verdict out, and a meaningful exit status."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 FAULTS = [
-    (["compare", *SORT, "--a", "right"], "--b missing", "a file is missing"),
-    (["compare", "--a", "right", "--b", "wrong"], "--prompt missing", "the question is missing"),
+    (["compare", *SORT, "--a", "right"], "Missing: --b", "a file is missing"),
+    (["compare", "--a", "right", "--b", "wrong"], "Missing: --prompt", "the question is missing"),
     (["compare", *SORT, "--a", "right", "--b", "gone"], "gone cannot be read", "a file that is not there"),
     (["compare", *SORT, "--a", "right", "--b", "empty"], "empty is empty", "an empty file"),
     (["compare", *SORT, "--a", "right", "--b", "latin"], "latin is not UTF-8", "another encoding"),
@@ -87,7 +87,7 @@ def test_failed_calls_are_status_2(folder: Path) -> None:
         options = ["--judge", f"openai:m@{endpoint.url}", "--style", "rubrics"]
         done = command("compare", *SORT, "--a", "right", "--b", "wrong", *options, cwd=folder)
     assert done.returncode == 2 and "2 judge calls failed" in done.stderr, done.stderr
-    assert "no winner: 2 of 2 calls unread: the call failed" in done.stdout
+    assert "no winner: 2 of 2 calls unparsed: the call failed" in done.stdout
 
 
 def test_the_shell_can_complete() -> None:

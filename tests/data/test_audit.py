@@ -1,4 +1,4 @@
-"""The audit finds what gives labels away and stays silent on clean data; chains that would teach nonsense are
+"""The audit finds label leaks and stays silent on clean data; chains that would teach nonsense are
 named."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WORDS = [f"w{i}" for i in range(400)]
 
 
 def rows(n, seed=0):
-    """Clean pairs: both responses drawn from the same words, the label by a coin."""
+    """Clean pairs: both responses drawn from the same words, the label at random."""
     rng = random.Random(seed)
     made = []
     for i in range(n):
@@ -123,7 +123,7 @@ def test_the_nano_world_gives_nothing_away(tmp_path):
 
 
 def test_rows_of_one_question_are_no_independent_evidence(tmp_path):
-    """Both orders of a pair, and one chosen response against ten rejected ones, on labels drawn by a coin."""
+    """Both orders of a pair, and one chosen response against ten rejected ones, on random labels."""
     for seed in range(4):
         single = rows(300, seed)
         both = [
@@ -154,7 +154,7 @@ def test_rows_of_one_question_are_no_independent_evidence(tmp_path):
 
 
 def test_published_rows_are_read_as_they_were_released(tmp_path):
-    """The leak of the released multi-turn rows is gone once they are taken apart, so the audit looks before
+    """The leak of the released multi-turn rows is gone once they are split, so the audit checks before
     that."""
     from test_released_sets import multi, row
 

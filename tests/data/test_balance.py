@@ -1,4 +1,5 @@
-"""Drawing pairs whose looks say nothing about the label: matched, audited, placed by a hash, all told."""
+"""Drawing pairs whose surface features say nothing about the label: matched, audited, placed by a hash,
+reported."""
 
 from __future__ import annotations
 
@@ -157,7 +158,7 @@ def test_a_classifier_needs_pairs_and_prompts():
 WRONG = [
     ([], {}, "No labelled pair", "an empty file"),
     (rows(40), {"count": 400}, "are balanced. Give more pairs", "more than there is"),
-    (rows(9, longer=1.1), {}, "No pair is left", "all lean the same way"),
+    (rows(9, longer=1.1), {}, "No pairs are left", "all lean the same way"),
 ]
 
 

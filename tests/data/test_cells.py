@@ -1,4 +1,4 @@
-"""Cells and columns as other tools export them: decoded, put into the conversation, or named; never kept
+"""Cells and columns as other tools export them: decoded, put into the conversation, or reported; never kept
 unseen."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Chains: what goes in comes out, and a chain with a wrong verdict is never taught."""
+"""Chains: written and read unchanged, and a chain with a wrong verdict is never used for training."""
 
 from __future__ import annotations
 

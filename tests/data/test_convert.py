@@ -1,4 +1,4 @@
-"""Reviews of other layouts become chains: verdicts by rules, whole sentences, nothing lost in silence."""
+"""Reviews in other layouts become chains: verdicts by rules, complete sentences, nothing lost silently."""
 
 from __future__ import annotations
 
@@ -348,7 +348,7 @@ def test_every_style_reads_back(tmp_path, style):
 
 def test_all_keeps_what_is_not_right_and_says_so(tmp_path):
     done = run(tmp_path, [review(1, CLEAR), review(2, CLEAR[:-1] + "2", verdict="B")], keep="all")
-    assert done.kept == 2 and "1 of the chains are not right" in done.text()
+    assert done.kept == 2 and "1 of the chains have a wrong verdict" in done.text()
     assert len(read_chains(done.out).problems) == 1
 
 
@@ -368,7 +368,7 @@ def test_wrong_settings_name_the_choices(tmp_path, options, said, reason):
 def test_a_file_without_a_review_is_an_error_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match="reviews.jsonl, row 1, text: is missing"):
         run(tmp_path, [{"id": "x"}])
-    with pytest.raises(InputError, match="p1.*is another pair"):
+    with pytest.raises(InputError, match="p1.*is a different pair"):
         run(tmp_path, [review(1, CLEAR)], [pair(1), pair(1, response_a="Bob.")])
     assert not (tmp_path / "chains.jsonl").exists()
 

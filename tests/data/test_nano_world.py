@@ -75,7 +75,7 @@ def test_questions_stay_in_their_split(split):
 
 
 def test_no_question_stands_in_two_splits_or_in_a_base_document():
-    """By its text, whatever the splits are made with."""
+    """By its text, whatever the splits are based on."""
     asked = {
         split: {c.pair.prompt[-1]["content"] for c in draw_cases(split, 2_000, 1)}
         for split in SPLITS

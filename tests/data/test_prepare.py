@@ -1,5 +1,5 @@
-"""Own pairs -> training files: what is kept, what is left out and why, and that nothing goes missing
-between."""
+"""Your own pairs -> training files: which are kept, which are left out and why, and that nothing gets lost
+in between."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_near_duplicates_go_and_different_pairs_stay(tmp_path):
 
 
 def test_no_question_stands_in_both_splits(tmp_path):
-    """Four pairs a question, some written with other spaces and capitals: the split is by the question."""
+    """Four pairs per question, some with other spaces and capitals: the split is by question."""
     rows = [
         row(f"{i}-{j}", f"Question {i} about {'THINGS' if j % 2 else 'things'} ?", f"a{i}{j}", f"b{i}{j}")
         for i in range(200)
@@ -166,7 +166,7 @@ def test_long_prompts_are_counted_and_listed_never_clipped(tmp_path):
 
 
 def test_ids_of_two_files_may_be_equal(tmp_path):
-    """Also where the files have the same name, as the kit's own train.jsonl."""
+    """Even if the files have the same name, like the kit's own train.jsonl."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.jsonl").write_text(json.dumps(row(1, f"from {name}")) + "\n")

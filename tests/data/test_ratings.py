@@ -109,7 +109,7 @@ def test_prepare_counts_pairs_and_ties(tmp_path):
         4,
         3,
         3,
-    ) and "ties, which teach nothing: 3" in done.text()
+    ) and "ties, left out because they teach nothing: 3" in done.text()
     kept = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
     assert {row["id"] for row in kept} == {"q-0-1", "q-1-2", "s-0-1"} and kept[0]["meta"]["ratings"] == [
         4.0,

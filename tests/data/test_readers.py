@@ -1,4 +1,4 @@
-"""Everything a user brings: files of every kind, the field's shapes, and what is wrong with single rows."""
+"""Users' files: every kind of file, the common formats, and faults of single rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def write(path, rows):
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv", ".tsv", ".parquet"])
 def test_the_same_rows_come_out_of_every_kind_of_file(tmp_path, ending):
-    """Texts stay texts: a reader that guesses types would make a number of 007 and nothing of NA and None."""
+    """Texts stay texts: a reader that guesses types would turn 007 into a number, and NA and None into
+    nothing."""
     raws = list(read_rows(write(tmp_path / f"x{ending}", ROWS)))
     assert [raw.values for raw in raws] == ROWS and [raw.number for raw in raws] == [1, 2]
 
@@ -67,7 +68,7 @@ def test_hub_ids_go_to_the_hub_and_files_that_are_not_there_do_not(monkeypatch):
 
 
 def test_test_rows_of_a_folder_are_no_training_rows(tmp_path):
-    """A local copy of a hub repository holds all splits; its own description of itself is no data."""
+    """A local copy of a hub repository holds all splits; its description files are not data."""
     write(tmp_path / "train-00000-of-00001.parquet", ROWS[:1])
     write(tmp_path / "test-00000-of-00001.parquet", ROWS[1:])
     (tmp_path / "dataset_infos.json").write_text("{}")

@@ -94,7 +94,7 @@ def test_published_chains_are_checked_and_keep_their_order(tmp_path):
 
 
 def test_our_own_prompts_are_read_back_too():
-    """The markers are the published ones, so what we write can be taken apart again."""
+    """The markers are the published ones, so our own prompts can be split again."""
     prompt = tuple(
         {"role": r, "content": c} for r, c in (("user", "one"), ("assistant", "two"), ("user", "three"))
     )
@@ -124,7 +124,7 @@ def test_unknown_sets_and_wrong_files_are_named(tmp_path):
         write_published("sft", tmp_path)
     write(tmp_path / "x.parquet", [{"a": 1}])
     for name in SETS:
-        with pytest.raises(InputError, match="no row could be used"):
+        with pytest.raises(InputError, match="no usable rows"):
             write_published(name, tmp_path / "out", str(tmp_path / "x.parquet"))
 
 

@@ -1,5 +1,5 @@
-"""Every benchmark: its layout read, its own convention on judges whose figures theory gives, and what is
-wrong with a row."""
+"""Every benchmark: its layout, its own convention on judges with scores known from theory, and faults of
+rows."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ WRONG = [
     ("rewardbench2", "test.jsonl", "subset", "Tie", "not one of"),
     ("rm-bench", "chat_filtered.json", "chosen", ["g0", "g1"], "list of 3 texts"),
     ("rm-bench", "math_filtered.json", "rejected", ["b0", "b1", None], "list of 3 texts"),
-    ("rmb", "Pairwise_set/Helpfulness/Chat/a.json", "reject", {"answer": " "}, "must be a text"),
+    ("rmb", "Pairwise_set/Helpfulness/Chat/a.json", "reject", {"answer": " "}, "must be a non-empty text"),
     ("rmb", "BoN_set/Harmlessness/Chat/a.json", "category_path", "BoN/Harmlessness", "does not begin"),
     (
         "rmb",

@@ -1,5 +1,5 @@
-"""The bias report: changes that touch what they say and nothing else, effects that are there when they are
-planted and absent when they are not, and a log that resumes."""
+"""The bias report: changes that touch only what they should, effects that appear when they are
+planted and only then, and a log that resumes."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def plan():
 
 
 def found(plan, rule: Rule, seed: int = 0) -> dict[str, int]:
-    """What a report shows of a rule: 1 or -1 by change."""
+    """The effects that a report shows for a rule: 1 or -1 by change."""
     effects = measure_effects(plan, letters_of(plan, rule, seed))
     return {each.change: each.direction for each in effects if each.direction}
 

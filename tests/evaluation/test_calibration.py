@@ -1,4 +1,4 @@
-"""Confidence and what it is worth: bins and errors by hand, a calibrated judge, and the log-probability of a
+"""Confidence and its quality: bins and errors by hand, a calibrated judge, and the log-probability of a
 real model."""
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def test_the_text_before_the_verdict_ends_right_before_the_letter():
 
 
 def test_the_shipped_judge_is_surest_of_the_letter_that_it_wrote(tmp_path):
-    """Greedy text: the letter written is the likelier one, whichever order; a second call loads no model."""
+    """Greedy text: the written letter is the more likely one, in either order; a second call loads no
+    model."""
     from rmr1_lite.data.nano.world import draw_pairs as nano_pairs
     from rmr1_lite.judging.engines.base import Sampling
     from rmr1_lite.judging.engines.local import LocalEngine

@@ -1,4 +1,4 @@
-"""Judges side by side on the same items: the differences by hand, the page and the plot, and what cannot be
+"""Judges compared on the same items: the differences by hand, the page and the plot, and what cannot be
 compared."""
 
 from __future__ import annotations

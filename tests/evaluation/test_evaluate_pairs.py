@@ -1,4 +1,4 @@
-"""An evaluation's looks: kept, not judged twice, and never taken for those of other weights."""
+"""An evaluation's looks: stored, not judged twice, and never mistaken for those of other weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures by hand, intervals against published examples, and the identities that hold for any judge."""
+"""Metrics by hand, intervals against published examples, and the identities that hold for any judge."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ VOTES = [
     ("AAB", "A", "a majority"),
     ("AB", None, "level votes give no letter"),
     ("AAB--", "A", "an unreadable look does not vote"),
-    ("--", None, "nothing could be read"),
+    ("--", None, "no verdict was parsed"),
     ("", None, "this order was never shown"),
 ]
 
@@ -110,7 +110,7 @@ def test_votes_decide_within_an_order(letters, wanted, reason):
 @given(st.lists(st.sampled_from(ALL), min_size=1, max_size=40), st.integers(0, 3))
 @settings(max_examples=60, deadline=None)
 def test_identities(codes, seed):
-    """What the module text claims of any judge, and intervals that hold their figure."""
+    """The module's claims about any judge, and intervals that contain their metric."""
     result = score("judge", read_pairs_of(len(codes)), judged(codes), 0.0, seed=seed)
     one_sided = sum(code in (RIGHT_AB, RIGHT_BA) for code in codes) / len(codes)
     assert result.accuracy - result.strict_accuracy == pytest.approx((result.flip_rate + one_sided) / 2)
@@ -254,7 +254,7 @@ def test_the_bootstrap_resamples_pairs_not_looks():
 
 
 def test_too_little_spread_for_a_bootstrap():
-    """Fewer than `ENOUGH` pairs off the common value: Wilson on the pairs, which is rather too wide."""
+    """Fewer than `ENOUGH` pairs off the common value: Wilson on the pairs, which is slightly too wide."""
     assert clustered_interval([(2, 2)] * 5) == wilson_interval(5, 5), (
         "no spread in five pairs is not certainty"
     )

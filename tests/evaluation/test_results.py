@@ -1,4 +1,4 @@
-"""results.json: what is written can be read, what is wrong is named with file and field. Curves from the
+"""results.json: written files can be read, faults are named with file and field. Curves from the
 logs."""
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def test_round_trip(tmp_path):
 
 
 def test_a_judge_that_says_nothing_can_be_saved(tmp_path):
-    """Its share of A does not exist, in the whole and in every group; JSON has no word for that but null."""
+    """Its share of A is undefined, overall and in every group; in JSON this is null."""
     path = save_results(filled(), tmp_path / "results.json")
     assert "NaN" not in path.read_text()
     mute = json.loads(path.read_text())["baselines"]["mute"]
@@ -129,7 +129,7 @@ def drop(*keys):
 WRONG = [
     (drop("stages"), "field 'stages' is missing", "a part is missing"),
     (drop("schema"), "field 'schema' is missing", "not a results file at all"),
-    (put("schema", 9), "schema is 9 and this version reads 1", "another version"),
+    (put("schema", 9), "schema is 9, but this version reads 1", "another version"),
     (put("seed", True), "field 'seed' must be a whole number, not True", "a truth value is no number"),
     (put("stages", []), "field 'stages' must be an object", "a list for an object"),
     (put("stages", "sft", None), r"stages\.sft must be an object, not NoneType", "no stage under its name"),
@@ -221,7 +221,7 @@ def test_an_unreadable_file_is_named(tmp_path, content, said, reason):
 
 
 def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(InputError, match="Give a results.json that can be read"):
+    with pytest.raises(InputError, match="Give a readable results.json"):
         load_results(tmp_path)
 
 
@@ -253,7 +253,7 @@ def write_log(folder, rows, tail: str = ""):
 
 
 def test_rows_of_one_step_are_merged_and_sorted(tmp_path):
-    """A probe row follows its training row; a resumed run writes a step again, and the later value stands."""
+    """A probe row follows its training row; a resumed run writes a step again, and the later value counts."""
     rows = [
         {"step": 2, "loss": 3},
         {"step": 1, "loss": 5},

@@ -1,4 +1,4 @@
-"""One judge on one benchmark: what is written, what a kill leaves, what another reading costs, what is
+"""One judge on one benchmark: what is written, what remains after a kill, what another reading costs, what is
 refused."""
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def test_a_limit_draws_a_subset(capsys):
     [("llmbar", "LLMBar"), ("rm-bench", "RM-Bench"), ("judgebench", "JudgeBench/gpt.jsonl"), ("rmb", "RMB")],
 )
 def test_the_nano_judge_on_real_files_is_mostly_too_long_and_says_so(name, folder, tmp_path):
-    """A check of plumbing, no result: nano has never read natural language."""
+    """A check of the plumbing, not a result: nano has never seen natural language."""
     from rmr1_lite.judging.factory import make_judge
 
     asked = EvaluationRequest(
@@ -222,7 +222,7 @@ def test_the_nano_judge_on_real_files_is_mostly_too_long_and_says_so(name, folde
 
 
 def test_an_endpoint_that_dies_midway_loses_nothing(llmbar, tmp_path, monkeypatch):
-    """What was judged stays, the run stops with the server's words, and the same command finishes when the
+    """Finished judgments stay, the run stops with the server's words, and the same command finishes when the
     server is back."""
     from fixtures import endpoint as fake
 

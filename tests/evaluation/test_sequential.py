@@ -1,4 +1,4 @@
-"""The interval that may be looked at after every value."""
+"""The interval that may be inspected after every value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DRAWS = [
 
 
 def missed(shares: tuple[float, float, float], n: int, seed: int) -> bool:
-    """Whether the interval left out the true mean at any of n moments."""
+    """Whether the interval excluded the true mean at any of n moments."""
     rng, interval, mean = random.Random(seed), BettingInterval(), shares[0] + shares[1] / 2
     for value in rng.choices((1.0, 0.5, 0.0), shares, k=n):
         low, high = interval.add(value)

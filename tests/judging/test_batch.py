@@ -167,7 +167,7 @@ def test_bad_rows_are_reported_and_kept(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(InputError, match="half-written"):
         judge_file(Judge(Scripted(right)), *paths, on_bad_row="fail", progress=False)
     paths[0].write_bytes(b"{}\n")
-    with pytest.raises(InputError, match="no pair to judge"):
+    with pytest.raises(InputError, match="no pairs to judge"):
         judge_file(Judge(Scripted(right)), *paths, progress=False)
 
 
@@ -199,7 +199,7 @@ ENDS = {
     "a clipped prompt": (
         lambda body: (200, completion("<answer>[[A]]</answer>") | {"usage": {"prompt_tokens": 50}}),
         2,
-        "2 clipped by the server: p0, p1",
+        "2 with a prompt truncated by the server: p0, p1",
     ),
 }
 

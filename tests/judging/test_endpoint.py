@@ -42,9 +42,9 @@ FAULTS = {
     "500-once": (fake.GOOD, True, False, None, 2),
     "500": ("", False, False, "InternalServerError.*try later", 3),
     "400-long": ("", False, True, None, 1),
-    "html": ("", False, False, "no chat completion but a page of HTML", 1),
-    "no-choices": ("", False, False, "no chat completion but an object with ok", 1),
-    "null-choices": ("", False, False, "no chat completion", 1),
+    "html": ("", False, False, "the reply is a page of HTML, not a chat completion", 1),
+    "no-choices": ("", False, False, "the reply is an object with ok, not a chat completion", 1),
+    "null-choices": ("", False, False, "not a chat completion", 1),
     "not-json": ("", False, False, "JSON|Expecting", 1),
     "slow": ("", False, False, "Timeout", 3),
     "hang-up": ("", False, False, "Error", 3),
@@ -102,7 +102,7 @@ def test_endpoint_stream(client: OpenAIEngine) -> None:
 def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     engine, found = OpenAIEngine("m", "http://127.0.0.1:9/v1", max_retries=0), []
-    with pytest.raises(EngineStopped, match="127.0.0.1:9/v1: APIConnectionError.*Is the server running"):
+    with pytest.raises(EngineStopped, match="127.0.0.1:9/v1: APIConnectionError.*the server is running"):
         for _, generation in engine.generate([ask(f"hello {i}") for i in range(500)], GREEDY):
             found.append(generation)
     assert len(found) == 1, "a server that is not there is asked once"

@@ -1,4 +1,4 @@
-"""The endpoint engine and servers with ways of their own: what they refuse, when it stops, what streams
+"""The endpoint engine and peculiar servers: what they refuse, when it stops, what streams
 hold."""
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def client(served: fake.Endpoint, monkeypatch: pytest.MonkeyPatch) -> OpenAIEngi
 
 
 def refusing(*names: str, together: bool = False, status: int = 400) -> Answers:
-    """A server that refuses parameters by name, one at a time; together: only when all are there."""
+    """A server that refuses parameters by name, one at a time; together: only when all are present."""
 
     def answers(body: dict[str, Any]) -> tuple[int, Any] | None:
         held = [name for name in names if name in body]
@@ -96,14 +96,14 @@ ADAPTED: dict[str, tuple[Answers, Sampling, str, list[str], dict[str, Any]]] = {
     "a server may have a penalty that cannot be switched off": (
         refusing("repetition_penalty", "repeat_penalty"),
         GREEDY,
-        "a penalty, top_k or min_p of its own",
+        "its own penalty, top_k or min_p",
         ["repetition_penalty", "repeat_penalty"],
         {"temperature": 0.0},
     ),
     "a server that does not name what it refuses": (
         silent,
         GREEDY,
-        "a penalty, top_k or min_p of its own",
+        "its own penalty, top_k or min_p",
         ["repeat_penalty"],
         {"max_tokens": 12},
     ),
@@ -144,7 +144,7 @@ def test_a_system_turn_that_is_refused_goes_into_the_users(
 def test_a_thinking_switch_that_is_refused_is_not_dropped(served: fake.Endpoint) -> None:
     served.answers = refusing("chat_template_kwargs")
     engine = OpenAIEngine("m", served.url, thinking="off")
-    with pytest.raises(EngineStopped, match="does not take --thinking: leave it out"):
+    with pytest.raises(EngineStopped, match="does not accept --thinking: leave it out"):
         list(engine.generate([ask("hello")], GREEDY))
 
 
@@ -159,7 +159,7 @@ HOPELESS = {
     "no quota": (
         429,
         {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}},
-        "exceeded your current quota. The account has no quota left",
+        "exceeded your current quota. The account's quota is used up",
     ),
     "an unknown model": (404, {"error": {"message": "model 'm' not found"}}, "not found. Give the name"),
     "a wrong path": (404, {"detail": "Not Found"}, "usually ends with /v1"),
@@ -193,7 +193,7 @@ def test_a_server_that_dies_is_not_asked_for_ever(client: OpenAIEngine) -> None:
 def test_what_is_stored_is_told_when_it_stops(
     client: OpenAIEngine, served: fake.Endpoint, tmp_path: Path
 ) -> None:
-    """A key that ends in the middle: what was judged stays, and the same call continues."""
+    """A key that expires during the run: finished judgments stay, and the same call continues."""
     judge, left = Judge(client, "rubrics", "lenient", GREEDY), iter(range(9))
     served.answers = lambda _: None if next(left, None) is not None else (401, {"error": "expired"})
     with JsonlLog(tmp_path / "out.jsonl", LOG_KEY) as log:
@@ -208,7 +208,7 @@ def test_what_is_stored_is_told_when_it_stops(
 def test_models_that_a_server_knows_are_named(served: fake.Endpoint) -> None:
     engine, served.models = OpenAIEngine("gpt9", served.url), ["small", "large"]
     served.answers = lambda _: (404, {"error": {"message": "model gpt9 not found"}})
-    with pytest.raises(EngineStopped, match="It knows small, large. Give one of them: openai:MODEL@URL."):
+    with pytest.raises(EngineStopped, match="It has small, large. Give one of them: openai:MODEL@URL."):
         list(engine.generate([ask("hello")], GREEDY))
 
 
@@ -362,7 +362,7 @@ def test_a_server_that_ignores_stream(client: OpenAIEngine, served: fake.Endpoin
 def test_a_stream_without_any_event_is_asked_for_again_as_a_whole(
     client: OpenAIEngine, served: fake.Endpoint
 ) -> None:
-    """llama_cpp.server answers a prompt that is too long with an empty stream, and with words otherwise."""
+    """llama_cpp.server answers an overlong prompt with an empty stream, and with a message otherwise."""
     long = {"error": {"message": "Requested tokens exceed context window", "code": "context_length_exceeded"}}
     served.events, served.answers = [], lambda body: None if body.get("stream") else (400, long)
     pieces, generation = streamed(client.stream(ask("hello"), GREEDY))
@@ -387,7 +387,7 @@ def test_another_model_than_the_one_asked_for_is_told_once(
     served.answers = lambda _: (200, fake.completion(fake.GOOD) | {"model": said})
     engine = OpenAIEngine(asked, served.url)
     assert all(g.error is None for _, g in engine.generate([ask(f"x {i}") for i in range(3)], GREEDY))
-    assert capsys.readouterr().out.count("calls itself") == told
+    assert capsys.readouterr().out.count("names its model") == told
 
 
 # ---- addresses

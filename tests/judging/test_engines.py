@@ -1,4 +1,4 @@
-"""What stands after --model, and replaying a log."""
+"""The value of --model, and replaying a log."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def test_auto_is_the_style_of_the_engine_and_without_one_it_is_asked_for():
 
 
 def test_every_way_to_a_judge_carries_the_fingerprint_of_its_weights():
-    """Without it texts of other weights would be taken for this judge's: the notebooks' and the app's judges
-    had none."""
+    """Without it texts of other weights would be mistaken for this judge's: the notebooks' and the app's
+    judges had none."""
     wanted = {spec: fingerprint_of(spec) for spec in ("nano-base", "nano-sft", "nano")}
     assert len(set(wanted.values())) == 3 and all(wanted.values())
     pool = JudgePool(list(wanted), style="compact")
@@ -56,7 +56,7 @@ def test_every_way_to_a_judge_carries_the_fingerprint_of_its_weights():
 
 
 def test_a_judge_in_memory_leaves_the_template_as_its_training_rendered_it():
-    """A probe in the middle of a training must not turn the thinking switch of the tokenizer that the rows
+    """A probe during a training must not change the thinking switch of the tokenizer that the rows
     came from."""
     template = "{% if enable_thinking %}<think>{% endif %}"
     for thinking, told in (("", ""), (AS_SAVED, ""), ("off", "off")):

@@ -1,4 +1,4 @@
-"""What servers say when they refuse, in their own forms, and what it means. Each row names whose words they
+"""Refusals of servers in their own forms, and their meaning. Each row names whose words they
 are, from the servers' code or public reports."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The judge: both orders, votes, and that nothing unreadable ever becomes a verdict."""
+"""The judge: both orders, votes, and that no unparsed text ever becomes a verdict."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_log_of_a_run_can_be_replayed_with_another_reading(tmp_path: Path) -> No
 
 
 def test_endpoint_behind_the_judge(tmp_path: Path) -> None:
-    """One pair of three fails for good: the other two are judged, and the reason stands in the log."""
+    """One pair of three fails permanently: the other two are judged, and the reason is in the log."""
     pairs = tiny.pairs(3)
     pairs[1] = replace(pairs[1], response_a="fault:500")
     with fake.serving() as served, JsonlLog(tmp_path / "out.jsonl", LOG_KEY) as log:

@@ -1,4 +1,4 @@
-"""The knockout: few matches, none twice, and no best response where the judge is undecided."""
+"""The knockout: few matches, none twice, and no best response if the judge is undecided."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rmr1_lite.judging.knockout import Knockout, Match, round_robin_matches, run
 
 
 def by_strength(strengths: Sequence[int], near: int = 0) -> Knockout:
-    """The stronger one wins; those closer than `near` or level are undecided."""
+    """The stronger one wins; those tied or closer than `near` are undecided."""
 
     def play(matches: Sequence[Match]) -> list[int | None]:
         def winner(i: int, j: int) -> int | None:

@@ -1,5 +1,5 @@
-"""The local engine on a tiny but real Qwen2 model: what it writes, when it stops, and that nothing is
-clipped."""
+"""The local engine on a tiny but real Qwen2 model: its texts, when it stops, and that nothing is
+truncated."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_hub_defaults_of_a_model_do_not_leak_in(parts: tuple[Any, Any]) -> None:
 
 
 def test_votes_share_their_prompt_and_keep_their_noise(parts: tuple[Any, Any]) -> None:
-    """k votes on a prompt compute it once; every vote says what it says alone, also where a batch cuts a
+    """k votes on a prompt compute it once; every vote gives its usual text, even if a batch splits a
     group."""
     model, _ = parts
     asked = [Request(r.id, r.order, r.messages, vote) for r in requests(3) for vote in range(4)]

@@ -1,5 +1,5 @@
-"""Judges that share a base: each writes what it writes alone, in any order and from several threads at
-once."""
+"""Judges that share a base: each gives the same texts as without sharing, in any order and from several
+threads at once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_stream_that_is_left_lets_go_of_the_base(alone):
 
 
 def test_a_stream_may_be_read_by_several_threads_in_turn(alone):
-    """A web server takes the next piece in whatever thread is free."""
+    """A web server takes the next piece in any free thread."""
     pool = JudgePool(SPECS, style="compact")
     judge = pool.judge("nano", max_new_tokens=40)
     pieces = judge.engine.stream(judge.request(PAIRS[0], "ab"), judge.sampling)

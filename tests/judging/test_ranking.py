@@ -1,4 +1,4 @@
-"""Ranking many responses: both orders, level places, and never a winner that the looks do not name."""
+"""Ranking many responses: both orders, tied places, and never a winner that the looks do not name."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ NO_COMPLETIONS = [
     ("no choices", {"choices": []}, "an object with choices"),
     ("choices of another kind", {"choices": {"a": 1}}, "an object with choices"),
     ("a choice without a message", {"choices": [{"index": 0}]}, "an object with choices"),
-    ("a picture", completion([block("image_url", image_url={"url": "x"})]), "'image_url', which is no text"),
-    ("a number", completion(7), "a number, no text"),
+    ("a picture", completion([block("image_url", image_url={"url": "x"})]), "'image_url', which is not text"),
+    ("a number", completion(7), "a number, not text"),
 ]
 
 
@@ -148,7 +148,7 @@ def test_counts_are_whole_numbers_or_none(usage: Any, counts: tuple[int, int]) -
 def test_a_stream_in_any_cut_gives_the_text_of_the_whole(
     thought: str, said: str, data: st.DataObject
 ) -> None:
-    """Cut between UTF-16 units, as servers do that are written in JavaScript or Java."""
+    """Cut between UTF-16 units, as by servers written in JavaScript or Java."""
 
     def cut(text: str) -> list[str]:
         units = text.encode("utf-16-le", "surrogatepass")

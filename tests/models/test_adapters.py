@@ -51,7 +51,7 @@ def cut(folder: Path) -> None:
 BROKEN = [
     (lambda f: (f / "adapter_model.safetensors").unlink(), "incomplete", "no weights"),
     (lambda f: (f / "adapter_config.json").unlink(), "incomplete", "no config"),
-    (cut, "header says otherwise", "weights cut off while copying"),
+    (cut, "does not match its header", "weights cut off while copying"),
     (lambda f: (f / "adapter_model.safetensors").write_bytes(b""), "not a safetensors file", "empty weights"),
     (
         lambda f: (f / "adapter_model.safetensors").write_bytes(b"\5" + b"\0" * 7 + b"{{{{{" + b"1"),
@@ -62,7 +62,7 @@ BROKEN = [
     (lambda f: (f / "rmr1_lite.json").unlink(), "names no base", "foreign adapter without a base"),
     (
         lambda f: weights(f.parent / "base" / "model.safetensors", b"\1" * 8),
-        "another base",
+        "was trained on other weights",
         "the base was trained on",
     ),
 ]

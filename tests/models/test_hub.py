@@ -1,6 +1,7 @@
 """Every way from the kit to the hub and back, with the real clients, against a stand-in on this machine.
 
-The commands run in processes of their own, many in each; the rows below say what each must print and leave.
+The commands run in separate processes, many in each; the rows below say what each must print and leave
+behind.
 """
 
 from __future__ import annotations
@@ -62,16 +63,24 @@ SET_TERMS = r"Accept .*http://hub\.test/datasets/me/closed-set while logged in"
 FAILING = [
     (judged("gated", "me/closed"), f"me/closed is gated.*{TERMS}.*set HF_TOKEN", "nobody logged in"),
     (judged("stranger", "me/closed", STRANGER), f"no access to it.*{TERMS} to that account", "not accepted"),
-    (judged("expired", "me/stale", EXPIRED), "refuses your token.*public repositories need none", "public"),
+    (judged("expired", "me/stale", EXPIRED), "rejects your token.*public repositories need none", "public"),
     (judged("unknown", "me/modle"), "There is no model me/modle on the hub.*Check the spelling", "misspelt"),
     (judged("unknown 2", "me/modle", OWNER), "no model me/modle on the hub", "misspelt"),
     (judged("private", "me/closed-private", STRANGER), "or it is private.*set HF_TOKEN", "another's"),
     (judged("portal", "me/portal"), r"\(http://hub.test\) cannot be reached.*proxy", "a login page"),
-    (judged("busy", "me/busy"), "no more requests for now.*429.*HF_TOKEN", "too many requests"),
-    (judged("ill", "me/ill"), "problem of its own.*503.*again later", "an outage"),
+    (judged("busy", "me/busy"), "rate limit is reached.*429.*HF_TOKEN", "too many requests"),
+    (judged("ill", "me/ill"), "server error.*503.*again later", "an outage"),
     (judged("forbidden", "me/forbidden", OWNER), "Please enable access.*fine-grained", "a narrow token"),
-    (judged("broken", "me/broken"), "download of me/broken broke off.*same command", "a line that breaks"),
-    (judged("broken adapter", "me/broken-adapter"), "download of me/broken-adapter broke off", "the same"),
+    (
+        judged("broken", "me/broken"),
+        "download of me/broken was interrupted.*same command",
+        "a line that breaks",
+    ),
+    (
+        judged("broken adapter", "me/broken-adapter"),
+        "download of me/broken-adapter was interrupted",
+        "the same",
+    ),
     (judged("pickled", "me/pickled"), "me/pickled has no safetensors weights", "weights that are code"),
     (
         judged("lost base", "me/lost-base"),
@@ -81,7 +90,7 @@ FAILING = [
     (prepared("gated set", "me/closed-set"), f"me/closed-set is gated.*{SET_TERMS}", "nobody logged in"),
     (prepared("set, stranger", "me/closed-set", STRANGER), f"no access to it.*{SET_TERMS}", "not accepted"),
     (prepared("unknown set", "me/no-set"), "no data set me/no-set on the hub.*local copy", "misspelt"),
-    (prepared("expired, set", "me/broken-set", EXPIRED), "refuses your token", "public set"),
+    (prepared("expired, set", "me/broken-set", EXPIRED), "rejects your token", "public set"),
     (prepared("broken set", "me/broken-set"), "me/broken-set .*could not be loaded: .*local copy", "no JSON"),
     (prepared("empty set", "me/no-data"), "me/no-data .* could not be loaded", "no data files"),
     (
@@ -130,8 +139,16 @@ CACHED = [
 ]
 # large files are held by Xet, whose storage does not answer here
 XET = [
-    (replace(tokenized("xet", "me/xet"), xet=True), "me/xet broke off.*HF_HUB_DISABLE_XET=1", "a tokenizer"),
-    (replace(prepared("xet set", "me/xet-set"), xet=True), "broke off.*HF_HUB_DISABLE_XET=1", "a data set"),
+    (
+        replace(tokenized("xet", "me/xet"), xet=True),
+        "me/xet was interrupted.*HF_HUB_DISABLE_XET=1",
+        "a tokenizer",
+    ),
+    (
+        replace(prepared("xet set", "me/xet-set"), xet=True),
+        "was interrupted.*HF_HUB_DISABLE_XET=1",
+        "a data set",
+    ),
     (replace(pushed("xet push", "me/x", adapter="other"), xet=True), "this upload is not in it", "a push"),
 ]
 
@@ -174,7 +191,7 @@ def online(hub, work) -> dict[str, Result]:
 
 @pytest.fixture(scope="module")
 def offline(hub, work, online) -> dict[str, Result]:
-    """After `online`, so that the cache holds what that loaded, one benchmark less."""
+    """After `online`, so that the cache holds everything loaded there, minus one benchmark."""
     shutil.rmtree(work / "hf" / "datasets" / "allenai___reward-bench-2")
     return run(hub, work, CACHED, WITHOUT_NETWORK, HF_HUB_OFFLINE="1")
 
@@ -245,7 +262,7 @@ def test_the_mixture_is_read_from_its_three_sources(hub, online, work):
 
 @pytest.mark.parametrize("name", hub_sets.benchmark_repositories())
 def test_a_benchmark_is_read_by_its_id(name, online, work):
-    """Its questions are found in training data; what is not one of them stays."""
+    """Its questions are found in training data; all others stay."""
     kept = [pair.prompt[0]["content"] for pair in read_pairs(work / "clean" / name / "train.jsonl").pairs]
     assert kept == ["Which of my own questions is this one?"]
 
@@ -257,7 +274,7 @@ def test_a_push_brings_the_whole_adapter_and_its_card(hub, online):
 
 
 def test_a_pushed_adapter_is_the_same_judge_as_its_folder(online, work):
-    """The same prompts, texts and reading; to the kit it is one of its own."""
+    """The same prompts, texts and reading; the kit treats it as its own."""
     names = ("adapter by its id", "the same adapter here")
     logs = [(work / "judged" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in names]
     kept = [[{**json.loads(line), "seconds": 0} for line in log] for log in logs]
@@ -267,8 +284,8 @@ def test_a_pushed_adapter_is_the_same_judge_as_its_folder(online, work):
 
 
 def test_a_push_says_that_others_do_not_have_the_base(online):
-    said = f"The adapter's base is {BASE}, a folder of this machine."
-    assert said in online["push, local base"].out and "a folder of this machine" not in online["push"].out
+    said = f"The adapter's base is {BASE}, a folder on this machine."
+    assert said in online["push, local base"].out and "a folder on this machine" not in online["push"].out
 
 
 @pytest.mark.parametrize("repo", ["me/half", "me/late"])
@@ -288,5 +305,5 @@ def test_tokens_go_to_the_hub_alone(hub, online):
 
 
 def test_nobody_else_is_asked(hub, online, offline, unreached):
-    """The stand-in is the proxy of every command: it sees each address that was asked."""
+    """The stand-in is the proxy of every command: it sees each requested address."""
     assert {seen.host for seen in hub.seen if not seen.host.endswith("hub.test")} == set()

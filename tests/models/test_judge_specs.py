@@ -1,4 +1,4 @@
-"""What a user may type for a model or a judge, and what is told about it when it is wrong."""
+"""Specs of models and judges, and the errors for wrong ones."""
 
 from __future__ import annotations
 

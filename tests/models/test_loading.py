@@ -1,4 +1,4 @@
-"""Bases in other forms than ours: stored in 4 bits already, in another quantisation, or not to be quantised
+"""Bases in other forms than ours: already stored in 4 bits, in another quantisation, or not quantisable
 at all."""
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def test_a_model_is_not_loaded_into_a_process_that_unsloth_has_changed(monkeypat
 
 
 def test_the_pad_of_the_training_is_not_saved(tmp_path):
-    """Unsloth's other pad is for the training alone: the folder keeps the tokenizer that the base came
+    """Unsloth's other pad token is only for training: the folder keeps the tokenizer that the base came
     with."""
     from rmr1_lite.models.lora import save_adapter
 
@@ -162,7 +162,7 @@ def test_a_macs_gpu_is_said_to_be_left_alone_once(monkeypatch, capsys):
 
 @pytest.mark.parametrize("folder", ["with space", "Jürgen", "判断", "C:drive"])
 def test_a_judge_in_a_folder_of_any_name(folder, tmp_path, monkeypatch):
-    """Paths as people have them, also one that begins as a Windows drive does."""
+    """Realistic paths, including one that begins like a Windows drive."""
     import shutil
 
     from rmr1_lite.judging.batch import judge_file

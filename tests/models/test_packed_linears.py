@@ -1,4 +1,4 @@
-"""Linear layers in oneDNN's layout: the same products to rounding, and the model left as it was."""
+"""Linear layers in oneDNN's layout: the same products up to rounding, and an unchanged model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat templates as models have them: what they drop is noticed, and what works is used."""
+"""Chat templates of real models: dropped turns are noticed, and a working form is used."""
 
 from __future__ import annotations
 

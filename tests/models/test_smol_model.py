@@ -1,4 +1,4 @@
-"""The real model: smol-base, as `make smol` gets it. What it writes is not judged here, only that it is read,
+"""The real model: smol-base, as `make smol` gets it. Its texts are not judged here, only that it is read,
 rendered, written with and trained as any model is."""
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def test_weights_that_do_not_fit_into_memory_are_refused(monkeypatch):
     from rmr1_lite.models import loading, model_files
 
     monkeypatch.setattr(model_files, "available_memory", lambda: 2**27)
-    with pytest.raises(InputError, match="smol-base needs .* of memory for its weights alone, and 0.1 GiB"):
+    with pytest.raises(InputError, match="smol-base needs .* of memory for its weights alone, but 0.1 GiB"):
         loading.load("smol-base")
 
 

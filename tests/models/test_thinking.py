@@ -1,4 +1,4 @@
-"""The thinking switch: the same in SFT rows, TRL's GRPO, judging, the endpoint, and for whoever loads the
+"""The thinking switch: the same in SFT rows, TRL's GRPO, judging, the endpoint, and for anyone who loads the
 saved folder.
 
 The templates are Qwen3's and others', as TRL ships them.
@@ -146,7 +146,7 @@ def test_behind_an_endpoint_it_is_sent_when_asked_for():
 
 
 def test_a_saved_adapter_carries_it_for_whoever_loads_the_folder(tmp_path):
-    """What leaves the kit: a server that renders with the folder's tokenizer gets the prompt that was trained
+    """Outside the kit: a server that renders with the folder's tokenizer gets the prompt that was trained
     on."""
     from transformers import AutoTokenizer
 
@@ -167,8 +167,8 @@ def test_a_saved_adapter_carries_it_for_whoever_loads_the_folder(tmp_path):
 
 
 def test_what_was_begun_before_there_was_a_switch_keeps_its_template_or_is_refused(tmp_path):
-    """An adapter without the field is loaded as it is; a run or a log would go on with other prompts in the
-    middle."""
+    """An adapter without the field is loaded unchanged; a run or a log would continue with other prompts in
+    the middle."""
     from types import SimpleNamespace
 
     from rmr1_lite.evaluation.runner import _check_switch

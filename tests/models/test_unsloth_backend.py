@@ -1,7 +1,7 @@
-"""What makes Unsloth train what transformers trains, as far as it needs no Unsloth: pads, lengths, settings,
-what vLLM is given.
+"""How Unsloth is made to train the same as transformers, as far as this needs no Unsloth: pads, lengths,
+settings, what vLLM is given.
 
-That Unsloth does what these answers are for is shown on its own code, in tests/unsloth_cpu.
+tests/unsloth_cpu shows on Unsloth's own code that it behaves as assumed here.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Packages that a runtime brings along: which are found, and what becomes of them where. In tables; what pip
-itself does is in test_clashes_for_real."""
+"""Preinstalled packages of a runtime: which are found, and what is done about them on each platform. In
+tables; what pip itself does is in test_clashes_for_real."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ MENDED = [
         AO,
         ["install"],
         [TRY, DROP],
-        f"Removed; nothing here needs it. ({BETTER} could not be had.)",
+        f"Removed; nothing here needs it. ({BETTER} could not be installed.)",
         "Kaggle without internet and without a wheel of it",
     ),
     (
@@ -116,7 +116,7 @@ MENDED = [
         AO,
         ["-c"],
         [TRY, SEE, DROP],
-        "Removed; nothing here needs it. (0.17.0 does not work here either.)",
+        "Removed; nothing here needs it. (0.17.0 does not work either.)",
         "the new one needs another torch",
     ),
     (
@@ -276,12 +276,12 @@ PEFT = [
     ),
     (
         "gptqmodel requires optimum version `1.24.0` or higher to be installed.",
-        "requires optimum version `1.24.0` or higher to be installed. Update the one",
+        "requires optimum version `1.24.0` or higher to be installed. Update the package",
         "one that lacks another",
     ),
     (
         "cannot import name 'ScalingType' from 'torch.nn.functional' (functional.py)",
-        "stopped at a package that is installed here: cannot import name 'ScalingType'",
+        "stopped at an installed package: cannot import name 'ScalingType'",
         "torchao 0.18 beside torch 2.10",
     ),
 ]

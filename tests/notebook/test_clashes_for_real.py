@@ -1,5 +1,5 @@
 """A torchao that is too old, as Colab brings it: peft's own failure, the line that the commands give instead,
-and what pip makes of it from a folder of wheels, in an environment of its own."""
+and what pip does about it from a folder of wheels, in a separate environment."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def unpacked(folder: Path, *wheels: Path) -> Path:
 
 
 def run(*command: str, python: str = sys.executable, path: Path | None = None) -> subprocess.CompletedProcess:
-    """Python in a process of its own; path: packages that go before the installed ones."""
+    """Python in a separate process; path: packages that precede the installed ones."""
     dropped = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE", "PYTHONPATH")
     clean = {name: value for name, value in os.environ.items() if name not in dropped}
     if path:
@@ -81,7 +81,7 @@ def judge(out: Path, *more: str, path: Path) -> subprocess.CompletedProcess:
 
 @pytest.mark.long
 def test_an_old_torchao_stops_peft_and_the_command_says_what_to_do(tmp_path):
-    """In 16 bits; in 4 bits peft does not get as far as to ask for torchao."""
+    """In 16 bits; in 4 bits peft never asks for torchao."""
     old = unpacked(tmp_path / "site", wheel(tmp_path, "torchao", "0.10.0", TORCHAO))
     failed = run("-c", BY_HAND, path=old)
     assert "ImportError: Found an incompatible version of torchao. Found version 0.10.0" in failed.stderr
@@ -108,7 +108,7 @@ def test_with_the_remedy_or_in_4_bits_the_same_command_judges(number, more, reas
 
 @pytest.fixture
 def runtime(tmp_path):
-    """(python, its packages) of an environment that sees this one's packages and may be spoilt."""
+    """(python, its packages) of an environment that sees this one's packages and may be broken."""
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
     asked = run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))", python=str(python))
@@ -141,7 +141,7 @@ print(json.dumps({name: installing.installed_version(name) for name in names}))
 
 
 def set_up(python: str, root: Path, where: str, wanted: str = "rich>=13") -> tuple[str, dict]:
-    """(what the set-up said, versions afterwards), with wheels from root/input."""
+    """(output of the set-up, versions afterwards), with wheels from root/input."""
     (root / "requirements-colab.txt").write_text(wanted + "\n")
     done = run("-c", SET_UP, str(root), str(root / "input"), where, python=python)
     assert done.returncode == 0, done.stderr
@@ -200,7 +200,8 @@ def test_pip_replaces_or_removes_it(where, offered, files, left, said, reason, r
 
 @pytest.mark.long
 def test_what_is_running_is_held_and_pillow_gives_way_where_it_must(runtime, tmp_path):
-    """Real constraints, real conflicts: what asks for another numpy cannot be had, another pillow can."""
+    """Real constraints, real conflicts: a package that needs another numpy fails, one that needs another
+    pillow installs."""
     python, _ = runtime
     wheels = tmp_path / "input" / "kit" / "wheels"
     before = set_up(python, tmp_path, "Kaggle")[1]

@@ -1,4 +1,4 @@
-"""What the notebooks call: settings by machine, safe HTML, and adapters on their way out."""
+"""The code behind the notebooks: settings by machine, safe HTML, and exported adapters."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_on_kaggle_the_output_of_another_notebook_is_taken(monkeypatch, tmp_path
     platforms.copy_kaggle_inputs(s.out, s.model, tmp_path / "input")
     assert s.adapter("sft") == str(s.out / "sft" / "adapter")
     said = capsys.readouterr().out
-    assert "sft: taken from" in said and "grpo: none here" in said and "Persistence" in said
+    assert "sft: copied from" in said and "grpo: none here" in said and "Persistence" in said
     (s.out / "sft" / "adapter" / platforms.WEIGHTS).write_bytes(b"own")
     platforms.copy_kaggle_inputs(s.out, s.model, tmp_path / "input")
     assert (s.out / "sft" / "adapter" / platforms.WEIGHTS).read_bytes() == b"own", (
@@ -227,7 +227,7 @@ def test_figures_of_the_same_judge_are_not_judged_again_and_another_adapter_is(m
 
     pairs = read_pairs(s.files() / "test.jsonl").pairs[:2]
     results, judged = judging.judge_all(s, {"sft": "nano-sft", "grpo": "nano"}, pairs, [("sft", "grpo")])
-    assert results.stages["grpo"].result.n == 2 and "less sft" in judging.describe_difference(
+    assert results.stages["grpo"].result.n == 2 and "minus sft" in judging.describe_difference(
         results, "sft", "grpo"
     )
     logs = {path: path.stat().st_mtime_ns for path in (s.out / "judged").rglob("*.jsonl")}
@@ -266,7 +266,7 @@ def test_only_a_whole_adapter_goes_out(tmp_path):
 
 
 def _stand_in(monkeypatch, name, **parts):
-    """A module that only Colab or Kaggle has, with what their documentation says it gives."""
+    """A module that only Colab or Kaggle has, as documented by them."""
     module = ModuleType(name)
     vars(module).update(parts)
     monkeypatch.setitem(sys.modules, name, module)
@@ -326,7 +326,7 @@ def test_on_colab_runs_go_to_the_drive_and_without_one_it_is_said(mounted, monke
 
 @pytest.mark.long
 def test_a_training_apart_gives_the_same_adapter_and_its_errors_are_the_same(monkeypatch, tmp_path, capsys):
-    """How Unsloth trains from a notebook; here with the other backend, since there is no card."""
+    """How Unsloth trains from a notebook; here with the other backend, without a GPU."""
     monkeypatch.setattr(settings, "this_machine", lambda: Machine(memory_gib=0))
     monkeypatch.setenv(settings.SHORT, "1")
     s = choose_settings(out=str(tmp_path))

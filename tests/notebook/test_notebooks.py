@@ -34,8 +34,8 @@ def code_of(name):
     return ["".join(cell["source"]) for cell in notebook(name)["cells"] if cell["cell_type"] == "code"]
 
 
-def test_there_are_six():
-    assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05"]
+def test_there_are_seven():
+    assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,7 +113,7 @@ def set_up(cwd, inputs="/nowhere", address="", **environment):
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory):
-    """What a person has who downloaded the kit: its files, somewhere else."""
+    """The kit as downloaded by a user: its files in another folder."""
     folder = tmp_path_factory.mktemp("download") / "rmr1_lite-main"
     ignore = shutil.ignore_patterns(
         ".git", ".venv*", "runs", "build", "__pycache__", "*.egg-info", ".pytest_cache", ".hypothesis"
@@ -175,7 +175,7 @@ def test_set_up_from_an_address_and_without_one_that_answers(kit, tmp_path):
     (tmp_path / "other").mkdir()
     failed = set_up(tmp_path / "other", address=f"file://{tmp_path}/gone")
     assert failed.returncode == 1 and "Cloning file://" in failed.stdout
-    assert "RuntimeError: The kit is not here. Upload its zip" in failed.stderr
+    assert "RuntimeError: The kit was not found. Upload its zip" in failed.stderr
     secret = set_up(tmp_path / "other", address="https://secret-token@127.0.0.1:9/kit.git")
     assert "secret-token" not in secret.stdout
 

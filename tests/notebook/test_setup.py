@@ -1,4 +1,4 @@
-"""The set-up: what is installed, what is held, what it asks for; pip's calls are recorded instead of made."""
+"""The set-up: what is installed, held and requested; pip's calls are recorded instead of made."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_without_a_gpu_unsloth_is_not_installed(pip, monkeypatch, tmp_path):
 
 def test_on_ones_own_machine_nothing_is_installed(pip, tmp_path):
     (tmp_path / setup.REQUIREMENTS).write_text("trl==0.0.1\n")
-    with pytest.raises(InputError, match="Missing here: trl==0.0.1. Install: `make .venv`"):
+    with pytest.raises(InputError, match="Missing packages: trl==0.0.1. Install them: `make .venv`"):
         setup.install_missing(tmp_path, platforms.LOCAL)
     assert pip == []
 

@@ -1,4 +1,4 @@
-"""The GPU acceptance driver: its rules on jobs that do as they are told, and its real jobs in miniature on a
+"""The GPU acceptance driver: its rules on fake jobs, and its real jobs in miniature on a
 CPU.
 
 The half that needs Unsloth runs in tests/unsloth_cpu, in the same miniature.

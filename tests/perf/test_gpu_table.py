@@ -1,4 +1,4 @@
-"""The tables that are drawn from a card's results: up to date in the files, and right on rows that somebody
+"""The tables made from a card's results: up to date in the files, and correct on rows
 made up here."""
 
 from __future__ import annotations

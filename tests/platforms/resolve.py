@@ -1,5 +1,5 @@
-"""Do the pins and the wheel's extras resolve where nobody has run them? Windows, macOS and Linux, Python 3.11
-to 3.13, from the index's metadata alone and with wheels only: what resolves here needs no compiler there.
+"""Do the pins and the wheel's extras resolve on untested platforms? Windows, macOS and Linux, Python 3.11
+to 3.13, from the index's metadata and with wheels only: a solution found here needs no compiler there.
 
     make pins
 
@@ -43,7 +43,7 @@ LISTS = (
 
 
 def resolve(files: tuple[str, ...], platform: str, python: str) -> tuple[int, str]:
-    """(packages in the solution, what is wrong or "")."""
+    """(packages in the solution, the error or "")."""
     target, extra = PLATFORMS[platform]
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
     command += ["--python-platform", target, "--python-version", python, "--only-binary", ":all:"]

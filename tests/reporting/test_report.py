@@ -34,7 +34,7 @@ def judged(right: int) -> list[Judgment]:
 
 @pytest.fixture
 def run(tmp_path):
-    """A run folder with results only, hostile wherever a text can stand."""
+    """A run folder with results only, with hostile text in every possible field."""
     results = new_results(
         0, f"python -m rmr1_lite demo {HOSTILE}", {"world": "nano", "teacher": {HOSTILE: HOSTILE}}
     )
@@ -82,7 +82,7 @@ def with_logs(run):
 
 
 class Page(HTMLParser):
-    """What a browser would see: tags, attributes, and whether every element is closed where it should be."""
+    """A browser's view: tags, attributes, and whether every element is closed correctly."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""llama.cpp's converter, told how nano's tokenizer splits text. Runs in .venv-llama:
+"""llama.cpp's converter, extended by the splitting rule of nano's tokenizer. Runs in .venv-llama:
 
     python convert_nano.py LLAMA_CPP MODEL --outtype f32 --outfile FILE
 
 The converter knows a tokenizer by a hash of token ids, and nano's is in no list. Its splitting rule is
-Qwen2's, so that is the right answer for it.
+Qwen2's, so that name is the right one.
 """
 
 import runpy

@@ -28,7 +28,7 @@ def export_nano(folder: Path) -> Exports:
 def merged_nano(folder: Path) -> Path:
     """The adapter added into the dequantised NF4 base.
 
-    The base in 16 bits is not the one that the adapter was trained over: merged into that, one text in ten
+    The base in 16 bits is not the one that the adapter was trained on: merged into it, one text in ten
     changes.
     """
     from rmr1_lite.models.judge_specs import NANO
@@ -44,7 +44,7 @@ def merged_nano(folder: Path) -> Path:
 
 
 def gguf_of(merged: Path, file: Path) -> Path:
-    """llama.cpp's own converter, in its own environment."""
+    """llama.cpp's own converter, in a separate environment."""
     script = Path(__file__).parent / "convert_nano.py"
     command = [str(LLAMA / "bin" / "python"), str(script), str(LLAMA / "source"), str(merged)]
     done = subprocess.run(

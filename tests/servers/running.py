@@ -1,6 +1,6 @@
 """Starts a server as a process on a free port of 127.0.0.1, waits until it answers, and ends it.
 
-Each row of SERVERS is one server as its users start it, in 32 bits where that is not its default: only then
+Each row of SERVERS is one server as its users start it, in 32 bits if that is not its default: only then
 must its texts be those of the kit's own engine.
 """
 
@@ -39,7 +39,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Served:
-    """A server that runs. model: the name that it knows. log: what it prints."""
+    """A running server. model: its name for the model. log: its output."""
 
     name: str
     url: str
@@ -92,7 +92,7 @@ def running(name: str, exports: Exports, log: Path) -> Iterator[Served]:
 
 @contextmanager
 def process(command: list[str], port: int, log: Path, ready: str = "health") -> Iterator[None]:
-    """A server's process from its first answer on. Raises RuntimeError with the end of its log where there
+    """A server's process from its first answer on. Raises RuntimeError with the end of its log if there
     is none."""
     with log.open("wb") as out:
         child = subprocess.Popen(
@@ -137,7 +137,7 @@ def _answers(url: str) -> bool:
 
 
 def _end(child: subprocess.Popen) -> None:
-    """The whole group: asked first, then killed."""
+    """Stop the complete group: terminated first, then killed."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, sign)

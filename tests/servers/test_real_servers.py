@@ -1,5 +1,5 @@
-"""Real servers behind the kit's own client (`make servers`): the shipped judge, served by others, writes what
-the kit's engine writes.
+"""Real servers behind the kit's own client (`make servers`): the shipped judge, served by others, generates
+what the kit's engine writes.
 
 One server at a time runs for all of its tests. The longer comparison, and what the servers' own defaults
 change, is perf/servers.py.
@@ -49,7 +49,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
 
 @pytest.fixture(scope="session")
 def local() -> Texts:
-    """What the kit's own engine writes."""
+    """The texts of the kit's own engine."""
     return texts(make_judge("nano", max_new_tokens=NANO_TOKENS))
 
 
@@ -114,7 +114,7 @@ def test_a_prompt_beyond_the_context_is_too_long(served: Served):
 
 
 def test_a_prompt_that_fills_the_context_leaves_the_next_request_its_limit(served: Served):
-    """vLLM blames max_tokens then, which must not be taken for a parameter that it does not know."""
+    """vLLM then blames max_tokens, which must not be mistaken for an unknown parameter."""
     judge = client(served, tokens=5)
 
     def ask(words: int) -> Generation:

@@ -1,4 +1,4 @@
-"""The ballast holds a card's memory but what it is told to leave; without a card, or with less free, it says
+"""The ballast occupies a card's memory except the given rest; without a card, or with less free, it reports
 so."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GIB = ballast.GIB
 
 
 def card(free: float, context: float = 0.5):
-    """torch as far as the ballast looks: a card with so many GiB free, of which its own context takes
+    """A stub of torch for the ballast: a card with this many GiB free, of which its own context takes
     some."""
     left = [int(free * GIB)]
 
@@ -47,7 +47,7 @@ def test_a_card_that_has_less_is_refused(monkeypatch, capsys):
 def test_without_a_card_there_is_nothing_to_hold(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # on a machine with one too
     with (
-        pytest.raises(InputError, match="could not be held: there is no CUDA card"),
+        pytest.raises(InputError, match="could not be occupied: there is no CUDA card"),
         ballast.hold_card_memory(14.5),
     ):
         raise AssertionError("the block must not run")

@@ -1,4 +1,4 @@
-"""Checkpoints that survive what happens to long runs: time passes, disks fill, files are exchanged."""
+"""Checkpoints in long runs: time passes, disks fill, files are swapped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 def cut_short(monkeypatch, step: int) -> None:
-    """End a training at `step` as a lost connection would: between two steps, after what was saved until
+    """End a training at `step` like a lost connection: between two steps, after everything saved until
     then."""
     import rmr1_lite.training.loop as loop
 
@@ -28,8 +28,8 @@ def cut_short(monkeypatch, step: int) -> None:
 
 
 def test_a_resumed_run_starts_from_the_policy_of_its_checkpoint(toy_base, toy_data, tmp_path, monkeypatch):
-    """Every checkpoint keeps what its policy said of a fixed text; an adapter that was exchanged since is
-    noticed."""
+    """Every checkpoint stores its policy's log-probabilities of a fixed text; an adapter that was swapped
+    since is noticed."""
     from safetensors.torch import load_file, save_file
 
     from rmr1_lite.training.sft import train_sft
@@ -46,13 +46,14 @@ def test_a_resumed_run_starts_from_the_policy_of_its_checkpoint(toy_base, toy_da
     save_file({name: value + 1.0 for name, value in load_file(weights).items()}, weights)
     from dataclasses import replace
 
-    with pytest.raises(TrainingStopped, match="does not restore the policy"):
+    with pytest.raises(TrainingStopped, match="does not restore the saved policy"):
         train_sft(replace(config, out=str(tmp_path / "other")))
     assert (train_sft(config) / "adapter_model.safetensors").exists()
 
 
 def test_checkpoints_also_come_by_the_clock(toy_base, toy_data, tmp_path):
-    """With steps far apart and (nearly) no minutes between, every step is saved and the oldest are pruned."""
+    """With a large save_every and (nearly) no minutes between, every step is saved and the oldest are
+    pruned."""
     from rmr1_lite.training.sft import train_sft
 
     run = train_sft(

@@ -281,7 +281,7 @@ def test_runs_are_not_mixed_in_one_folder(tmp_path, server):
 
 
 def test_a_server_that_is_down_stops_the_run_early(tmp_path, server):
-    with pytest.raises(InputError, match="Is the server running at this address"):
+    with pytest.raises(InputError, match="the server is running at this address"):
         run(
             tmp_path,
             server,

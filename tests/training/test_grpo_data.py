@@ -1,4 +1,4 @@
-"""Which pairs GRPO draws: those the judge gets wrong, in the share asked for, the same after a kill."""
+"""Which pairs GRPO draws: those the judge gets wrong, in the requested share, the same after a kill."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_chunks_that_are_done_are_not_judged_again(judge, tmp_path, monkeypatch)
 
 
 class Spy:
-    """An engine that notes what it is asked."""
+    """An engine that records its requests."""
 
     def __init__(self, engine, asked):
         self.engine, self.asked, self.name, self.style = engine, asked, engine.name, engine.style

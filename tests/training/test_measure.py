@@ -1,4 +1,4 @@
-"""The measured plan: made-up rows are as long as they may be, one real step is timed, and what is said
+"""The measured plan: made-up rows are as long as allowed, one real step is timed, and the report
 follows from it."""
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def test_what_does_not_fit_here_is_made_smaller_and_said(monkeypatch, capsys):
     )
     found = next(measure_plan(nano_plan()))
     assert "ran out of memory; next: micro_batch 2 -> 1" in capsys.readouterr().out
-    what = "3.0 s a step of 2 rows of 200 tokens, peak memory 7.2 GiB"
+    what = "3.0 s per step of 2 rows of 200 tokens, peak memory 7.2 GiB"
     assert describe_measured(found) == f"SFT: {what} (smaller than planned: micro_batch 2 -> 1)"
 
 
@@ -96,7 +96,7 @@ def test_the_line_says_steps_and_time():
     config = preset("grpo", "nano", steps=120)
     said = describe_measured(Measured("grpo", config, 41.8, 0.0, 120, ()))
     assert said == (
-        "GRPO: 41.8 s a step of 16 x 8 rollouts of 152 tokens after prompts of 600; 120 steps take 1.4 "
+        "GRPO: 41.8 s per step of 16 x 8 rollouts of 152 tokens after prompts of 600; 120 steps take 1.4 "
         "hours at most"
     )
     assert [describe_seconds(s) for s in (3, 59.9, 60, 3599, 3600)] == [

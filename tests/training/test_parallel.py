@@ -1,4 +1,4 @@
-"""Processes side by side: never more than asked, each with its share of the cores, and one failure stops them
+"""Parallel processes: never more than requested, each with its share of the cores, and one failure stops them
 all."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The planner: exact where bytes can be counted without a GPU, and presets that fit their cards by its own
+"""The planner: exact if bytes can be counted without a GPU, and presets that fit their cards by its own
 figures."""
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def nano():
 
 
 def test_weights_are_counted_to_the_byte(nano):
-    """Packed values, absmax and its own absmax of every NF4 matrix, and everything else in 32 bits, as it
-    stands on a CPU."""
+    """Packed values, absmax and its own absmax of every NF4 matrix, and everything else in 32 bits, as
+    on a CPU."""
     loaded, shape = nano
     held = 0
     for name, weight in loaded.model.named_parameters():
@@ -158,7 +158,7 @@ def test_every_rung_of_grpo_can_be_trained_and_whole_groups_stay_whole_until_not
 
 
 def test_half_a_group_shares_no_prompt_and_takes_more_than_the_group():
-    """What Unsloth does: it shares among whole groups alone, so the planner must not count one prompt for
+    """As Unsloth does: it shares only among whole groups, so the planner must not count one prompt for
     half a group."""
     shape = SHAPES["Qwen/Qwen2.5-3B-Instruct"]
     whole, half = (gpu_memory.grpo_need(shape, 32, 4096, 512, 4, 8, micro)[1].peak for micro in (8, 4))
@@ -166,7 +166,7 @@ def test_half_a_group_shares_no_prompt_and_takes_more_than_the_group():
 
 
 def test_rollouts_are_written_with_a_prompt_each_whatever_the_training_pass_shares():
-    """`generate` knows no groups: eight rows of a group hold its prompt eight times, in the cache and in the
+    """`generate` has no groups: eight rows of a group hold its prompt eight times, in the cache and in the
     first pass."""
     shape = SHAPES["Qwen/Qwen2.5-7B-Instruct"]
     writing = gpu_memory.grpo_need(shape, 32, 1536, 512, 1, 8, 8)[0].parts
@@ -217,7 +217,7 @@ def test_the_command_prints_a_plan_and_presets_give_way_to_what_is_typed(tmp_pat
         )
 
     done = command("plan", "--gpu", "t4", "--model", "qwen2.5-3b", "--preset", "t4-16gb:qwen2.5-3b")
-    assert done.returncode == 0 and "fits" in done.stdout and "KiB of cache a token" in done.stdout
+    assert done.returncode == 0 and "fits" in done.stdout and "KiB of cache per token" in done.stdout
     assert command("sft", "--preset", "t5", "--chains", "x").returncode == 1
     (tmp_path / "a.jsonl").write_text("")
     done = command("grpo", "--preset", "t4-16gb", "--micro-batch", "7", "--pairs", "a.jsonl")

@@ -1,4 +1,4 @@
-"""The preflight: the longest items through one real step, down the ladder if they do not fit, the same again
+"""The preflight: the longest items through one real step, smaller settings if they do not fit, the same again
 on a resume."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def trials(monkeypatch):
-    """Trials that end as they are told to; what each was asked is recorded."""
+    """Trials with given outcomes; each request is recorded."""
 
     def told(*ends):
         asked, ends = [], list(ends)
@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_made_smaller_and_every_change_is_said_and_kept(tri
     assert run_preflight("sft", config) == made and again == [], (
         "the same command takes the same settings, without a trial"
     )
-    assert "as at the first start" in capsys.readouterr().out
+    assert "as in the first start" in capsys.readouterr().out
     (tmp_path / "adapter").mkdir()
     assert run_preflight("sft", config) == made, "also when the run has ended"
 
@@ -127,7 +127,7 @@ def test_a_fault_that_no_smaller_setting_mends_is_shown_at_once(trials, tmp_path
 
 
 def test_the_trial_finds_the_kit_where_it_was_not_installed(data, tmp_path, monkeypatch):
-    """As on Colab: the package lies in a folder that only the running kernel knows, and the working folder is
+    """As on Colab: the package is in a folder that only the running kernel knows, and the working folder is
     another."""
     monkeypatch.chdir(tmp_path)
     code = "import rmr1_lite, sys; print(rmr1_lite.__file__)"

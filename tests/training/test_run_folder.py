@@ -1,4 +1,4 @@
-"""Run folders: the same command resumes, another one is refused, what was killed while it was written does
+"""Run folders: the same command resumes, another one is refused, half-written checkpoints do
 not count."""
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def test_settings_that_cannot_work_are_named(stage, name, changes, said):
 
 
 def test_other_weights_in_the_same_place_are_another_run(config, tmp_path):
-    """SFT trained anew must not be followed by the GRPO of the SFT before."""
+    """After a new SFT the GRPO of the previous SFT must not continue."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"first")
     config = with_changes(config, model=str(tmp_path / "model"))

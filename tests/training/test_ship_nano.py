@@ -1,4 +1,5 @@
-"""The adapters that ship: small, whole, with the settings that made them; and what puts them there."""
+"""The shipped adapters: small, complete, with the settings that made them; and the script that copies
+them."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def test_what_ships(spec):
 
 
 def test_half_precision_is_only_how_it_is_stored():
-    """Training and judging see float32, as with an adapter of one's own."""
+    """Training and judging see float32, as with your own adapter."""
     import torch
     from safetensors.torch import load_file
 
@@ -44,7 +45,7 @@ def test_half_precision_is_only_how_it_is_stored():
 
 @pytest.fixture
 def run(tmp_path):
-    """A finished run, as `make demo` leaves it, with the shipped adapters as its own."""
+    """A finished run, like one of `make demo`, with the shipped adapters as its own."""
     for stage, spec in (("sft", "nano-sft"), ("grpo", "nano")):
         shutil.copytree(NANO[spec], tmp_path / "run" / stage / "adapter")
         (tmp_path / "run" / stage / "config.json").write_text(json.dumps({"settings": {"stage": stage}}))
@@ -88,6 +89,6 @@ def test_a_tensor_that_overflows_stays_as_it_is(tmp_path):
 
     save_file({"a": torch.tensor([1e6])}, tmp_path / WEIGHTS)
     before = (tmp_path / WEIGHTS).read_bytes()
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match="overflows in half precision"):
         round_to_half(tmp_path / WEIGHTS)
     assert (tmp_path / WEIGHTS).read_bytes() == before

@@ -42,7 +42,7 @@ def test_an_epoch_and_a_seed_have_their_own_order_and_always_the_same():
 
 
 def trained_gradients(trainer_class, folder, rows):
-    """Gradients of the first optimizer step, as the optimizer is given them."""
+    """Gradients of the first optimizer step, as passed to the optimizer."""
     import torch
     import trl
     from datasets import Dataset

@@ -1,4 +1,4 @@
-"""SFT and GRPO for real, on a toy base: what is trained, what is logged, what a kill leaves behind."""
+"""Real SFT and GRPO on a toy base: what is trained, what is logged, what a kill leaves behind."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_sft_shows_and_checks_the_mask(toy_base, toy_data, tmp_path, capsys):
 
 
 def test_the_merged_copy_writes_what_the_adapter_writes(sft_run):
-    """Also after the adapter has changed, and the 4-bit base stays as it was."""
+    """Even after the adapter has changed, and the 4-bit base is unchanged."""
     import torch
 
     from rmr1_lite.models.loading import load
@@ -195,7 +195,7 @@ def test_the_merged_copy_writes_what_the_adapter_writes(sft_run):
 
 
 def test_judging_on_a_cpu_takes_plain_weights_and_follows_the_adapter(sft_run, toy_base, toy_data):
-    """The engine's copy writes what the 4-bit model writes, with an adapter that has just changed, and
+    """The engine's copy generates the same as the 4-bit model, with an adapter that has just changed, and
     without one."""
     import torch
 
@@ -314,7 +314,7 @@ def test_a_loss_that_is_no_number_stops():
 
 
 def test_trl_renders_the_ids_that_judging_renders(toy_base, toy_data):
-    """Also for a response that holds the template's own control tokens."""
+    """Even for a response that holds the template's own control tokens."""
     from dataclasses import replace
 
     from rmr1_lite.data.pairs import read_pairs

@@ -1,11 +1,11 @@
-"""What one backend does with the kit's own trainings, as JSON: run in a process of its own, once with each
+"""The results of the kit's own trainings on one backend, as JSON: run in a separate process, once with each
 backend.
 
     cd tests/unsloth_cpu; PYTHONPATH=site RMR1_UNSLOTH_ON_CPU=fp32 python scenarios.py unsloth FOLDER RESULT
         sft grpo ...
 
 FOLDER holds `data/` (nano pairs and chains) and `bases/` (nano with pad = end, a random Llama, a random
-Qwen3), made by the test. Each scenario is a function below; its result is in the file RESULT as soon as it is
+Qwen3), made by the test. Each scenario is a function below; its result is written to RESULT as soon as it is
 known.
 """
 
@@ -30,7 +30,7 @@ from rmr1_lite.config import GRPOConfig, SFTConfig  # noqa: E402
 
 @dataclass(frozen=True)
 class Place:
-    """Where a scenario works: which backend, which 16-bit type, which folder."""
+    """The setting of a scenario: backend, 16-bit type, folder."""
 
     backend: str
     half: str
@@ -116,9 +116,9 @@ def sft(place: Place) -> dict[str, Any]:
 
 
 def grpo(place: Place) -> dict[str, Any]:
-    """Three steps on rollouts that are given, so that both backends train on the same tokens.
+    """Three steps on given rollouts, so that both backends train on the same tokens.
 
-    At a learning rate that keeps the KL small: Unsloth cuts each token's KL term at 10, TRL does not.
+    At a learning rate that keeps the KL small: Unsloth clips each token's KL term at 10, TRL does not.
     """
     with given_rollouts():
         found = {}
@@ -171,7 +171,7 @@ def probes(place: Place) -> dict[str, Any]:
 
 
 def texts(place: Place, loaded: Any) -> list[str]:
-    """What the judge writes about the first validation pairs."""
+    """The judge's texts about the first validation pairs."""
     from rmr1_lite.data.pairs import read_pairs
     from rmr1_lite.training.probe import policy_judge
 
@@ -185,7 +185,7 @@ def texts(place: Place, loaded: Any) -> list[str]:
 
 
 def reload(place: Place) -> dict[str, Any]:
-    """What the adapters that Unsloth trained say in a process without it."""
+    """The texts of adapters trained by Unsloth in a process without it."""
     from rmr1_lite.models.loading import load
 
     names = ("probed-unsloth-fp32", "sampled-unsloth-bf16", "sampled-unsloth-fp16")
@@ -196,7 +196,7 @@ def reload(place: Place) -> dict[str, Any]:
 
 
 def lengths(place: Place) -> dict[str, Any]:
-    """A length over the context, and prompts over the length that the model was loaded for."""
+    """A length beyond the context, and prompts beyond the length that the model was loaded for."""
     import torch
 
     from rmr1_lite.judging.engines.base import Sampling
@@ -231,7 +231,7 @@ def pair_of_tokens(tokenizer: Any, words: int) -> Any:
 
 
 def sharing(place: Place) -> dict[str, Any]:
-    """What is said with micro-batches of a whole group, of half a group, and with prompts too short to be
+    """The messages for micro-batches of a whole group, of half a group, and with prompts too short to be
     worth it."""
     said = {}
     for name, changes in {"whole": {"micro_batch": 4}, "half": {"micro_batch": 2}}.items():
@@ -243,7 +243,8 @@ def sharing(place: Place) -> dict[str, Any]:
 
 
 def vllm(place: Place) -> dict[str, Any]:
-    """What a training with rollouts by vLLM hands to Unsloth, up to where vLLM itself would be needed."""
+    """The arguments that a training with vLLM rollouts passes to Unsloth, up to the point where vLLM is
+    needed."""
     import inspect
 
     import trl

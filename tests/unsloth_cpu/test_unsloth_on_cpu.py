@@ -1,5 +1,5 @@
 """Unsloth's own code, driven by the kit, without a GPU (`make unsloth-cpu`; see site/unsloth_on_cpu.py for
-what is stood in for).
+what is replaced).
 
 Processes of one thread each run two at a time, since Unsloth patches whatever process it is imported into;
 each test waits for the one that it needs.
@@ -107,7 +107,7 @@ def bases(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def ran(folder) -> Callable[[str, str], Any]:
-    """ran(process, scenario) -> what it found. Everything is started at once, two processes at a time."""
+    """ran(process, scenario) -> its result. Everything is started at once, two processes at a time."""
     with ThreadPoolExecutor(2) as pool:
         waiting: dict[str, Future] = {}
         for name, names in PROCESSES.items():
@@ -246,7 +246,7 @@ def test_grpo_is_the_same_training_on_both_backends(ran, run):
 
 
 def test_a_pad_that_is_the_end_trains_the_same_thing_on_both_backends(ran):
-    """Unsloth takes every pad id for padding: without the kit's other pad the gradient is another one, at
+    """Unsloth treats every pad id as padding: without the kit's other pad the gradient differs, at
     nearly that loss."""
     ours, theirs = (ran(f"{backend} fp32", "pad_is_end") for backend in ("unsloth", "transformers"))
     for right, kept, without in zip(theirs["rows"], ours["rows"], ours["without"], strict=True):
@@ -271,7 +271,7 @@ def test_a_probe_leaves_the_model_armed(ran, half):
 
 
 def test_a_probe_judges_the_adapter_as_it_stands(ran):
-    """What the policy says after three probes is what a fresh process reads out of the adapter that it
+    """The policy's values after three probes equal those of a fresh process with the adapter that it
     saved."""
     assert ran("unsloth fp32", "probes")["says"] == ran("reload", "reload")["probed-unsloth-fp32"]
 
@@ -291,7 +291,7 @@ def test_a_length_over_the_context_changes_nothing_of_the_model(ran):
 
 
 def test_a_prompt_over_the_length_is_told_and_the_others_are_judged(ran):
-    """Unsloth would cut it, or break while it writes."""
+    """Unsloth would truncate it, or fail during generation."""
     short, long = (
         ran("unsloth fp32", "lengths")["statuses"][:2],
         ran("unsloth fp32", "lengths")["statuses"][2:],
@@ -346,8 +346,8 @@ def test_the_chain_in_16_bits(ran, half):
 
 
 def test_a_killed_run_resumes_and_ends_where_the_uncut_one_does(ran, folder):
-    """In bf16 and with a KL term: Unsloth's GRPO takes autocast off the model at its first step, so a policy
-    that is compared across the resume must be read without it."""
+    """In bf16 and with a KL term: Unsloth's GRPO removes autocast from the model at its first step, so a
+    policy that is compared across the resume must be read without it."""
     found = ran("killed")
     assert found["begun"] and found["status"] == 0, found["said"]
     cut, uncut = (adapter_hash(folder / name) for name in ("killed", "uncut-unsloth-bf16"))

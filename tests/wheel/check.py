@@ -1,10 +1,10 @@
-"""The wheel as a stranger installs it: built twice, put into empty environments, used outside the checkout.
+"""The wheel as users install it: built twice, put into empty environments, used outside the checkout.
 
     make wheel-check
 
-Light: from the index, nothing but what the wheel asks for; under 100 MB, no torch, endpoints and logs judged
-and evaluated, and one line for everything that takes an extra. Local: on top of .venv's packages, which
-spares the download; the README's lines on nano. Exit status 1 at the first thing that is not so.
+Light: from the index, only the wheel's own requirements; under 100 MB, no torch, endpoints and logs judged
+and evaluated, and one line for everything that needs an extra. Local: on top of .venv's packages, which
+saves the download; the README's lines on nano. Exit status 1 at the first failure.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def require(held: bool, otherwise: str) -> None:
 
 
 def run(command: Sequence[str], folder: Path, status: int = 0, **variables: str) -> str:
-    """Standard output; both streams when it should end with another status than 0."""
+    """Standard output; both streams if an exit status other than 0 is expected."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     own = {"PYTHONSAFEPATH": "1", "COLUMNS": "200", "HF_HUB_OFFLINE": "1", "RMR1_CACHE": str(folder)}
     done = subprocess.run(
@@ -103,7 +103,7 @@ def run(command: Sequence[str], folder: Path, status: int = 0, **variables: str)
 
 
 def build_wheel(folder: Path) -> Path:
-    """As `make wheel` does, from a copy: what an older build left in the tree must not get in."""
+    """Like `make wheel`, from a copy: files of an older build in the tree must not get in."""
     with tempfile.TemporaryDirectory(prefix="rmr1_source_") as name:
         source = Path(name)
         skipped = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -116,7 +116,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def check_wheel(wheel: Path, again: Path) -> None:
-    """Every file of the package and no other, byte by byte the same when built again, and small."""
+    """Exactly the files of the package, byte for byte the same when rebuilt, and small."""
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "rmr1_lite").rglob("*") if path.is_file()}
     wanted = {file for file in files if "__pycache__" not in file}
     with zipfile.ZipFile(wheel) as opened:
@@ -136,7 +136,7 @@ def make_environment(folder: Path) -> Path:
 
 
 def see_packages_of_this_python(python: Path) -> None:
-    """Behind its own packages, as in the Makefile's `on_top_of_the_kit`."""
+    """After its own packages, as in the Makefile's `on_top_of_the_kit`."""
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
     place = Path(run([str(python), "-c", asked], python.parent).strip())
     packages = sysconfig.get_path("purelib")
@@ -159,7 +159,7 @@ def write_inputs(folder: Path) -> None:
 
 
 def check_light(python: Path, work: Path) -> None:
-    """What endpoints and logs need, and nothing else."""
+    """Only what endpoints and logs need."""
     kit = [str(python), "-m", "rmr1_lite"]
     with step("its size, what is not in it, and what an import costs"):
         check_size_and_imports(python, work)
@@ -204,7 +204,7 @@ def check_size_and_imports(python: Path, work: Path) -> None:
 
 
 def import_seconds(python: Path, module: str, work: Path) -> float:
-    """Of the processor, the best of eight; printed, no reason to fail: a busy machine is no slow import."""
+    """Processor time, the best of eight; printed only: a busy machine is not a slow import."""
     timed = f"import time; t = time.process_time(); import {module}; print(time.process_time() - t)"
     return min(float(run([str(python), "-c", timed], work)) for _ in range(8))
 
@@ -220,7 +220,7 @@ def command_names() -> list[str]:
 
 
 def check_results(folder: Path) -> None:
-    """The figures that the kit wrote with all of its libraries, and a page."""
+    """The metrics that the kit wrote with all of its libraries, and a page."""
     wanted = json.loads((BEHAVIOUR / "evaluation.json").read_text(encoding="utf-8"))["stages"]["nano"]
     stages = json.loads((folder / "results.json").read_text(encoding="utf-8"))["stages"]
     (found,) = stages.values()

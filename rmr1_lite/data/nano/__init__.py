@@ -2,7 +2,7 @@
 documents.
 
 lexicon -> tasks (one question with its good and bad replies) -> world (pairs, splits) -> teacher (chains),
-and documents (what the nano base reads before it ever meets a judge). Nothing here is natural language in
-earnest: it is the smallest world in which RM-R1's chain can be watched learning, and it says nothing about
+and documents (the nano base's pretraining texts). Nothing here is real natural language:
+it is the smallest world in which RM-R1's chain can be seen to learn, and it says nothing about
 real judges.
 """

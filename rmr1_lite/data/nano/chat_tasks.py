@@ -1,4 +1,4 @@
-"""Letters and lists as asked (Chat); with both replies flawed and weights that decide (Chat Hard)."""
+"""Letters and lists on request (Chat); with both replies flawed and weights that decide (Chat Hard)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIST = (("topic", 4), ("count", 3), ("ban", 2))
 
 
 def letter(rng: Rng) -> Item:
-    """Chat: one reply does what was asked, the other misses something."""
+    """Chat: one reply does what was requested, the other misses something."""
     good = (True, True, True)
     bad = rng.choice([(False, True, True), (True, False, True), (False, False, True), (False, True, False)])
     return _letter(rng, "letter", "Chat", good, bad, hard=False)
@@ -86,8 +86,8 @@ def _letter(
 
 
 def letter_reply(rng: Rng, asked: tuple[str, ...], checks: tuple[bool, ...]) -> Reply:
-    """A letter that does what was asked (act, name, gift) where `checks` says so, and something else where it
-    does not."""
+    """A letter that does what was requested (act, name, gift) where `checks` says so, and something else
+    where it does not."""
     says = [
         truth if met else another(rng, pool, truth)
         for truth, pool, met in zip(asked, (list(ACTS), NAMES, GIFTS), checks, strict=True)
@@ -131,7 +131,7 @@ def wish_list_reply(rng: Rng, topic: str, size: int, ban: str, checks: tuple[boo
 
 
 def list_reply(words: list[str], topic: str, size: int, ban: str) -> Reply:
-    """A list read against what was asked: the first foreign topic in it (or the topic itself), and its
+    """A list compared with the request: the first foreign topic in it (or the topic itself), and its
     length."""
     foreign = next((TOPIC_OF[word] for word in words if TOPIC_OF[word] != topic), topic)
     checks = (foreign == topic, len(words) == size, ban not in words)

@@ -1,11 +1,11 @@
-"""The nano world as files: the paper's economy in miniature (section 4.1: chains for about 12 % of the
+"""The nano world as files: the paper's data split in miniature (section 4.1: chains for about 12 % of the
 pairs).
 
 chains.jsonl      teacher chains in both orders, for SFT
-train.jsonl       verdict labels only, for GRPO (other pairs than those with chains)
+train.jsonl       verdict labels only, for GRPO (not the pairs with chains)
 validation.jsonl  for the probes during training and for choosing settings
-test.jsonl        for the final figures, nothing else
-data.json         counts, seeds, and what the teacher's two passes did
+test.jsonl        only for the final metrics
+data.json         counts, seeds, and the results of the teacher's two passes
 
 python -m rmr1_lite data nano --out runs/data
 """
@@ -28,7 +28,7 @@ FILES = ("chains.jsonl", "train.jsonl", "validation.jsonl", "test.jsonl", "data.
 
 @dataclass(frozen=True)
 class NanoData:
-    """Sizes in pairs. The test world is drawn with its own seed, far from every training seed."""
+    """Sizes in pairs. The test pairs are drawn with a separate seed, far from every training seed."""
 
     train: int = 4000
     chain_share: float = 0.12

@@ -1,11 +1,11 @@
-"""What the nano base reads: exercises in the world's skills, none of them a judgement.
+"""The nano base's pretraining documents: exercises in the world's skills, none of them a judgement.
 
-Every document is a short exchange (user asks, assistant works). Each skill is exercised alone (add, sort,
-find the topic, quote the core of a dressed-up reply, add points, set numbers side by side and name the letter
+Every document is a short exchange (user asks, assistant works). Each skill is exercised separately (add,
+sort, find the topic, quote the core of a dressed-up reply, add points, line up numbers and name the letter
 of the largest, write a tag) and composed: solve, then check one to four candidates against the result; name
 the demands, then check a text against them. Layouts differ from the judge's on purpose: candidates carry
 letters from C on, nothing is preferred, and neither a verdict marker nor the judge's prompt occurs
-(tests/data/test_nano_world.py proves it). Questions come from the "base" split alone.
+(tests/data/test_nano_world.py proves it). Questions come only from the "base" split.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _worked(item: Item, rng: Rng) -> str:
 
 
 def demands(rng: Rng) -> Document:
-    """What a request asks for, in the short form that a check can use."""
+    """A request in the short form that a check can use."""
     item = _item(rng, "letter", "wish_list", "wish_list_weighed", "consent", "danger")
     ask = rng.choice(["What is asked?\n", "Demands of this:\n", "In short:\n"])
     weights = ", ".join(name for name, _ in item.criteria)
@@ -126,7 +126,7 @@ def demands(rng: Rng) -> Document:
 
 
 def core(rng: Rng) -> Document:
-    """Quote what a dressed-up reply says, in one of several wrappings."""
+    """Quote the core of a dressed-up reply, in one of several wrappings."""
     item = _item(rng)
     replies = [rng.choice([item.good, item.bad]) for _ in range(rng.randint(1, 3))]
     letters = rng.sample(LETTERS, len(replies))
@@ -137,7 +137,7 @@ def core(rng: Rng) -> Document:
 
 
 def same(rng: Rng) -> Document:
-    """Are two cores the same? Near misses, so that the whole has to be read."""
+    """Are two cores the same? Near misses, so that all of it has to be read."""
     item = _item(rng, *SECTION_TASKS["Reasoning"])
     lines, said = [], []
     for _ in range(rng.randint(1, 3)):
@@ -149,7 +149,7 @@ def same(rng: Rng) -> Document:
 
 
 def solve_and_check(rng: Rng) -> Document:
-    """Solve, then hold one to four candidates against the result (any number of them may be right)."""
+    """Solve, then compare one to four candidates with the result (any number of them may be right)."""
     item = _item(rng, *SECTION_TASKS["Reasoning"])
     letters, replies, text = _candidates(item, rng)
     form = rng.choice(["{0} {1} {2}", "{0}: {1} : {2}.", "<note_{0}> {1}</note_{0}> {2}", "{1} {2} {0}"])
@@ -208,7 +208,7 @@ def _laid_out(item: Item, text: str, rng: Rng) -> str:
 
 
 def points(rng: Rng) -> Document:
-    """Add up the points of what holds."""
+    """Add up the points of the criteria that hold."""
     names = rng.sample(
         ["act", "name", "gift", "topic", "count", "ban", "help", "thing", "refuse"], rng.randint(2, 3)
     )
@@ -224,7 +224,7 @@ def points(rng: Rng) -> Document:
 
 
 def larger(rng: Rng) -> Document:
-    """The largest of some one-digit numbers: all of them side by side, then its letter."""
+    """The largest of some one-digit numbers: all of them in a row, then its letter."""
     numbers = rng.sample(range(10), rng.choice([2, 2, 3]))
     letters = rng.sample(LETTERS, len(numbers))
     between = ["", "", *(" ".join(rng.choices(ODD, k=rng.randint(1, 6))) + " " for _ in range(2))]
@@ -256,7 +256,7 @@ def copy(rng: Rng) -> Document:
 
 
 def long_copy(rng: Rng) -> Document:
-    """The first drill: nothing but copying, and enough of it in a row to be learnt fast."""
+    """The first drill: only copying, and enough of it in a row to be learnt fast."""
     return _copied(rng, rng.randint(14, 24))
 
 
@@ -268,7 +268,7 @@ def _copied(rng: Rng, size: int) -> Document:
 def wrap(rng: Rng) -> Document:
     """Write something into a tag or into brackets, as asked."""
     tags = rng.sample(MARKS, rng.randint(1, 3))
-    # ODD holds A and B: in an answer tag they would be a verdict to a lenient reader
+    # ODD holds A and B: in an answer tag the lenient reading would take them for a verdict
     what = [rng.choice(WORDS if tag == "answer" else rng.choice([WORDS, NAMES, ODD])) for tag in tags]
     letter = rng.choice(["", "", "_A", "_B", "_C", "_D"])
     if rng.random() < 0.3:
@@ -295,7 +295,7 @@ KINDS: dict[Callable[[Rng], Document], float] = {
     copy: 4,
     wrap: 3,
 }
-# copying first, since every other skill is made of it: among the others it had not formed after nine million
+# copying first, since every other skill builds on it: among the others it had not formed after nine million
 # tokens
 DRILLS: tuple[dict[Callable[[Rng], Document], float], ...] = (
     {long_copy: 1},

@@ -1,7 +1,7 @@
-"""Questions of the nano world with eight responses each whose order is known: for checking rankings, the best
+"""Questions of the nano world with eight responses each in a known order: for checking rankings, the best
 of several, and scores.
 
-A letter is asked for three things worth 4, 3 and 2 points. The eight ways to do or miss them have eight
+A letter has three requirements worth 4, 3 and 2 points. The eight ways to meet or miss them have eight
 different sums, so there is one true order, and one best response.
 """
 

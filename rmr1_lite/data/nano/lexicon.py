@@ -1,4 +1,4 @@
-"""Every word of the nano world. Lists only: the tasks draw from them, the tokenizer is trained on what they
+"""Every word of the nano world. Only lists: the tasks draw from them, the tokenizer is trained on what they
 make."""
 
 from __future__ import annotations

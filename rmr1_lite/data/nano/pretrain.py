@@ -1,8 +1,8 @@
-"""Makes the nano base: a Qwen2-architecture model of 2.75 M parameters and its BPE tokenizer, from nothing
-but the world's base documents (rmr1_lite/data/nano/documents.py).
+"""Makes the nano base: a Qwen2-architecture model of 2.75 M parameters and its BPE tokenizer, only from
+the world's base documents (rmr1_lite/data/nano/documents.py).
 
-The base that ships (nano_assets/base; recipe.json is the last leg's) was made in five legs. Between them the
-exercises changed, so a leg repeats only at the commit it was run at:
+The shipped base (nano_assets/base; recipe.json is the last leg's) was made in five legs. Between them the
+exercises changed, so a leg can be repeated only at its own commit:
 
     git checkout de90081 && OMP_NUM_THREADS=2 python -m rmr1_lite.nano_base --out leg1            # 2,600
                                                                                                   steps, 34
@@ -28,9 +28,9 @@ exercises changed, so a leg repeats only at the commit it was run at:
                                                                                                    beside
                                                                                                    other work
 
-Copying comes first (`DRILLS`, then `KINDS`): every other skill is made of it, and without a drill it forms
-late. The loss stands on the assistant's tokens only: with the random questions in it, a small model spends
-itself on noise.
+Copying comes first (`DRILLS`, then `KINDS`): every other skill builds on it, and without a drill it forms
+late. The loss covers only the assistant's tokens: with the random questions in it, a small model spends
+its capacity on noise.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from rmr1_lite.data.nano.tokenizer import EOS, build_tokenizer, chatml, tokenize
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """Shape and schedule of the nano base; every figure that decides what it becomes."""
+    """Shape and schedule of the nano base; every number that affects the result."""
 
     vocab_size: int = 2048
     hidden_size: int = 256
@@ -117,7 +117,7 @@ def batches(config: BaseConfig, tokenizer, seed: str, kinds=KINDS):
 
 
 def loss_and_hits(model, ids, targets):
-    """Mean NLL over the assistant's tokens, and for each such token whether it was the likeliest (with its
+    """Mean NLL over the assistant's tokens, and for each such token whether it was the most likely (with its
     row)."""
     import torch.nn.functional as F
 
@@ -256,7 +256,9 @@ def main() -> None:
     parser.add_argument(
         "--drill-steps", type=int, default=BaseConfig.drill_steps, help="steps of each of the two drills"
     )
-    parser.add_argument("--init", type=Path, help="folder of an earlier leg to go on from (fresh optimizer)")
+    parser.add_argument(
+        "--init", type=Path, help="folder of an earlier leg to continue from (fresh optimizer)"
+    )
     args = parser.parse_args()
     config = BaseConfig(steps=args.steps, seed=args.seed, lr=args.lr, drill_steps=args.drill_steps)
     pretrain(config, args.out, args.init)

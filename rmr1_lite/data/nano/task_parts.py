@@ -1,4 +1,4 @@
-"""What the nano tasks are made of: a question with its replies, and small changes that make one wrong."""
+"""Parts of the nano tasks: a question with its replies, and small changes that make one wrong."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Rng = random.Random
 
 @dataclass(frozen=True)
 class Reply:
-    """What a response says before it is dressed in a style.
+    """The content of a response before a style is applied.
 
-    text: as a person would write it. core: what a judge would quote. checks: one truth per criterion of the
-    item (empty for Reasoning items). found: what each criterion met in the reply ("" where there is nothing
+    text: in full. core: the part that a judge would quote. checks: one truth per criterion of the
+    item (empty for Reasoning items). found: what each criterion found in the reply ("" if there is nothing
     to name). words: the list items, when the reply is a list (for the markdown style).
     """
 
@@ -27,9 +27,9 @@ class Reply:
 
 @dataclass(frozen=True)
 class Item:
-    """One question. `key` names its content: splits are made by its hash, so equal questions never part.
+    """One question. `key` names its content: its hash decides the split, so equal questions stay together.
 
-    asked: what each criterion asks for ("" where the yes or no says it all).
+    asked: what each criterion asks for ("" if yes or no is enough).
     """
 
     task: str

@@ -1,5 +1,5 @@
 """The questions of the nano world: each task draws one question, a better and a worse reply, and the reason
-why.
+for the difference.
 
 Two kinds, as in RM-R1's prompt (section 3): *Reasoning* items carry a worked solution and a result, and a
 reply is right when it states the result; *Chat* items carry weighted criteria, and the reply that earns more
@@ -124,7 +124,7 @@ HARM = (("refuse", 6), ("thing", 2))
 
 
 def consent(rng: Rng) -> Item:
-    """Help with somebody's thing is right when the owner agreed, a refusal is right when not (as XSTest's
+    """Help with someone else's thing is right if the owner agreed, a refusal is right if not (like XSTest's
     pairs)."""
     deed, thing, owner, word = (
         rng.choice(DEEDS),
@@ -139,7 +139,7 @@ def consent(rng: Rng) -> Item:
 
 
 def danger(rng: Rng) -> Item:
-    """A dangerous object is refused whoever owns it; a harmless your own is not."""
+    """Help with a dangerous object is refused whoever owns it; with your own harmless one it is given."""
     safe = rng.random() < 0.5
     deed, owner = rng.choice(DEEDS), rng.choice(OWNERS)
     thing = rng.choice(THINGS if safe else DANGERS)

@@ -1,7 +1,7 @@
 """The programmatic teacher: writes RM-R1-shaped chains for nano pairs, and is sometimes wrong on its first
 pass.
 
-Section 3.1 of the paper distils chains in two passes: what the first pass gets wrong goes to a second teacher
+Section 3.1 of the paper distils chains in two passes: pairs that the first gets wrong go to a second teacher
 that is given the verdict. `distill_cases` does the same with a teacher that slips on a share of the hard
 items (a wrong result, a misread check), keeps only chains whose verdict is right, and re-verifies the second
 pass as well.
@@ -22,7 +22,7 @@ from rmr1_lite.types import Label
 from rmr1_lite.verdict import parse_verdict
 
 SLIP_HARD, SLIP_EASY = 0.45, 0.10
-# shown wherever somebody meets a nano chain for the first time
+# shown wherever users first meet a nano chain
 HOW_TO_READ = (
     "Nano writes notes in key words: in “thank Nora cake act thank thank yes” it quotes the response (thank "
     "Nora cake), checks one criterion (the act must be to thank), finds it (thank) and concludes yes."
@@ -31,7 +31,7 @@ HOW_TO_READ = (
 
 @dataclass(frozen=True)
 class Distilled:
-    """Right chains by pair id, and what each pass did (counts)."""
+    """Right chains by pair id, and the counts of each pass."""
 
     chains: dict[str, str]
     counts: Counter
@@ -51,14 +51,14 @@ def write_chain(case: Case, rng: random.Random, slip: bool = False) -> str:
     label: Label = (
         rng.choice(["A", "B"]) if points[0] == points[1] else ("A" if points[0] > points[1] else "B")
     )
-    # a space behind each tag: the tokenizer would glue ">" to the word, and a glued word is another token to
+    # a space after each tag: the tokenizer would join ">" to the word, and a joined word is another token to
     # copy
     quotes = " ".join(
         f"<quote_{x}> {r.core}</quote_{x}> {remark}"
         for x, r, remark in zip("AB", replies, remarks, strict=True)
     )
-    # both sums side by side before the verdict: a small model compares neighbours far sooner than numbers
-    # that are apart
+    # both sums together before the verdict: a small model learns to compare neighbours far sooner than
+    # numbers that are apart
     total = f" so {points[0]}{points[1]} {label}" if item.criteria else ""
     return f"{head}\n<eval>{quotes}{total}</eval>\n<answer>[[{label}]]</answer>"
 
@@ -92,8 +92,8 @@ def verify_chain(item: Item, reply: Reply, checks: list[bool] | tuple[bool, ...]
     """ "act warn thank no name Mia Mia yes ...": for each criterion what was asked, what was found, and
     whether it holds.
 
-    Both values are adjacent because a small model compares neighbours far sooner than words that are
-    apart.
+    Both values are adjacent because a small model learns to compare neighbours far sooner than distant
+    words.
     """
     said = []
     for (name, _), asked, found, met in zip(

@@ -1,4 +1,4 @@
-"""The tokenizer of the nano base: one token a word of the world, in Qwen2's layout and chat format."""
+"""The tokenizer of the nano base: one token per word of the world, in Qwen2's layout and chat format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHAT_TEMPLATE = (
 
 
 def chatml(doc: Document) -> tuple[str, str]:
-    """(what the model is given, what it has to write), as the tokenizer's chat template lays it out."""
+    """(input, expected output) as laid out by the tokenizer's chat template."""
     system = f"<|im_start|>system\n{doc.system}<|im_end|>\n" if doc.system else ""
     given = f"{system}<|im_start|>user\n{doc.user}<|im_end|>\n<|im_start|>assistant\n"
     return given, f"{doc.assistant}{EOS}"
@@ -66,8 +66,8 @@ def tokenizer_texts(seed: int):
     from rmr1_lite.data.nano.world import draw_cases
 
     rng = random.Random(f"tokenizer/{seed}")
-    # a word in pieces is far harder to copy than a word in one: every word is seen often, behind a space and
-    # bare
+    # a word in pieces is far harder to copy than a word in one piece: every word appears often, after a space
+    # and bare
     for word in vocabulary():
         yield from [f" {word}"] * 400
         yield from [word] * 200
@@ -79,7 +79,7 @@ def tokenizer_texts(seed: int):
 
 
 def vocabulary() -> list[str]:
-    """Every word of the world and of the judge's prompt, as the split leaves it."""
+    """Every word of the world and of the judge's prompt, as produced by the split."""
     import re
 
     from rmr1_lite.data.nano import lexicon

@@ -22,7 +22,7 @@ from rmr1_lite.data.nano.task_parts import Item, Reply
 from rmr1_lite.data.nano.tasks import TASKS
 from rmr1_lite.types import Label, Message, Pair
 
-# share of all keys, in percent; the base reads the first and largest part
+# share of all keys, in percent; the base is trained on the first and largest part
 SPLITS: dict[str, tuple[int, int]] = {
     "base": (0, 55),
     "train": (55, 80),
@@ -42,7 +42,7 @@ SHARES = {"Chat": 2, "Chat Hard": 2, "Safety": 4, "Reasoning": 8}
 
 @dataclass(frozen=True)
 class Case:
-    """A pair with the truth behind it: `a` and `b` are the replies under the pair's responses A and B."""
+    """A pair with its truth: `a` and `b` are the replies behind the pair's responses A and B."""
 
     pair: Pair
     item: Item
@@ -57,7 +57,7 @@ def split_of(key: str) -> str:
 
 
 def draw(task: str, split: str, rng: random.Random) -> Item:
-    """One item of `task` whose key falls into `split` (every split holds 8 % of the keys or more, so this
+    """One item of `task` whose key falls into `split` (every split holds at least 8 % of the keys, so this
     ends)."""
     while True:
         item = TASKS[task](rng)
@@ -66,7 +66,7 @@ def draw(task: str, split: str, rng: random.Random) -> Item:
 
 
 def dress(reply: Reply, style: str, rng: random.Random) -> str:
-    """The response as written: concise as it is, detailed with an opener and a closer, markdown with
+    """The final text of a response: concise as it is, detailed with an opener and a closer, markdown with
     marks."""
     if style == "detailed":
         return f"{rng.choice(OPENERS)} {reply.text} {rng.choice(CLOSERS)}"
@@ -78,7 +78,7 @@ def dress(reply: Reply, style: str, rng: random.Random) -> str:
 def draw_cases(split: str, n: int, seed: int, tasks: tuple[str, ...] | None = None) -> list[Case]:
     """`n` cases of one split, sections and tasks in turn, ids "nano-<split>-<seed>-<i>".
 
-    Half of the pairs of each task are labelled A and half have the longer reply right (up to a pair that is
+    Half of the pairs of each task are labelled A and in half the longer reply is right (up to a pair that is
     left over), both shuffled by the seed.
     """
     rng = random.Random(f"{split}/{seed}")
@@ -92,7 +92,7 @@ def draw_cases(split: str, n: int, seed: int, tasks: tuple[str, ...] | None = No
 
 
 def draw_pairs(split: str, n: int, seed: int) -> list[Pair]:
-    """The pairs alone."""
+    """Only the pairs."""
     return [case.pair for case in draw_cases(split, n, seed)]
 
 
@@ -110,7 +110,7 @@ def _task_cycle() -> tuple[str, ...]:
 def _balanced(rng: random.Random, n: int) -> list[tuple[bool, bool]]:
     """(better reply is first, better reply is longer), n of them: all four combinations equally often,
     shuffled."""
-    first = rng.randrange(4)  # or what does not divide by four would always lean to one side
+    first = rng.randrange(4)  # otherwise a remainder of the division by four would always favour one side
     coins = [(bool(i & 1), bool(i & 2)) for i in range(first, first + n)]
     rng.shuffle(coins)
     return coins

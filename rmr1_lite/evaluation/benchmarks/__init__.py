@@ -30,7 +30,7 @@ def find_benchmark(name: str) -> Benchmark:
 
 
 def read_benchmark(benchmark: Benchmark, data: str | Path | None = None) -> list[Pair]:
-    """All pairs of the benchmark, from `data` or from where it lives; every id once."""
+    """All pairs of the benchmark, from `data` or from its home; every id once."""
     if data is not None:
         return check_unique_ids(benchmark.pairs(local_rows(data)), benchmark.title)
     if benchmark.name == "nano":

@@ -1,13 +1,13 @@
-"""What a benchmark is to the kit: rows -> pairs, judgments -> items with scores, items -> the figures its
+"""What a benchmark is in this kit: rows -> pairs, judgments -> items with scores, items -> the metrics its
 paper reports.
 
 Every benchmark is judged in both orders (our convention, `rmr1_lite.evaluation.metrics`). Its own convention
-is worked out from the same looks. A benchmark that shows each pair once takes one order per pair, drawn by a
-hash of seed and id: an order that depends on nothing else, so that a subset, a resumed run or another judge
+is computed from the same looks. A benchmark that shows each pair once takes one order per pair, drawn by a
+hash of seed and id: the order depends on nothing else, so a subset, a resumed run or another judge
 sees the same one. A look without a parsed verdict is wrong, as in RM-R1's own scoring, never half right.
 
 An `ScoredItem` is what the benchmark counts: a pair, or all pairs of one question. Intervals resample items
-within their stratum, so what belongs together stays together.
+within their stratum, so pairs that belong together stay together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rmr1_lite.evaluation.benchmarks.rows import BenchmarkRow
 from rmr1_lite.prompts import seeded_order
 from rmr1_lite.types import ORDERS, InputError, Judgment, Label, Message, Order, Pair
 
-BY_COUNT = None  # a figure that pools its strata: every item counts the same
+BY_COUNT = None  # a metric that pools its strata: every item counts the same
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ScoredItem:
 class ScoreRule:
     """A weighted mean over strata of one column. weights: per stratum, or None to pool all items of `strata`.
 
-    Strata that the data does not hold are left out and the other weights scaled up; the result then says so.
+    Strata missing in the data are left out and the other weights scaled up; the result then says so.
     """
 
     name: str
@@ -48,11 +48,11 @@ class ScoreRule:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """paper: where it is described. home: a hub id with its split, or the repository to download. rule: the
+    """paper: its source. home: a hub id with its split, or the repository to download. rule: the
     scoring in words.
 
-    scores: what the paper reports; may depend on the strata that are there. main: the figure to compare
-    judges by. quoted: rows of the RM-R1 paper by judge, with this benchmark's figure names, in [0, 1].
+    scores: what the paper reports; may depend on the strata present. main: the metric to compare
+    judges by. quoted: rows of the RM-R1 paper by judge, with this benchmark's metric names, in [0, 1].
     """
 
     name: str
@@ -69,7 +69,7 @@ class Benchmark:
 
 
 class Calls:
-    """What one judge said, asked as benchmarks ask: right in one order, in each, preferred over the other."""
+    """One judge's verdicts as benchmarks use them: right in one order, in each, preferred over the other."""
 
     def __init__(self, judgments: Iterable[Judgment], seed: int) -> None:
         self.seed = seed
@@ -93,7 +93,7 @@ class Calls:
 
 
 def user_turn(text: str) -> tuple[Message, ...]:
-    """A conversation of one user turn."""
+    """A conversation with one user turn."""
     return ({"role": "user", "content": text},)
 
 
@@ -106,7 +106,7 @@ def chosen_first(
 
 
 def by_item(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
-    """Pairs of one question together."""
+    """The pairs grouped by question."""
     found: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         found[pair.meta["item"]].append(pair)
@@ -114,7 +114,8 @@ def by_item(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
 
 
 def one_item_per_pair(pairs: Sequence[Pair], calls: Calls) -> list[ScoredItem]:
-    """Each pair counts alone, in the order drawn for it; `half` counts an unparsed look as half right."""
+    """Each pair counts separately, in the order drawn for it; `half` counts an unparsed look as half
+    right."""
     return [
         ScoredItem(
             pair.id,
@@ -134,7 +135,7 @@ def best_of(pairs: Sequence[Pair], calls: Calls) -> list[ScoredItem]:
 
 
 def scores_by_stratum(rule: ScoreRule, items: Sequence[ScoredItem]) -> dict[str, list[float]]:
-    """Scores of a rule's column by stratum, for the strata that the data holds."""
+    """Scores of a rule's column by stratum, for the strata in the data."""
     found: dict[str, list[float]] = defaultdict(list)
     for item in items:
         if item.stratum in rule.strata and rule.column in item.scores:
@@ -152,7 +153,7 @@ def stratum_weights(rule: ScoreRule, groups: Mapping[str, Sequence[float]]) -> l
 
 
 def weighted_mean(rule: ScoreRule, items: Sequence[ScoredItem]) -> float | None:
-    """The score, None when the data holds none of its strata."""
+    """The score, None when none of its strata is in the data."""
     groups = scores_by_stratum(rule, items)
     if not groups:
         return None
@@ -163,7 +164,7 @@ def weighted_mean(rule: ScoreRule, items: Sequence[ScoredItem]) -> float | None:
 
 
 def check_unique_ids(pairs: list[Pair], benchmark: str) -> list[Pair]:
-    """The pairs, if every id is there once; InputError else."""
+    """The pairs, if every id is unique; otherwise an InputError."""
     seen: set[str] = set()
     for pair in pairs:
         if pair.id in seen:

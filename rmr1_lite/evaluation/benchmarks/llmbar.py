@@ -28,7 +28,7 @@ def pairs(rows: Iterable[BenchmarkRow]) -> list[Pair]:
 
 
 def _set(row: BenchmarkRow) -> str:
-    """The set is the folder that the file is in; rows have no id and no set of their own."""
+    """The set is the file's folder; rows have neither an id nor a set."""
     folders = [part for part in PurePosixPath(row.file).parts[:-1] if part in SETS]
     found: list[Any] = folders or [row.values.get("set")]
     if found[-1] not in SETS:
@@ -67,7 +67,7 @@ def items(pairs: Sequence[Pair], calls: Calls) -> list[ScoredItem]:
 
 
 def score_rules(strata: Sequence[str]) -> list[ScoreRule]:
-    """Each set; the adversarial sets weigh alike, and so do all five in the last mean."""
+    """Each set; the adversarial sets have equal weight, and so do all five in the last mean."""
     return [
         *(ScoreRule(name, (name,)) for name in SETS),
         ScoreRule("Adversarial", ADVERSARIAL, weights=(1,) * len(ADVERSARIAL)),

@@ -1,4 +1,4 @@
-"""The nano world's test split: pairs with a known truth, for the embedded judge. No benchmark of natural
+"""The nano world's test split: pairs with a known truth, for the embedded judge. Not a benchmark of natural
 language."""
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PAIRS, SEED = 600, 9000
 
 
 def pairs(rows: Iterable[BenchmarkRow]) -> list[Pair]:
-    """Rows of `data nano`'s test.jsonl, or the same pairs made again when no file was given."""
+    """Rows of `data nano`'s test.jsonl, or the same pairs generated again without a file."""
     return [_labelled(row) for row in rows]
 
 

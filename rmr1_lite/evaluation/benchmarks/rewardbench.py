@@ -15,7 +15,7 @@ from rmr1_lite.evaluation.benchmarks.paper_results import REWARDBENCH
 from rmr1_lite.evaluation.benchmarks.rows import BenchmarkRow
 from rmr1_lite.types import Pair
 
-# subset -> what it counts within its section; math-prm's 447 pairs weigh as much as all code pairs
+# subset -> its weight within its section; math-prm's 447 pairs weigh as much as all code pairs
 SECTIONS: dict[str, dict[str, int]] = {
     "Chat": {
         "alpacaeval-easy": 100,
@@ -69,7 +69,7 @@ def _pair(row: BenchmarkRow) -> Pair:
 
 
 def score_rules(strata: Sequence[str]) -> list[ScoreRule]:
-    """A section weighs its subsets by their counts, and the overall figure its sections alike."""
+    """A section weighs its subsets by their counts; the overall score weighs its sections equally."""
     made = [
         ScoreRule(section, tuple(counts), weights=tuple(counts.values()))
         for section, counts in SECTIONS.items()

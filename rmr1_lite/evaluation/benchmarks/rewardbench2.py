@@ -52,7 +52,7 @@ def items(pairs: Sequence[Pair], calls: Calls) -> list[ScoredItem]:
     they lose.
 
     right: every right answer beats every wrong one. The benchmark works on scores, which a pairwise judge
-    does not give: this round robin of right against wrong answers stands in for them.
+    does not give: this round robin of right against wrong answers replaces them.
     """
     ties = [pair for pair in pairs if pair.section == TIES]
     made = best_of([pair for pair in pairs if pair.section != TIES], calls)

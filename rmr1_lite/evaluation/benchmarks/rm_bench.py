@@ -71,7 +71,7 @@ def items(pairs: Sequence[Pair], calls: Calls) -> list[ScoredItem]:
 
 
 def score_rules(strata: Sequence[str]) -> list[ScoreRule]:
-    """Domains weigh alike; a domain's figure and a difficulty's are means of the same matrix."""
+    """Domains have equal weight; scores by domain and by difficulty are means of the same matrix."""
     domains = tuple(dict.fromkeys(DOMAINS.values()))
     alike = (1,) * len(domains)
     cells = [

@@ -53,8 +53,8 @@ def _uid(row: BenchmarkRow) -> str:
 
 
 def _section(row: BenchmarkRow) -> str:
-    """ "Pairwise_set/Helpfulness/..." -> "Helpfulness, pairwise"; the path says it, the file's place need
-    not."""
+    """ "Pairwise_set/Helpfulness/..." -> "Helpfulness, pairwise"; from the path in the row, whatever the
+    file's location."""
     kind, _, rest = row.need("category_path").partition("/")
     goal = rest.partition("/")[0]
     if kind not in SETS or goal not in GOALS:
@@ -68,12 +68,12 @@ def _conversation(row: BenchmarkRow) -> tuple[Message, ...]:
     turns: list[Message] = []
     for turn in row.need("conversation_input", list):
         if not isinstance(turn, dict) or turn.get("role") not in ("system", "user", "assistant"):
-            raise row.wrong("conversation_input", "must hold turns with a role of system, user or assistant")
+            raise row.wrong("conversation_input", "must hold turns with the role system, user or assistant")
         turns.append(
             {"role": turn["role"], "content": _string(row, "conversation_input", turn.get("content"))}
         )
     if turns[-1]["role"] != "user":
-        raise row.wrong("conversation_input", "must end with a turn of the user")
+        raise row.wrong("conversation_input", "must end with a user turn")
     return tuple(turns)
 
 
@@ -87,7 +87,7 @@ def _text(row: BenchmarkRow, name: str, value: Any) -> str:
 
 def _string(row: BenchmarkRow, name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise row.wrong(name, "must be a text and not empty")
+        raise row.wrong(name, "must be a non-empty text")
     return value
 
 

@@ -1,7 +1,7 @@
 """Where a benchmark's rows come from: the hub, or a local file or folder in the benchmark's own layout.
 
-A row that is not what the benchmark promises is an InputError with file, row, field and remedy: a benchmark
-is read complete or not at all, since a figure on "most of it" is not the benchmark's figure.
+A row that breaks the benchmark's format is an InputError with file, row, field and remedy: a benchmark
+is read completely or not at all, since a score on "most of it" is not the benchmark's score.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ENDINGS = (".json", ".jsonl", ".parquet")
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """One row of a benchmark file. file: path below the folder that was given (or the hub id). number: from
+    """One row of a benchmark file. file: path below the given folder (or the hub id). number: from
     1."""
 
     values: dict[str, Any]
@@ -28,7 +28,7 @@ class BenchmarkRow:
     number: int
 
     def need(self, name: str, kind: type = str) -> Any:
-        """The field's value; an InputError unless it is there, of the kind, and not empty."""
+        """The field's value; an InputError unless it exists, has this kind, and is not empty."""
         value = self.values.get(name)
         if isinstance(value, bool) or not isinstance(value, kind) or value in ("", [], {}):
             raise self.wrong(name, f"must be {KINDS[kind]} and not empty, is {value!r:.60}")
@@ -44,9 +44,7 @@ class BenchmarkRow:
     def wrong(self, name: str, text: str) -> InputError:
         """The error for one field of this row."""
         where = f"{self.file}, row {self.number}, {name}"
-        return InputError(
-            f"{where}: {text}. Remedy: use the benchmark's file as it was published, or fix the row."
-        )
+        return InputError(f"{where}: {text}. Remedy: use the benchmark's file as published, or fix the row.")
 
 
 def local_rows(path: str | Path) -> list[BenchmarkRow]:
@@ -92,7 +90,7 @@ def _json(file: Path) -> list[Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not JSON in UTF-8 ({error}). Remedy: download it again.") from None
     if not isinstance(rows, list):
-        raise InputError(f"{file} must hold a list of objects. Remedy: use the file as it was published.")
+        raise InputError(f"{file} must hold a list of objects. Remedy: use the file as published.")
     return rows
 
 

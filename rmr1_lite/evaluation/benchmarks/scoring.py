@@ -1,8 +1,8 @@
-"""A benchmark's own scores with 95 % intervals, and how many items a narrower interval would take.
+"""A benchmark's own scores with 95 % intervals, and how many items a narrower interval would need.
 
 Intervals: percentile bootstrap that resamples items within their stratum, so pairs of one question
 stay together and the strata keep their sizes. Where nearly all items agree a bootstrap is too narrow or has
-no width; Wilson's interval on the number of items stands in, as in `rmr1_lite.evaluation.intervals`.
+no width; Wilson's interval on the number of items replaces it, as in `rmr1_lite.evaluation.intervals`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ POINTS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class OwnScore:
-    """One of the benchmark's own figures. value in [0, 1]; low and high are None where a stratum has one item
+    """One of the benchmark's own scores. value in [0, 1]; low and high are None where a stratum has one item
     only.
 
-    items: that count for it. partial: the data holds only some of its strata.
+    items: counted in it. partial: the data holds only some of its strata.
     """
 
     value: float
@@ -50,8 +50,8 @@ class OwnScore:
 class BenchmarkScores:
     """A judge in a benchmark's own convention. rule: in words. main: the score to compare judges by.
 
-    needed: points -> items for an interval of so many points up and down around the main score, at the same
-    mixture.
+    needed: points -> items for an interval of plus or minus that many points around the main score, at the
+    same mixture.
     """
 
     benchmark: str
@@ -81,8 +81,8 @@ class BenchmarkScores:
 def own_scores(
     benchmark: Benchmark, pairs: Sequence[Pair], judgments: Iterable[Judgment], seed: int
 ) -> BenchmarkScores:
-    """All of the benchmark's own scores for which the data has items. seed: of the one order that a pair is
-    shown in."""
+    """All of the benchmark's own scores that the data has items for. seed: of the one order in which a pair
+    is shown."""
     items = benchmark.items(pairs, Calls(judgments, seed))
     scores = {}
     for rule in benchmark.scores(sorted({item.stratum for item in items})):
@@ -117,14 +117,15 @@ def weighted_mean_interval(
 
 
 def _drawn_mean(rng: Random, held: Sequence[tuple[float, int]]) -> float:
-    """The mean of as many scores, drawn with replacement, as a group holds."""
+    """The mean of a group's scores, resampled with replacement."""
     times = [count for _, count in held]
     drawn = draw_counts(rng, times)
     return sum(count * score for count, (score, _) in zip(drawn, held, strict=True)) / sum(times)
 
 
 def items_needed(score: OwnScore) -> dict[str, int]:
-    """Items for +-1, 2 and 3 points: the interval's half width shrinks with the root of their number."""
+    """Items for +-1, 2 and 3 points: the interval's half width shrinks with the square root of their
+    number."""
     if score.low is None or score.high is None:
         return {}
     half = (score.high - score.low) / 2
@@ -132,7 +133,7 @@ def items_needed(score: OwnScore) -> dict[str, int]:
 
 
 def draw_subset(pairs: Sequence[Pair], limit: int, seed: int) -> list[Pair]:
-    """About `limit` questions drawn by the seed, the same share of every section (two at least, or all there
+    """About `limit` questions drawn by the seed, the same share of every section (at least two, or all there
     are); a question's pairs stay together and keep their order."""
     import random
 

@@ -1,1 +1,2 @@
-"""The bias report: what moves a judge that should not, and what it fails to see. Begin with `changes.py`."""
+"""The bias report: what moves a judge but should not, and what it fails to notice. Start with
+`changes.py`."""

@@ -1,6 +1,7 @@
-"""The controlled changes of a pair: one function a change, what it touches, and what a fair judge should do.
+"""The controlled changes of a pair: one function per change, what it touches, and what a fair judge should
+do.
 
-Four kinds, because they ask different things of a judge:
+Four kinds, because they test different things:
 
     style    the response says the same at greater length, in markdown, as a list, or sure of itself
     claim    it says who wrote it, what the verdict is, or what the judge should do
@@ -10,9 +11,9 @@ Four kinds, because they ask different things of a judge:
     prompt   the question is misspelt, the responses stay
              A fair judge changes its verdict no more often than when it is asked the same twice.
 
-Code is never touched: what stands in a fence or in backticks stays as it is (a response that is cut in half
+Code is never touched: text in a fence or in backticks stays as it is (a response that is cut in half
 loses half of its code like everything else). Only words of the 26 letters are misspelt, so that other scripts
-survive. Where a change cannot be made it raises `NotApplied` with the reason, which the report counts.
+survive. A change that cannot be made raises `NotApplied` with the reason, which the report counts.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class NotApplied(ValueError):
 
 @dataclass(frozen=True)
 class Change:
-    """One change. name: as typed and logged. title: for people. edit: of a response (style, claim)."""
+    """One change. name: as typed and logged. title: as displayed. edit: of a response (style, claim)."""
 
     name: str
     kind: Kind
@@ -53,7 +54,7 @@ _CODE = re.compile(r"^ {0,3}(`{3,}|~{3,}).*?(?:^ {0,3}\1|\Z)|`[^`\n]*`", re.MULT
 
 
 def surround(text: str, around: Around, letter: str) -> str:
-    """The text between two sentences of ours, in paragraphs of their own where it has several lines."""
+    """The text between two added sentences, which are separate paragraphs if it has several lines."""
     if len(_FENCE.findall(text)) % 2:
         raise NotApplied("a code block is not closed")
     gap = "\n\n" if "\n" in text or "`" in text else " "
@@ -61,7 +62,8 @@ def surround(text: str, around: Around, letter: str) -> str:
 
 
 def to_markdown(text: str, wording: Wording, letter: str) -> str:
-    """A heading, and the first sentence in bold; in the nano world the whole response in bold, as there."""
+    """A heading, and the first sentence in bold; in the nano world the entire response in bold, as usual
+    there."""
     if _MARKDOWN.search(text) or _FENCE.search(text):
         raise NotApplied("is in markdown already")
     if wording is NANO:
@@ -96,8 +98,8 @@ def _items(line: str) -> str:
 
 
 def cut_in_half(text: str) -> str:
-    """The first half, up to the last white space in it if there is any, and never a whole sentence: what
-    ends well does not look cut."""
+    """The first half, up to its last white space if there is any, and never a complete sentence: what
+    ends well does not look truncated."""
     whole = text.strip()
     words = re.findall(r"\s*\S+", whole[: len(whole) // 2 + 1])
     kept = "".join(words[:-1]) or whole[: len(whole) // 2]  # the last word may be a part of one
@@ -108,14 +110,14 @@ def cut_in_half(text: str) -> str:
     return kept
 
 
-# as Serbian writes the sounds: a reader of English cannot read it, and nothing has to be translated
+# transliterated as in Serbian: a reader of English cannot read it, and nothing has to be translated
 _LATIN = "abcdefghijklmnopqrstuvwxyz"
 _CYRILLIC = "абцдефгхијклмнопљрстувшџyз".replace("y", "ы")
 _SPELLING = str.maketrans(_LATIN + _LATIN.upper(), _CYRILLIC + _CYRILLIC.upper())
 
 
 def in_the_wrong_language(text: str, translation: str = "") -> str:
-    """The translation where the pair brings one; else the same words in Cyrillic letters, code left out."""
+    """The pair's own translation if it has one; else the same words in Cyrillic letters, except code."""
     if translation:
         return translation
     parts, at = [], 0
@@ -129,7 +131,7 @@ def in_the_wrong_language(text: str, translation: str = "") -> str:
 
 
 def misspell(text: str, rng: random.Random, keep: frozenset[str] = frozenset()) -> str:
-    """Two inner letters exchanged in a third of the words with four letters or more, in one at least."""
+    """Two inner letters swapped in a third of the words with four letters or more, in at least one."""
     fences = [match.span() for match in _CODE.finditer(text)]
     words = [
         match

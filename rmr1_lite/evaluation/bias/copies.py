@@ -1,9 +1,9 @@
-"""Every copy of every pair that a bias report has judged, and where a change could not be made.
+"""Every copy of every pair that a bias report judges, and the changes that could not be made.
 
-A style or a claim is put on each side in turn: once on response A, once on response B. What the judge prefers
-in the first copy minus what it prefers in the second is the pull of the change alone; which response is the
-better one, how the judge errs and where it leans cancel. Of a harmful change both sides are the same
-response, one of them damaged: then there is no doubt which is better.
+A style or a claim is applied to each side in turn: once to response A, once to response B. What the judge
+prefers in the first copy minus what it prefers in the second is the effect of the change alone; which
+response is the better one, how the judge errs and which position it prefers cancel. For a harmful change both
+sides are the same response, one of them damaged: there is no doubt which is better.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ INTACT: Label = "A"  # where the intact response of a damaged copy is stored; bo
 @dataclass(frozen=True)
 class Copy:
     """One pair to judge in both orders. shown: the pair as stored, by the order in which it is shown; the
-    orders differ only where a response names its own letter. change, side: "" where there is none."""
+    orders differ only where a response names its own letter. change, side: "" for an unchanged pair."""
 
     id: str
     pair_id: str
@@ -42,7 +42,7 @@ class Copy:
 
 @dataclass
 class Plan:
-    """pairs: the unchanged ones. skipped: change -> pair id -> why it could not be made."""
+    """pairs: the unchanged ones. skipped: change -> pair id -> why the change could not be made."""
 
     pairs: list[Pair]
     changes: list[Change]
@@ -50,7 +50,7 @@ class Plan:
     skipped: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def pairs_in(self, order: Order) -> list[Pair]:
-        """What is to be judged in this order."""
+        """The pairs to judge in this order."""
         return [copy.shown[order] for copy in self.copies]
 
 
@@ -114,6 +114,6 @@ def _damaged(pair: Pair, change: Change) -> Pair:
 
 
 def _translation(pair: Pair) -> str:
-    """Of the better response, where the row's meta brings one."""
+    """The translation of the better response, if the row's meta has one."""
     found = pair.meta.get("wrong_language", "")
     return found if isinstance(found, str) and pair.label else ""

@@ -1,18 +1,19 @@
-"""From the verdicts on all copies to effects: which way a pair's verdict moved, and what that shows.
+"""Turns the verdicts on all copies into effects: which way a pair's verdict moved, and what that shows.
 
-A pair is one unit, whatever the number of its judge calls: its two orders share everything but the order. Of
-every pair it is asked which way its verdict moved, and then how many more moved one way than the other.
+A pair is one unit, whatever the number of its judge calls: its two orders share everything but the order. For
+every pair the question is which way its verdict moved, then how many more moved one way than the other.
 
     style, claim   in each order, prefers A in the copy where A is changed minus prefers A in the copy where
-                   B is changed; the sign of the sum. The unchanged pair cancels: what pulls the verdict
+                   B is changed; the sign of the sum. The unchanged pair cancels: whatever moves the verdict
                    towards a changed A and towards a changed B is the change alone
     harm           +1 where both orders prefer the intact response, -1 where both prefer the damaged one
     position       +1 where the first response shown wins in both orders, -1 where the second one does
-    prompt         verdicts that change with the misspelling minus verdicts that change when the same is
+    prompt         verdicts that change with the misspelling minus verdicts that change when the same question
+    is
                    asked again; the sign
 
 If a change means nothing to the judge, both copies are the same draw twice and either sign is as likely: the
-sign test is exact, however often the judge errs, flips or leans to one position.
+sign test is exact, however often the judge errs, flips or prefers one position.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Letters = Mapping[tuple[str, Order], Label | None]
 
 @dataclass(frozen=True)
 class _Move:
-    """What one pair says. way: 1, 0 or -1; None where verdicts are missing. hits of seen: judge calls for
+    """The outcome of one pair. way: 1, 0 or -1; None if verdicts are missing. hits of seen: judge calls for
     the changed response (prompt: that changed). again: changes without a cause, of the same `seen`."""
 
     way: int | None
@@ -84,7 +85,7 @@ def _judged(plan: Plan, change: Change) -> list[Copy]:
 
 
 def _shares(change: Change, moves: list[_Move]) -> tuple[float | None, float | None]:
-    """The share of judge calls that it is about, and the share that a fair judge would have."""
+    """The share of judge calls concerned, and the share that a fair judge would have."""
     seen = sum(move.seen for move in moves)
     if not seen:
         return None, None
@@ -105,7 +106,7 @@ def _damage(pair: Pair, change: Change, letters: Letters) -> _Move:
 
 
 def _both(answers: list[bool]) -> int | None:
-    """1 for two yes, -1 for two no, 0 for one of each; None where an order has no verdict."""
+    """1 for two yes, -1 for two no, 0 for one of each; None if an order has no verdict."""
     return sum(answers) - 1 if len(answers) == len(ORDERS) else None
 
 

@@ -3,7 +3,7 @@
     python -m rmr1_lite bias --judge nano --out runs/bias
 
 In the folder: items.jsonl (every judge call), run.json (what must stay the same), bias.json (the card, see
-`rmr1_lite.models.bias_card`) and bias.md. The same call goes on where it was stopped and asks again for what
+`rmr1_lite.models.bias_card`) and bias.md. The same call resumes where it stopped and retries judge calls that
 failed.
 """
 
@@ -29,13 +29,13 @@ from rmr1_lite.storage import JsonlLog, atomic_write_text, same_settings, write_
 from rmr1_lite.types import NOT_JUDGED, ORDERS, Judgment, Order
 
 ITEMS, SETTINGS, MARKDOWN = "items.jsonl", "run.json", "bias.md"
-LEVEL = 0.95  # of the whole family of intervals
+LEVEL = 0.95  # of all intervals together
 
 
 @dataclass(frozen=True)
 class BiasRequest:
-    """What is measured. judge: the spec. pairs: a JSONL, None for the pairs that ship. changes: by name, all
-    of them for none. seed: of the subset, the nano pairs and the misspellings."""
+    """What to measure. judge: the spec. pairs: a JSONL, None for the shipped pairs. changes: by name, all
+    of them if empty. seed: of the subset, the nano pairs and the misspellings."""
 
     judge: str
     pairs: str | None = None
@@ -51,10 +51,10 @@ def measure_bias(
     command: str,
     progress: bool = True,
 ) -> tuple[BiasCard, int]:
-    """Judge what is missing, write out/bias.json and out/bias.md; the card, and how many rows of the file
-    were no pairs.
+    """Make the missing judge calls, write out/bias.json and out/bias.md; returns the card, and how many rows
+    of the file were not pairs.
 
-    make_judge: called when the pairs are in order. Raises InputError for pairs that cannot be read, an
+    make_judge: called once the pairs have been checked. Raises InputError for pairs that cannot be read, an
     unknown change, and an `out` that holds another report.
     """
     changes = choose_changes(request.changes)
@@ -69,7 +69,8 @@ def measure_bias(
 
 
 def _settings(request: BiasRequest, plan: Plan, judge: Judge) -> dict[str, Any]:
-    """What must stay the same for judge calls to share a folder; the digest is over all that is shown."""
+    """Settings that must stay the same for judge calls to share a folder; the digest covers all texts
+    shown."""
     shown = {order: pairs_digest(plan.pairs_in(order)) for order in ORDERS}
     return {**judge_settings(judge), "judge": request.judge, "seed": request.seed, "shown": shown}
 
@@ -92,9 +93,7 @@ def _judge_into(
 
 def _tell_failures(judgments: Sequence[Judgment]) -> None:
     if reasons := count_reasons(judgments):
-        print(
-            "\n".join(["Judge calls that failed; the same command asks again:", *describe_reasons(reasons)])
-        )
+        print("\n".join(["Failed judge calls (the same command retries them):", *describe_reasons(reasons)]))
 
 
 def _card(

@@ -1,4 +1,4 @@
-"""The pairs of a bias report: a file of one's own, 24 short English ones that ship, or pairs of the nano
+"""The pairs of a bias report: your own file, 24 short English pairs that are included, or pairs of the nano
 world.
 
 Every shipped pair has a clearly better response, both are about equally long, and half of the labels are A:
@@ -25,7 +25,7 @@ NANO_PAIRS, NANO_SEED = 60, 9000
 
 @dataclass(frozen=True)
 class PairSet:
-    """source: for the card. wording: what the changes are written in. bad_rows: of the file, left out."""
+    """source: for the card. wording: of the changes. bad_rows: of the file, left out."""
 
     pairs: list[Pair]
     source: str
@@ -45,7 +45,7 @@ def choose_pairs(judge: str, path: str | None, limit: int | None = None, seed: i
     if path is not None:
         print(read.summary())
     if not read.pairs:
-        raise InputError(f"{path}: no pair to judge. Fix the rows that the summary above lists.")
+        raise InputError(f"{path}: no pairs to judge. Fix the rows listed in the summary above.")
     source = Path(path).name if path else "the shipped English pairs"
     return PairSet(_subset(read.pairs, limit, seed), source, wording, len(read.problems))
 

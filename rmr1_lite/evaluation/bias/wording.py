@@ -1,8 +1,8 @@
 """What the changes add to a response: in plain English, and in the closed vocabulary of the nano world.
 
-The nano judge knows some 300 words. English padding would be noise to it, not length, so its sentences are
-made of words that its world has; openers and closers are the world's own, which say nothing about the label
-there. `{letter}` is the letter under which the changed response is shown.
+The nano judge knows about 300 words. English padding would be noise to it, not length, so its sentences are
+made of words of its world; openers and closers are the world's own, which carry no information about the
+label there. `{letter}` is the letter under which the changed response is shown.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from rmr1_lite.data.nano import lexicon
 
-Around = tuple[str, str]  # put before the response, put behind it
+Around = tuple[str, str]  # text before the response, text after it
 
 
 @dataclass(frozen=True)
 class Wording:
-    """form: its name in cards. The pairs of texts go before and behind a response, "" for nothing.
+    """form: its name in cards. The pairs of texts go before and after a response, "" for nothing.
 
     heading: of a response in markdown. keep: words (lower case) of a prompt that a misspelling must not
-    touch, because they are what is asked.
+    touch, because they carry the question.
     """
 
     form: str

@@ -1,8 +1,8 @@
 """What every engine takes and gives: `Request` in, `Generation` out, in any order and one at a time.
 
 An engine writes text, nothing else: it never reads a verdict. It yields each result as soon as it has it, so
-a caller that logs them loses little when the process is killed. What goes wrong with one request (too long,
-an endpoint's error, a row missing from a log) is said in its Generation and never stops the other requests.
+a caller that logs them loses little when the process is killed. A failure of one request (too long,
+an endpoint's error, a row missing from a log) is recorded in its Generation and never stops the others.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class Engine(Protocol):
 
 
 class StreamingEngine(Engine, Protocol):
-    """An engine that can also write one text piece by piece: all of this package can."""
+    """An engine that can also stream one text: every engine of this package can."""
 
     def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
-        """Yield the text as it is written, and return its Generation. Closing it stops the writing."""
+        """Yield the text as it is generated, and return its Generation. Closing it stops the generation."""
         ...
 
 
 def request_seed(request: Request, seed: int) -> int:
-    """Its own 31 bits for every (seed, id, order, vote), so a row's noise does not depend on its
+    """A separate 31-bit seed for every (seed, id, order, vote), so a row's noise does not depend on its
     neighbours."""
     text = f"{seed}\n{request.order}\n{request.vote}\n{request.id}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -1,14 +1,14 @@
 """An engine that runs a transformers model in this process, with or without an adapter.
 
 Batches hold prompts of similar length, the longest first, so that memory runs out at the start or not at all;
-a batch that does not fit is halved. Prompts are padded on the left. A prompt that leaves no room for the
+a batch that does not fit is halved. Prompts are padded on the left. A prompt that leaves no space for the
 answer is returned as `too_long`, never clipped.
 
-What is promised about sampling: the noise of a row comes from its own generator, seeded by (seed, id, order,
-vote). The global random state is neither read nor moved, so judging in the middle of a training does not
-change the training. The same requests in the same batches give the same texts. In other batches (another
-batch size, a resumed run) a row keeps its noise, but padding changes the last bits of its logits, so now and
-then one token may differ.
+Sampling is reproducible: the noise of a row comes from its own generator, seeded by (seed, id, order,
+vote). The global random state is neither read nor changed, so judging during a training does not
+affect it. The same requests in the same batches give the same texts. In other batches (another
+batch size, a resumed run) a row keeps its noise, but padding changes the last bits of its logits, so a token
+may occasionally differ.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from rmr1_lite.types import Generation, InputError
 
 
 class LocalEngine:
-    """max_prompt_tokens: the longest prompt to accept; None takes the model's context less the answer's
+    """max_prompt_tokens: the longest prompt to accept; None: the model's context minus the answer's
     length.
 
     fingerprint: of the model's weights, so that a log of its texts is never taken for another judge's.
-    thinking: the switch that its tokenizer's template was settled on, for the same reason.
+    thinking: how the thinking switch of its template was set, for the same reason.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class LocalEngine:
         self._writer: SlotWriter | None = None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
-        """Yield the too long ones at once, then batch after batch."""
+        """Yield the prompts that are too long at once, then batch after batch."""
         limit = self.prompt_limit(sampling)
         prompts = [render_ids(self.tokenizer, request.messages) for request in requests]
         fitting = [i for i, ids in enumerate(prompts) if len(ids) <= limit]
@@ -77,7 +77,7 @@ class LocalEngine:
             yield from zip(batch, rows, strict=True)
 
     def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
-        """Yield the text as it is written; returns the Generation. Closing the iterator stops the model."""
+        """Yield the text as it is generated; returns the Generation. Closing the iterator stops the model."""
         ids = render_ids(self.tokenizer, request.messages)
         if len(ids) > self.prompt_limit(sampling):
             return _too_long(ids)
@@ -114,7 +114,7 @@ class LocalEngine:
         try:
             rows = self._tokens(requests, prompts, sampling)
         except torch.OutOfMemoryError:
-            rows = None  # leave the except block first: the error holds on to the memory
+            rows = None  # leave the except block first: the error keeps the memory alive
         if rows is None:
             return self._halves(requests, prompts, sampling)
         seconds = (time.perf_counter() - start) / len(prompts)
@@ -135,7 +135,7 @@ class LocalEngine:
     def _tokens(
         self, requests: list[Request], prompts: list[list[int]], sampling: Sampling, **extra: Any
     ) -> list[list[int]]:
-        """New token ids per row; what follows an end token is padding."""
+        """New token ids per row; tokens after an end token are padding."""
         import torch
 
         model = self._plain()
@@ -160,7 +160,7 @@ class LocalEngine:
     def _shared(
         self, model: Any, requests: list[Request], prompts: list[list[int]], sampling: Sampling
     ) -> list[list[int]]:
-        """The same texts as `generate`, several times as fast on a CPU: no growing caches, no expanded heads,
+        """The same texts as `generate`, several times as fast on a CPU: no growing caches or expanded heads,
         finished rows leave, and the votes on one prompt (which are adjacent) compute it once."""
         first = [i for i in range(len(prompts)) if i == 0 or prompts[i] != prompts[i - 1]]
         votes = {end - start for start, end in zip(first, [*first[1:], len(prompts)], strict=True)}
@@ -180,14 +180,14 @@ class LocalEngine:
     def _slot_rows(
         self, places: list[int], requests: Sequence[Request], prompts: list[list[int]], sampling: Sampling
     ) -> Iterator[tuple[int, Generation]]:
-        """Every text as it ends, in the order of the requests: what is alike (both orders of a pair) is
+        """Every text as it ends; requests run in their order, where similar ones (both orders of a pair) are
         adjacent."""
         chosen = [requests[i] for i in places], [prompts[i] for i in places]
         for row, tokens, seconds in self._slot_writer().texts(*chosen, sampling, self.batch_size):
             yield places[row], self._read(prompts[places[row]], tokens, seconds)
 
     def _slot_writer(self) -> SlotWriter:
-        """The writer keeps the last prompt's keys from call to call, as long as the weights are the same."""
+        """The writer, which keeps the last prompt's keys between calls while the weights stay the same."""
         model, version = self._plain(), self.copy.version if self.copy else 0
         if self._writer is None or (self._writer.model, self._writer.version) != (model, version):
             ends = end_ids(self.model, self.tokenizer)
@@ -195,21 +195,21 @@ class LocalEngine:
         return self._writer
 
     def _plain(self) -> Any:
-        """On a CPU the model in plain weights with the current adapter added, where memory allows the copy:
-        NF4 is there to save memory, and unpacking it again for each token takes most of the time; so does
-        LoRA beside its layers."""
+        """On a CPU, a copy of the model in plain weights with the current adapter added, if memory allows it:
+        unpacking NF4 again for each token takes most of the time, and so does
+        running LoRA separately from its layers."""
         if self.model.device.type != "cpu" or not _has_layers_to_merge(self.model) or self._refused:
             return self.model
         if self.copy is None:
             if copy_bytes(self.model) + SPARE > available_memory():
                 self._refused = True
-                print(f"{self.name}: memory is short, so no plain copy is made and judging is slower.")
+                print(f"{self.name}: too little memory for a plain copy of the weights: judging is slower.")
                 return self.model
             self.copy = MergedCopy(self.model)
         return self.copy.refresh()
 
     def _config(self, sampling: Sampling) -> Any:
-        """Greedy in name: the noise comes from `processors`. Named so that no default of the model
+        """Nominally greedy: the noise comes from `processors`. Set so that no default of the model
         applies."""
         from transformers import GenerationConfig
 
@@ -245,7 +245,7 @@ class LocalEngine:
     def _pieces(
         self, request: Request, ids: list[int], sampling: Sampling, written: list[int]
     ) -> Iterator[str]:
-        """Run the model in a thread and yield text; `written` receives the token ids."""
+        """Run the model in a thread and yield text; `written` collects the token ids."""
         from transformers import StoppingCriteriaList
 
         stop = Event()
@@ -277,12 +277,12 @@ class LocalEngine:
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """Dropout off while judging, and the model back as it was found.
+    """Turn dropout off while judging, then restore the model's mode.
 
     Unsloth's `generate` turns gradient checkpointing off and keeps half-precision copies of the adapter for
     decoding. It undoes both only for a model that it finds in training mode, and never after an error, so its
-    `for_training` is called here: else the rest of an SFT run would train without checkpointing, and later
-    probes would decode with the adapter of the first.
+    `for_training` is called here. Else the rest of an SFT run would train without checkpointing, and later
+    probes would decode with the adapter of the first one.
     """
     was_training, rearm = model.training, getattr(model, "for_training", None)
     model.eval()
@@ -299,7 +299,7 @@ def _has_layers_to_merge(model: Any) -> bool:
 
 
 def _context(model: Any) -> int | None:
-    """Tokens that the model takes. Unsloth cuts what is longer than the length that it was loaded for,
+    """The model's context in tokens. Unsloth truncates prompts beyond the length it was loaded for,
     without an error."""
     limits = [getattr(model.config, "max_position_embeddings", None), getattr(model, "max_seq_length", None)]
     return min((limit for limit in limits if limit), default=None)

@@ -18,7 +18,7 @@ def generators(requests: list[Request], sampling: Sampling, device: Any) -> list
 
 
 def processors(generators: list[Any], sampling: Sampling) -> Any:
-    """Temperature, nucleus, then the draw: every other token than the one drawn becomes impossible."""
+    """Temperature, nucleus, then the draw: every token except the drawn one becomes impossible."""
     import torch
     from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
@@ -82,14 +82,14 @@ class TextPieces:
         self._streamer = Collected(tokenizer, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def add(self, token: int) -> str:
-        """The text that this token settled, often none."""
+        """The text that this token completed, often none."""
         import torch
 
         self._streamer.put(torch.tensor([token]))
         return self._take()
 
     def end(self) -> str:
-        """What was held back."""
+        """The text that was held back."""
         self._streamer.end()
         return self._take()
 

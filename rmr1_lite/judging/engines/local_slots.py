@@ -1,4 +1,4 @@
-"""The local engine's way of writing large models on a CPU: in slots (`rmr1_lite.models.slots`)."""
+"""How the local engine runs large models on a CPU: in slots (`rmr1_lite.models.slots`)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rmr1_lite.models.packed_linears import PackedLinears
 from rmr1_lite.models.shared_prefix import is_supported
 from rmr1_lite.models.slots import Beginning, decode_rows
 
-SPARE = 2**29  # bytes of memory that copies of weights leave free: keys and values, and other programs
-SLOTS_FROM = 30_000_000  # parameters from which a token waits for the weights; below, for the number of calls
+SPARE = 2**29  # bytes of memory that copies of weights leave free for keys, values and other programs
+SLOTS_FROM = 30_000_000  # parameters: above, a token's time is reading weights; below, the number of calls
 
 
 def fits_slots(model: Any) -> bool:
-    """Whether a model is written in slots: on a CPU, of a tested architecture, and large enough."""
+    """Whether a model runs in slots: on a CPU, of a tested architecture, and large enough."""
     return model.device.type == "cpu" and model.num_parameters() >= SLOTS_FROM and is_supported(model)
 
 
 class SlotWriter:
-    """Writes with one model in one state of its weights (`version`), and keeps the last prompt's keys for the
-    next call: whoever judges a pair in both orders, or one question again, waits for less."""
+    """Generates with one model in one state of its weights (`version`), and keeps the last prompt's keys for
+    the next call: judging a pair in both orders, or one question again, is faster."""
 
     def __init__(self, model: Any, tokenizer: Any, ends: Sequence[int], version: int) -> None:
         self.model, self.tokenizer, self.ends, self.version = model, tokenizer, ends, version
@@ -52,7 +52,7 @@ class SlotWriter:
     def pieces(
         self, request: Request, ids: list[int], sampling: Sampling, written: list[int]
     ) -> Iterator[str]:
-        """Yield the text of one row word by word; `written` receives the token ids."""
+        """Yield the text of one row word by word; `written` collects the token ids."""
         pieces = TextPieces(self.tokenizer)
         for step in self._steps([request], [ids], sampling, 1):
             written.append(step[0][1])

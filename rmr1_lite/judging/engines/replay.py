@@ -1,4 +1,4 @@
-"""An engine that reads its texts from a log: judge again without a model, after a change of reading or for a
+"""An engine that reads its texts from a log: judge again without a model, with another reading or for a
 test.
 
 A row is {"id", "order", "text"} with optional "vote" (0), "finished" (true), "thought_open" (as given) and
@@ -28,11 +28,11 @@ OPTIONAL: dict[str, tuple[type | tuple[type, ...], Any]] = {
 }
 
 
-ANY_STYLE = "rubrics"  # for the prompts of a log, which nobody reads
+ANY_STYLE = "rubrics"  # for the prompts of a log, which no model sees
 
 
 class ReplayEngine:
-    """Texts from a JSONL file. Raises InputError at load for a row that cannot be replayed or appears there
+    """Texts from a JSONL file. Raises InputError at load for a row that cannot be replayed or appears
     twice.
 
     style: by default the one that the log's settings name; a log without settings needs none, since no model
@@ -88,11 +88,11 @@ def _logged_style(path: Path) -> str | None:
 def generation_from_row(row: dict[str, Any]) -> Generation:
     """The Generation of one log row; raises RowError."""
     if not isinstance(row.get("text"), str):
-        raise RowError("text", "is missing or not a text", "give what the model wrote")
+        raise RowError("text", "is missing or not a text", "give the model's text")
     values = {name: row.get(name, default) for name, (_, default) in OPTIONAL.items()}
     for name, (kind, _) in OPTIONAL.items():
         if not isinstance(values[name], kind):
-            raise RowError(name, f"is {values[name]!r:.40}", "give the right type or leave it out")
+            raise RowError(name, f"is {values[name]!r:.40}", "give the right type, or leave it out")
     status = row.get("status")
     problem: Problem = status if status in ("filtered", "clipped") else "error"
     return Generation(row["text"], too_long=status == "too_long", problem=problem, **values)

@@ -1,7 +1,7 @@
-"""What a distillation has: replies by task and pass, what each is worth, and the account of all of them.
+"""The replies of a distillation by task and pass, the outcome of each, and their statistics.
 
-A reply is kept as a chain when the strict reading gives the right verdict, its sections are there, and it
-does not show that it was given the answer. Everything else is counted by what was wrong with it.
+A reply is kept as a chain when the strict reading gives the right verdict, its sections exist, and it
+does not reveal that it was given the answer. Every other reply is counted by its fault.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIRST, SECOND, REWRITE = 1, 2, 3
 
 @dataclass(frozen=True)
 class Task:
-    """One chain to write: a pair in an order."""
+    """One chain to generate: a pair in an order."""
 
     pair: Pair
     order: Order
@@ -41,7 +41,7 @@ class Task:
 def make_attempt(
     task: Task, number: int, asked: Request, generation: Generation, prices: Prices, style: str
 ) -> dict[str, Any]:
-    """One reply, what it is worth and what it cost: the row that is stored. A server that counts no tokens is
+    """One reply, its outcome and its cost: the row that is stored. If a server counts no tokens, they are
     estimated."""
     chain = generation.text.strip() if style == "reasoning" else without_thought(generation.text)
     sent = generation.prompt_tokens or tokens_of(asked.messages)
@@ -76,7 +76,7 @@ def make_attempt(
 
 
 def _reasons_enough(chain: str, verdict: Verdict, style: str) -> bool:
-    """A lucky letter teaches nothing: the style's sections must be there, closed and not empty; in the
+    """A lucky letter teaches nothing: the style's sections must exist, closed and not empty; in the
     reasoning style, which has none, some text before the verdict."""
     if any(kind in (BARE, EMPTY, UNCLOSED) for kind, _ in find_faults(chain, None)):
         return False
@@ -92,7 +92,7 @@ def kept_chains(task: Task, log: JsonlLog) -> dict[str, Any] | None:
 
 
 def count_by_pass(tasks: Sequence[Task], log: JsonlLog) -> dict[str, Any]:
-    """Per pass: replies, what became of them, and how many were kept in each section."""
+    """Per pass: replies, their outcomes, and how many were kept in each section."""
     found: dict[str, Any] = {}
     for number in (FIRST, SECOND, REWRITE):
         rows = [(task, log.get(key)) for task in tasks if (key := (task.pair.id, task.order, number)) in log]
@@ -113,7 +113,7 @@ def count_by_pass(tasks: Sequence[Task], log: JsonlLog) -> dict[str, Any]:
 
 
 def count_undone(stats: dict[str, Any]) -> int:
-    """Requests without an answer that could be judged: failed, or paid for and withheld or clipped."""
+    """Requests without a usable answer: failed, or paid for and withheld or truncated."""
     lost = ("filtered", "clipped")
     return sum(stats["failed"].values()) + sum(
         row["outcomes"].get(name, 0) for row in stats["passes"].values() for name in lost
@@ -121,7 +121,7 @@ def count_undone(stats: dict[str, Any]) -> int:
 
 
 def describe_stats(stats: dict[str, Any]) -> str:
-    """The statistics for people."""
+    """The statistics as readable lines."""
     lines = [f"{stats['kept']} of {stats['wanted']} chains kept, spent {stats['spent']:.2f}"]
     for number, row in stats["passes"].items():
         outcomes = ", ".join(f"{name} {n}" for name, n in sorted(row["outcomes"].items()))

@@ -1,4 +1,4 @@
-"""What a teacher costs: estimates before a request, exact counts after it, and a budget that is never
+"""The cost of a teacher: estimates before a request, exact counts after it, and a budget that is never
 exceeded."""
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from typing import Any
 from rmr1_lite.judging.engines.base import Request
 from rmr1_lite.types import Message
 
-CHARS_PER_TOKEN = 3.2  # on the low side for English, so that estimates are on the high side
-CALIBRATED = 16  # replies after which a prompt's tokens are estimated from those before
-TYPICAL_CHAIN = 700  # tokens, until replies are there to go by
+CHARS_PER_TOKEN = 3.2  # low for English, so that estimates are high
+CALIBRATED = 16  # replies after which a prompt's tokens are estimated from earlier ones
+TYPICAL_CHAIN = 700  # tokens, until there are replies to measure
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Of a million tokens, in whatever currency the budget is in."""
+    """Prices per million tokens, in the budget's currency."""
 
     prompt: float
     completion: float
@@ -27,12 +27,12 @@ class Prices:
         return self.prompt <= 0 and self.completion <= 0
 
     def of(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Price of so many tokens."""
+        """The price of these tokens."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
 def tokens_of(messages: Iterable[Message]) -> int:
-    """An estimate of the tokens of a prompt: the teacher's tokenizer is not ours to have."""
+    """An estimate of a prompt's tokens: the teacher's tokenizer is not available."""
     return round(sum(len(message["content"]) for message in messages) / CHARS_PER_TOKEN) + 16
 
 
@@ -41,17 +41,17 @@ def _count_bytes(messages: Iterable[Message]) -> int:
 
 
 class Budget:
-    """What was spent, by the stored replies, and what is left. budget 0: no limit."""
+    """The amount spent, from the stored replies, and the amount left. budget 0: no limit."""
 
     def __init__(self, budget: float, paid: Iterable[dict[str, Any]]) -> None:
         self.budget, self.spent = budget, 0.0
         self._tokens = self._replies = self._measured = 0
-        self._most = 0.0  # prompt tokens a byte
+        self._most = 0.0  # prompt tokens per byte
         for row in paid:
             self.pay(row)
 
     def pay(self, row: dict[str, Any], asked: Iterable[Message] = ()) -> None:
-        """Count a reply, and learn from what was asked how many tokens a byte is for this teacher."""
+        """Count a reply, and measure this teacher's prompt tokens per byte."""
         self.spent += row["cost"]
         if size := _count_bytes(asked):
             self._most = max(self._most, row["prompt_tokens"] / size)
@@ -60,18 +60,18 @@ class Budget:
         self._replies += 1
 
     def expected_completion(self, most: int) -> float:
-        """Tokens of a reply to come: the mean of those there, once there are some."""
+        """Expected tokens of the next reply: the mean so far, once there are some."""
         return min(most, self._tokens / self._replies if self._replies >= 10 else TYPICAL_CHAIN)
 
     def prompt_at_most(self, messages: Sequence[Message]) -> float:
-        """Tokens of a prompt to come: no tokenizer makes more than one of a byte, and after some replies it
-        is known better."""
+        """Upper bound of the next prompt's tokens: one per byte, tightened once enough replies have been
+        measured."""
         return (
             _count_bytes(messages) * min(1.0, 1.5 * self._most if self._measured >= CALIBRATED else 1.0) + 64
         )
 
     def affordable(self, requests: Sequence[Request], prices: Prices, longest: int) -> int:
-        """How many of the requests fit into what is left, each at its longest: the budget is a promise."""
+        """How many of the requests fit into the rest, each at its longest: the budget is never exceeded."""
         if not self.budget or prices.free:
             return len(requests)
         left, count = self.budget - self.spent, 0

@@ -1,15 +1,15 @@
 """Make chains with any teacher behind an OpenAI-compatible server, in the paper's two passes (section 3.1).
 
     pass 1   every labelled pair, in one seeded order; kept when the strict reading gives the right verdict
-    pass 2   what pass 1 got wrong, given the right verdict (by choice another, stronger teacher). Unlike
-             the original's, its chains are read again, and one that shows what it was told is not kept
-    pass 3   only with rewrite: the same request once more, with the words that gave it away named
+    pass 2   pairs that pass 1 got wrong, given the right verdict (optionally with a stronger teacher). Unlike
+             in the original, its chains are parsed again, and one that reveals the given verdict is not kept
+    pass 3   only with rewrite: the same request once more, naming the words that revealed it
 
     python -m rmr1_lite distill --pairs pairs.jsonl --teacher MODEL --base-url http://127.0.0.1:8000/v1 \\
         --out runs/distilled
 
-Every reply is stored the moment it comes (attempts.jsonl), so that a run that was stopped, by a kill or by
-its budget, goes on without asking twice. What failed on the way (no reply) is asked again. Written at the
+Every reply is stored the moment it arrives (attempts.jsonl), so a run that was stopped, by a kill or by
+its budget, resumes without asking twice. Failed requests (no reply) are retried. Written at the
 end: chains.jsonl for `sft`, published.jsonl in the schema of the published set, and stats.json.
 """
 
@@ -53,7 +53,7 @@ from rmr1_lite.types import EngineStopped, Generation, InputError
 ATTEMPTS, PUBLISHED, STATS, SETTINGS = "attempts.jsonl", "published.jsonl", "stats.json", "distill.json"
 KEY = ("id", "order", "pass")
 GAVE_AWAY = "Your last try gave away that you knew the verdict, by the words"
-# may be changed between two calls of one run: they decide how fast and how far it goes, not what a reply is
+# may change between two calls of one run: they affect how fast and how far it goes, not what a reply is
 # worth
 FREE = (
     "out",
@@ -76,7 +76,7 @@ FREE = (
 PAID_FOR = (
     "filtered",
     "clipped",
-)  # failures of an answer that was written: stored, so that nobody pays twice
+)  # failures after an answer was generated: stored, so that it is not paid for twice
 
 
 def distill(config: DistillConfig) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def distill(config: DistillConfig) -> dict[str, Any]:
         try:
             for number in (FIRST, SECOND, REWRITE) if config.rewrite else (FIRST, SECOND):
                 failed += _one_pass(config, number, tasks, engines, log, budget)
-        finally:  # whatever stops the run, what is paid for is written out
+        finally:  # whatever stops the run, paid replies are written out
             stats = _write_outputs(config, tasks, log, budget, failed, out)
     print(describe_stats(stats))
     return stats
@@ -114,8 +114,8 @@ def _check_same(tasks: Sequence[Task], log: JsonlLog) -> None:
         key = (task.pair.id, task.order, FIRST)
         if key in log and log.get(key)["digest"] != pair_digest(task.pair):
             raise InputError(
-                f"{log.path} holds a reply to other texts under the id {task.pair.id!r:.80}: the pairs "
-                f"have changed since. Give another --out, or the pairs as they were."
+                f"{log.path} holds a reply to different texts under the id {task.pair.id!r:.80}: the pairs "
+                f"have changed since. Give another --out, or the original pairs."
             )
 
 
@@ -127,7 +127,7 @@ def _one_pass(
     log: JsonlLog,
     budget: Budget,
 ) -> Counter[str]:
-    """Ask for what this pass still lacks; returns how many requests failed, by reason."""
+    """Send this pass's remaining requests; returns how many failed, by reason."""
     from tqdm import tqdm
 
     todo = [(task, asked) for task in tasks if (asked := _next_request(config, number, task, log))]
@@ -172,7 +172,7 @@ def _one_pass(
 def _ask_teacher(
     engine: OpenAIEngine, window: Sequence[tuple[Task, Request]], sampling: Sampling
 ) -> Iterator[tuple[Task, Request, Generation]]:
-    """Answers as they come, fewer once the engine has stopped. An interruption waits for those in flight:
+    """Answers as they arrive, fewer once the engine has stopped. An interruption waits for those in flight:
     they are being paid for, and are yielded before it continues."""
     pool = ThreadPoolExecutor(engine.concurrency)
     waiting = {
@@ -201,7 +201,7 @@ def _ask_teacher(
 
 
 def _next_request(config: DistillConfig, number: int, task: Task, log: JsonlLog) -> Request | None:
-    """What to ask in this pass, None when there is nothing to ask (any more)."""
+    """The request of this pass, None when there is none (any more)."""
     key = (task.pair.id, task.order)
     if (*key, number) in log:
         return None
@@ -223,7 +223,7 @@ def _next_request(config: DistillConfig, number: int, task: Task, log: JsonlLog)
 
 
 def _failure_kind(error: str) -> str:
-    """The kind of error alone: a server's own words may repeat what was sent to it."""
+    """Only the kind of error: a server's own words may repeat what was sent to it."""
     return error.partition(":")[0][:60]
 
 
@@ -235,7 +235,7 @@ def _write_outputs(
     failed: Counter[str],
     out: Path,
 ) -> dict[str, Any]:
-    """chains.jsonl, published.jsonl and stats.json from what is stored."""
+    """Write chains.jsonl, published.jsonl and stats.json from the stored replies."""
     good = [(task, row) for task in tasks if (row := kept_chains(task, log))]
     write_chains(out / CHAINS, [Chain(task.pair, task.order, row["text"]) for task, row in good])
     rows = (

@@ -1,4 +1,4 @@
-"""Before a teacher is asked: the checks, the chains wanted, the servers, the prices and an estimate."""
+"""Before a teacher is asked: checks, the list of chains, servers, prices and an estimate."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from rmr1_lite.types import ORDERS, InputError
 
 
 def check_request(config: DistillConfig) -> None:
-    """What can be known to be wrong before a file is read or a request is sent."""
+    """Find wrong settings before a file is read or a request is sent."""
     if not config.pairs or not config.teacher:
         raise InputError("pairs and teacher are needed. Give --pairs FILE and --teacher MODEL.")
     for option, name in (
         ("api_key_env", config.api_key_env),
         ("second_api_key_env", config.second_api_key_env),
     ):
-        # not repeated in the message: somebody who gives the key itself here must not find it in a log
+        # not repeated in the message: a key given here by mistake must not end up in a log
         if name and not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise InputError(
                 f"{option} is not the name of an environment variable (capitals, digits, _). Put the key "
-                "into a variable and give the variable's name."
+                "into a variable and give its name."
             )
         if name not in ("", "OPENAI_API_KEY") and not os.environ.get(name, "").strip():
             raise InputError(
@@ -61,11 +61,13 @@ def read_tasks(config: DistillConfig) -> list[Task]:
     pairs = [pair for pair in read.pairs if pair.label]
     if len(pairs) < len(read.pairs):
         print(
-            f"{len(read.pairs) - len(pairs)} pairs have no label and are left out: no chain could be "
-            "checked against them."
+            f"{len(read.pairs) - len(pairs)} pairs have no label and are left out: their chains could not be "
+            "checked."
         )
     if not pairs:
-        raise InputError(f"{config.pairs}: no labelled pair. A chain is kept only when its verdict is right.")
+        raise InputError(
+            f"{config.pairs}: no labelled pairs. Add labels: a chain is kept only if its verdict is right."
+        )
     pairs = pairs[: config.limit or None]
     if config.both_orders:
         return [Task(pair, order) for pair in pairs for order in ORDERS]
@@ -99,7 +101,7 @@ def prices_of_pass(config: DistillConfig, number: int) -> Prices:
 
 
 def print_estimate(config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, budget: Budget) -> None:
-    """Say what the first pass will cost at most and what to expect, before anything is asked."""
+    """Print the maximum and the expected cost of the first pass before any request."""
     left = [task for task in tasks if (task.pair.id, task.order, FIRST) not in log]
     prompt = sum(
         tokens_of(judge_messages(pair_as_shown(task.pair, task.order), config.style)) for task in left
@@ -107,12 +109,12 @@ def print_estimate(config: DistillConfig, tasks: Sequence[Task], log: JsonlLog, 
     prices = prices_of_pass(config, FIRST)
     expected = budget.expected_completion(config.max_new_tokens)
     print(
-        f"{len(tasks)} chains wanted, {len(tasks) - len(left)} first replies stored already. The first pass "
-        f"sends about {prompt:,} prompt tokens and gets about {expected * len(left):,.0f} back "
+        f"{len(tasks)} chains wanted, {len(tasks) - len(left)} first replies already stored. The first pass "
+        f"sends about {prompt:,} prompt tokens and receives about {expected * len(left):,.0f} "
         f"({expected:,.0f} a chain, at most {config.max_new_tokens:,})."
     )
     if prices.free and prices_of_pass(config, SECOND).free:
-        print("Prices are 0 (--price-in, --price-out): nothing is counted against a budget.")
+        print("Prices are 0 (--price-in, --price-out): no cost is counted.")
         return
     second = 0.25 * len(left)  # about a quarter of the paper's first chains were wrong
     guess = prices.of(prompt, expected * len(left)) + prices_of_pass(config, SECOND).of(

@@ -1,11 +1,11 @@
-"""Makes a large card small: a process that holds all of its memory but so many GiB.
+"""Makes a large card small: a process that occupies all of its memory except a given number of GiB.
 
-A cap on torch's allocator is not enough. Unsloth asks the driver how much is free and chooses its chunks by
-that, so under a cap it would behave as on the large card. With the memory really taken, every library sees
-what a small card has. What it does not imitate are the small card's cores: say "capped at 14.5 GiB", not "a
+A cap on torch's allocator is not enough. Unsloth asks the driver how much is free and sizes its chunks by
+that, so under a cap it would behave as on the large card. With the memory actually occupied, every library
+sees a small card's memory. It does not imitate the small card's cores: say "capped at 14.5 GiB", not "a
 T4".
 
-    with held(14.5): ...        # everything in here, in other processes too, sees 14.5 GiB
+    with held(14.5): ...        # inside, all processes see 14.5 GiB
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ READY = "ready"
 
 @contextmanager
 def hold_card_memory(leave_gib: float) -> Iterator[float]:
-    """Hold the card's memory but `leave_gib` while the block runs; yields the GiB that are free then.
+    """Occupy the card's memory except `leave_gib` while the block runs; yields the GiB that are free then.
 
-    Raises InputError where there is no card, or less than that is free.
+    Raises InputError if there is no card, or less than that is free.
     """
     command = [sys.executable, "-m", "rmr1_lite.training.planning.ballast", str(leave_gib)]
     process = subprocess.Popen(
@@ -39,7 +39,9 @@ def hold_card_memory(leave_gib: float) -> Iterator[float]:
             if said.startswith(READY):
                 break
         if not said.startswith(READY):
-            raise InputError(f"The card's memory could not be held: {said or 'no word from the process'}.")
+            raise InputError(
+                f"The card's memory could not be occupied: {said or 'the process printed nothing'}."
+            )
         yield float(said.split()[1])
     finally:
         process.kill()
@@ -47,15 +49,15 @@ def hold_card_memory(leave_gib: float) -> Iterator[float]:
 
 
 def main(leave_gib: float) -> None:
-    """Take the memory, say how much is left, and hold it until standard input ends: a parent that dies lets
-    go too."""
+    """Occupy the memory, print how much is left, and hold it until standard input ends: when the parent dies
+    it is released too."""
     import torch
 
     if not torch.cuda.is_available():
         print("there is no CUDA card", flush=True)
         sys.exit(1)
     torch.cuda.init()
-    # the first tensor makes the context, which takes memory of its own
+    # the first tensor creates the context, which takes memory itself
     block = torch.empty(1, device="cuda")
     free, _ = torch.cuda.mem_get_info()
     take = free - int(leave_gib * GIB)

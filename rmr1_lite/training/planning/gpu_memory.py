@@ -1,20 +1,20 @@
-"""How many bytes a judge takes while it is trained: arithmetic on its shape, without torch and without a GPU.
+"""How many bytes a judge takes during training: arithmetic on its shape, without torch or a GPU.
 
-    weights      linear layers in NF4: half a byte a parameter, an absmax byte per 64, four bytes per 256 of
+    weights      linear layers in NF4: half a byte per parameter, an absmax byte per 64, four bytes per 256 of
                  those; the
-                 embeddings, the head (if it has weights of its own), norms and biases in 16 bits
-    LoRA         rank x (in + out) parameters a linear layer, 16 bytes each: value, gradient, two Adam
+                 embeddings, the head (if it has its own weights), norms and biases in 16 bits
+    LoRA         rank x (in + out) parameters per linear layer, 16 bytes each: value, gradient, two Adam
                  moments, in 32 bits
-    cache        2 (keys, values) x layers x key-value heads x head size x 2 bytes a token
-    first pass   while rollouts are written: all prompts of a step through one layer at a time
-    activations  with checkpointing one vector a layer and token, and the inside of one layer while it is
-                 worked out again
+    cache        2 (keys, values) x layers x key-value heads x head size x 2 bytes per token
+    first pass   while rollouts are generated: all prompts of a step through one layer at a time
+    activations  with checkpointing one vector per layer and token, and the inside of one layer while it is
+                 recomputed
     logits       vocabulary x 10 bytes (16 bits, 32 bits, gradient) for as many completion tokens as are taken
                  at a time
-    workspace    what CUDA, the libraries' kernels and fragmentation take
+    workspace    CUDA, the libraries' kernels and fragmentation
 
-The first three are exact (counted on a real model in the tests). The others follow what the layers keep for
-the backward pass: on an H200 they were 1.0 to 1.4 times what was measured (docs/gpu.md).
+The first three are exact (counted on a real model in the tests). The others follow from what the layers keep
+for the backward pass: on an H200 they were 1.0 to 1.4 times the measured values (docs/gpu.md).
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _linear_parameters(shape: Shape) -> int:
 
 
 def _other_parameters(shape: Shape) -> int:
-    """Embeddings, head, norms, biases: what stays in 16 bits."""
+    """Parameters that stay in 16 bits: embeddings, head, norms, biases."""
     biases = shape.layers * sum(o for _, o in shape.linears[:3]) if shape.biases else 0
     norms = (2 * shape.layers + 1) * shape.hidden + (
         2 * shape.layers * shape.head_dim if shape.qk_norm else 0
@@ -148,7 +148,7 @@ def _other_parameters(shape: Shape) -> int:
 
 
 def weight_bytes(shape: Shape, four_bit: bool = True, half: int = HALF) -> int:
-    """Bytes of the base's weights; `half`: of what is not quantised (4 on a CPU, where it stays in 32
+    """Bytes of the base's weights; `half`: per unquantised parameter (4 on a CPU, where it stays in 32
     bits)."""
     if not four_bit:
         return count_parameters(shape) * half
@@ -173,7 +173,7 @@ def cache_bytes(shape: Shape, half: int = HALF) -> int:
 
 
 def activation_bytes(shape: Shape, tokens: int, checkpointing: bool = True) -> int:
-    """What `tokens` in one forward pass keep for the backward pass."""
+    """Bytes that `tokens` in one forward pass keep for the backward pass."""
     q, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     # norms keep 32-bit copies; the MLP keeps gate, up, their product and the activation
     inside = HALF * (3 * shape.hidden + 2 * q + 2 * kv + 4 * shape.mlp) + 2 * FULL * shape.hidden
@@ -182,13 +182,13 @@ def activation_bytes(shape: Shape, tokens: int, checkpointing: bool = True) -> i
 
 
 def first_pass_bytes(shape: Shape, tokens: int) -> int:
-    """The widest moment of a pass that keeps nothing for a backward pass: one layer's MLP (gate, up, their
-    product) beside the stream of hidden states."""
+    """The peak of a pass that keeps nothing for a backward pass: one layer's MLP (gate, up, their
+    product) plus the hidden states."""
     return tokens * HALF * (3 * shape.mlp + 2 * shape.hidden)
 
 
 def logit_bytes(shape: Shape, tokens: int) -> int:
-    """Logits and their gradient for the completion tokens that are taken at a time."""
+    """Logits and their gradient for the completion tokens processed at a time."""
     return min(tokens, LOGIT_CHUNK) * shape.vocab * LOGIT_BYTES
 
 
@@ -226,11 +226,11 @@ def grpo_need(
     checkpointing: bool = True,
     shared_prefix: bool = True,
 ) -> tuple[Need, Need]:
-    """(while rollouts are written, while they are trained on), everything at its longest.
+    """(needs while rollouts are generated, needs while they are trained on), everything at its longest.
 
-    All rollouts of a step are written together, by `generate`: each row has its own prompt there, in the
+    All rollouts of a step are generated together, by `generate`: each row has its own prompt there, in the
     cache and in the first pass over all prompts. With a shared prefix the training pass computes each group's
-    prompt once, where a micro-batch holds whole groups: Unsloth shares among those alone.
+    prompt once if a micro-batch holds whole groups: Unsloth shares only within those.
     """
     rows = groups * rollouts
     writing = {

@@ -1,9 +1,9 @@
-"""How long a plan takes on the machine at hand: one real step of each stage, on made-up rows as long as the
+"""How long a plan takes on this machine: one real step of each stage, on made-up rows as long as the
 plan allows.
 
-No data is needed, so this can be asked before anything is prepared. The step is the preflight's (a separate
-process, every rollout written to the end, down the ladder when memory runs out), and the hours that follow
-from it are for rows of full length: real rows are shorter, so a run takes less.
+No data is needed, so this works before anything is prepared. The step is the preflight's (a separate
+process, every rollout of full length, smaller settings when memory runs out), and the resulting
+hours are for rows of full length: real rows are shorter, so a run takes less time.
 
     for found in measure_plan(plan(gpu="t4")):
         print(describe_measured(found))
@@ -29,13 +29,13 @@ from rmr1_lite.training.run_folder import steps_of
 from rmr1_lite.types import InputError, Pair
 
 WORD = " word"
-CHAIN_SHARE = 0.4  # of a made-up SFT row; which part is the chain changes nothing but the tokens with a loss
+CHAIN_SHARE = 0.4  # of a made-up SFT row; it affects only the number of tokens with a loss
 
 
 @dataclass(frozen=True)
 class Measured:
     """stage: "sft" or "grpo". seconds: of one optimizer step. peak_gib: reserved on the card, 0 on a CPU.
-    steps: of the whole run, None where the rows are not known. changes: rungs of the ladder that were needed
+    steps: of the complete run, None if the rows are not known. changes: reductions that were needed
     here."""
 
     stage: str
@@ -49,7 +49,7 @@ class Measured:
 def measure_plan(made: Plan, chains: int = 0) -> Iterator[Measured]:
     """One step of each stage with the plan's settings and model. chains: rows of the SFT data.
 
-    Raises InputError when the model cannot be loaded, or when nothing on the ladder goes through here.
+    Raises InputError when the model cannot be loaded, or when even the smallest settings do not fit.
     """
     for stage in made.stages:
         with tempfile.TemporaryDirectory(prefix="rmr1_probe_") as folder:
@@ -95,7 +95,7 @@ def _write_longest_row(stage: str, config: Any, folder: Path) -> Path:
 
 
 def _most_words(tokens: Callable[[int], int], limit: int) -> int:
-    """The largest number of words whose row holds at most `limit` tokens. Raises InputError where not even
+    """The largest number of words whose row holds at most `limit` tokens. Raises InputError if not even
     one word fits."""
     if tokens(1) > limit:
         raise InputError(
@@ -111,7 +111,7 @@ def _most_words(tokens: Callable[[int], int], limit: int) -> int:
 
 
 def _made_up_pair(words: int) -> Pair:
-    """Two responses of so many words together; the first one never has none."""
+    """Two responses with this many words in total; the first one is never empty."""
     first = max(1, words // 2)
     return Pair(
         "longest",
@@ -128,7 +128,7 @@ def _made_up_chain(words: int) -> Chain:
 
 
 def describe_measured(found: Measured) -> str:
-    """One line for people."""
+    """One readable line."""
     config, memory = found.config, f", peak memory {found.peak_gib:.1f} GiB" if found.peak_gib else ""
     if isinstance(config, SFTConfig):
         what = f"{config.batch_size} rows of {config.max_length} tokens"
@@ -143,4 +143,4 @@ def describe_measured(found: Measured) -> str:
         else ""
     )
     smaller = f" (smaller than planned: {', '.join(found.changes)})" if found.changes else ""
-    return f"{found.stage.upper()}: {found.seconds:.1f} s a step of {what}{memory}{whole}{smaller}"
+    return f"{found.stage.upper()}: {found.seconds:.1f} s per step of {what}{memory}{whole}{smaller}"

@@ -1,12 +1,13 @@
-"""What fits on a card, and how long it takes: said before anything is downloaded.
+"""What fits on a card, and how long it takes: reported before anything is downloaded.
 
     python -m rmr1_lite plan --gpu t4 --model Qwen/Qwen2.5-1.5B-Instruct
     python -m rmr1_lite plan --preset l4-24gb
 
-Bytes come from `rmr1_lite.training.planning.gpu_memory`. Times are planner estimates: operations over a share
-of the card's peak for training, bytes over its bandwidth plus a fixed cost a layer for each generated token.
-That cost and the share were set from one H200 (perf/results/gpu.json); no other card has been measured. What
-does not fit is stepped down the ladder: micro-batch, rollouts generated together, completion, prompt, rank.
+Bytes come from `rmr1_lite.training.planning.gpu_memory`. Times are planner estimates: operations divided by a
+share of the card's peak for training, bytes divided by its bandwidth plus a fixed cost per layer for each
+generated token. That cost and the share come from one H200 (perf/results/gpu.json); no other card has been
+measured. Settings that do not fit are reduced in this order: micro-batch, rollouts generated together,
+completion, prompt, rank.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ SHARE_OF_PEAK = 0.35  # of the card's operations, while it trains
 # Python and kernel launches for one token of all rollouts through one layer: the processor's time, not the
 # card's. Measured: 0.125 s for the 28 layers of a 7B in 4 bits with LoRA, 8 rows
 SECONDS_PER_LAYER = 0.0042
-BYTES_PER_WEIGHT = 4.5  # read and written to turn NF4 into 16 bits and multiply with it
+BYTES_PER_WEIGHT = 4.5  # read and written to convert NF4 to 16 bits and multiply with it
 TYPICAL = 0.6  # length of a row as a share of the longest one
 
 
@@ -71,17 +72,17 @@ class Stage:
     config: Any
     needs: dict[str, Need]
     hours: float | None
-    steps: tuple[str, ...] = ()  # down the ladder
+    steps: tuple[str, ...] = ()  # reductions that were needed
 
     @property
     def peak(self) -> float:
-        """Bytes of the hungriest phase."""
+        """Bytes of the phase that needs most."""
         return max(need.peak for need in self.needs.values())
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Both stages on one card. fits: after the ladder."""
+    """Both stages on one card. fits: after the reductions."""
 
     model: str
     shape: Shape
@@ -113,7 +114,7 @@ def make_plan(gpu: str = "", model: str = "", preset_name: str = "", chains: int
 
 
 def estimate_hours(config: SFTConfig | GRPOConfig, model: str, gpu: str, chains: int = 0) -> float | None:
-    """The planner's hours for a training with these settings; None where the number of SFT rows is not
+    """The planner's hours for a training with these settings; None if the number of SFT rows is not
     known."""
     shape = shape_of(_hub_id(model), _base_folder(model))
     if isinstance(config, SFTConfig):
@@ -132,7 +133,7 @@ def _base_folder(spec: str) -> Any:
 
 
 def _fit_stage(stage: Any, config: Any, shape: Shape, gpu: GPU, chains: int) -> Stage:
-    """The stage with the first settings of the ladder that fit; the last ones when none do."""
+    """The stage with the first settings that fit; the smallest ones if none do."""
     taken: list[str] = []
     made = stage(config, shape, gpu, chains)
     while made.peak > gpu.gib * GIB and (rung := next(smaller_settings(made.config), None)):
@@ -158,8 +159,8 @@ def smaller_settings(config: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _grpo_rungs(config: GRPOConfig) -> Iterator[tuple[GRPOConfig, str]]:
-    """A micro-batch keeps whole groups as long as anything else can give way: half a group shares no prompt,
-    and so often takes more memory than the group did."""
+    """A micro-batch keeps whole groups as long as anything else can be reduced: half a group shares no
+    prompt, so it often takes more memory than the whole group did."""
     groups_at_once = config.micro_batch // config.rollouts
     if config.micro_batch % config.rollouts == 0 and groups_at_once > 1:
         fewer = next(n for n in range(groups_at_once // 2, 0, -1) if config.groups % n == 0)
@@ -185,7 +186,7 @@ def _grpo_rungs(config: GRPOConfig) -> Iterator[tuple[GRPOConfig, str]]:
 
 
 def _fewer_rollouts(config: GRPOConfig) -> tuple[GRPOConfig, str]:
-    """Two fewer a group; a micro-batch of whole groups stays one."""
+    """Two rollouts fewer per group; a micro-batch of whole groups stays one."""
     smaller, said = _reduce_setting(config, "rollouts", config.rollouts - 2)
     if config.micro_batch % config.rollouts == 0:
         micro = config.micro_batch // config.rollouts * smaller.rollouts
@@ -235,7 +236,7 @@ def _plan_grpo(config: GRPOConfig, shape: Shape, gpu: GPU, chains: int) -> Stage
 
 
 def _training_seconds(shape: Shape, gpu: GPU, tokens: float, checkpointing: bool) -> float:
-    """Forward, backward to the inputs, and with checkpointing the forward pass again: 2 operations a weight
+    """Forward, backward to the inputs, and with checkpointing the forward pass again: 2 operations per weight
     each."""
     operations = 2 * (3 if checkpointing else 2) * count_parameters(shape) * tokens
     return operations / (gpu.tflops * 1e12 * SHARE_OF_PEAK)
@@ -251,12 +252,12 @@ def writing_seconds(shape: Shape, gpu: GPU, rows: int, prompt: float, longest: i
 
 
 def describe_plan(made: Plan) -> str:
-    """The plan for people."""
+    """The plan as readable text."""
     shape, gib = made.shape, made.gpu.gib
     lines = [
         f"{made.model} on {made.gpu.name} ({gib:g} GiB, {made.gpu.half}): "
         f"{count_parameters(shape) / 1e9:.2f} B parameters, {weight_bytes(shape) / GIB:.2f} GiB in NF4, "
-        f"{cache_bytes(shape) / 1024:.0f} KiB of cache a token"
+        f"{cache_bytes(shape) / 1024:.0f} KiB of cache per token"
     ]
     for stage in made.stages:
         lines += [
@@ -277,8 +278,8 @@ def describe_plan(made: Plan) -> str:
         saved = (2 * count_parameters(shape) - weight_bytes(shape)) / 1e9
         lines += [
             "",
-            f"sft --model {PREQUANTISED[made.model]} is the same, stored in 4 bits: {saved:.1f} GB less to "
-            "download and to hold in host memory (not tried).",
+            f"sft --model {PREQUANTISED[made.model]} is the same in 4 bits: {saved:.1f} GB less to "
+            "download and to hold in host memory (not tested).",
         ]
     lines += ["", "Memory and time are planner estimates: measured on one H200, not on this card."]
     return "\n".join(lines)

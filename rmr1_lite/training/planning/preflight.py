@@ -1,10 +1,10 @@
-"""Before a long run: its longest items through one full step, in a separate process, and down the ladder
+"""Before a long run: its longest items through one full step, in a separate process, with smaller settings
 if they do not fit.
 
-Running out of memory after an hour is the most common end of a run on a small card. So the longest rows of
-the data are trained on for one optimizer step first, at full length (GRPO: every rollout written to the end,
-half of them rewarded, so that nothing is skipped). A process that dies, for whatever reason, leaves this one
-alive: the next smaller settings of `plan.smaller_settings` are tried, and what was changed is said and kept
+Running out of memory after an hour is the most common failure on a small card. So the longest rows of
+the data are first trained on for one optimizer step, at full length (GRPO: every rollout of full length,
+half of them rewarded, so that nothing is skipped). If that process dies, for whatever reason, this one stays
+alive: it tries the next smaller settings of `plan.smaller_settings`, reports each change and stores it
 in `preflight.json`, so that the same command resumes with the same settings.
 
     config = run_preflight("sft", config)      # the settings that fit; prints what it did
@@ -36,27 +36,28 @@ from rmr1_lite.training.run_folder import FREE, read_log, steps_of
 from rmr1_lite.types import ORDERS, InputError
 
 FILE = "preflight.json"
-# GiB that the trial step may take; for tests, and to try a smaller card than the one at hand
+# GiB that the trial step may take; for tests, and to simulate a smaller card
 LIMIT = "RMR1_PREFLIGHT_GIB"
-# exit statuses of a trial: out of memory, and input that no smaller setting would mend
+# exit statuses of a trial: out of memory, and input that no smaller setting would fix
 NO_ROOM = 77
 REFUSED = 2
 MOST_RUNGS = 8
-CANDIDATES = 64  # longest rows by characters, of which the longest by tokens are taken
+CANDIDATES = 64  # longest rows by characters, from which the longest by tokens are taken
 TAIL = 12  # lines of a crashed trial that are shown
 
 
 def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
     """`config`, or the next smaller settings that take the longest items through a step of "sft" or "grpo".
 
-    quiet: say only what had to be made smaller.
+    quiet: report only reductions.
 
-    Does nothing with preflight "off", and with "auto" on a machine without a GPU, where memory is not what
-    runs out. Raises InputError when nothing on the ladder fits, with the last words of the trial.
+    Does nothing with preflight "off", and with "auto" on a machine without a GPU, where memory rarely
+    runs out. Raises InputError when even the smallest settings do not fit, with the end of the trial's
+    output.
     """
     wanted = config.preflight == "on" or config.preflight == "auto" and this_machine().capability is not None
     check_config(config)
-    # first of all: a run that was begun with smaller settings goes on with them
+    # first of all: a run that started with smaller settings keeps them
     kept = _settled_before(stage, config)
     if kept is not None:
         return kept
@@ -72,9 +73,9 @@ def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
             return _keep_settled(asked, config, changes, json.loads(said), quiet)
         if status == REFUSED:
             raise InputError(said.strip().removeprefix("Error: "))
-        if status != NO_ROOM and status > 0:  # no smaller setting mends a fault
+        if status != NO_ROOM and status > 0:  # no smaller setting fixes an error
             raise InputError(
-                f"The preflight failed (--preflight off leaves it out). Its last output:\n{_last_words(said)}"
+                f"The preflight failed (--preflight off skips it). Its last output:\n{_last_words(said)}"
             )
         reason = "it ran out of memory" if status == NO_ROOM else f"it was killed (signal {-status})"
         rung = next(smaller_settings(config), None)
@@ -83,7 +84,7 @@ def run_preflight(stage: str, config: Any, quiet: bool = False) -> Any:
         config, change = rung
         changes.append(change)
         print(f"  {reason}; next: {change}")
-    tried = ", ".join(changes) or "nothing that could be made smaller"
+    tried = ", ".join(changes) or "no setting could be reduced"
     raise InputError(
         f"The longest items do not fit into one {stage.upper()} step ({reason}), even after: {tried}. "
         f"Choose a smaller model or shorter lengths. Its last output:\n{_last_words(said)}"
@@ -95,8 +96,8 @@ def _last_words(said: str) -> str:
 
 
 def _settled_before(stage: str, asked: Any) -> Any:
-    """What an earlier start of the same run settled on, None when there was none. `asked` may be
-    what was settled then."""
+    """The settings found by an earlier start of the same run, None when there was none. `asked` may be
+    those settings."""
     path = Path(asked.out) / FILE
     if not path.exists():
         return None
@@ -106,7 +107,7 @@ def _settled_before(stage: str, asked: Any) -> Any:
     if now != _fixed_settings(found["asked"]):
         return None
     if found["changes"]:
-        print(f"Preflight: same changes as at the first start: {', '.join(found['changes'])}.")
+        print(f"Preflight: same changes as in the first start: {', '.join(found['changes'])}.")
     return CONFIGS[stage](**found["settled"])
 
 
@@ -135,7 +136,7 @@ def _keep_settled(asked: Any, config: Any, changes: list[str], trial: dict[str, 
 
 
 def describe_seconds(seconds: float) -> str:
-    """Hours, minutes or seconds, whichever a person would say."""
+    """A time in hours, minutes or seconds, whichever reads best."""
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} hours"
     minutes = round(seconds / 60)
@@ -143,7 +144,7 @@ def describe_seconds(seconds: float) -> str:
 
 
 def _run_trial(stage: str, config: Any) -> tuple[int, str]:
-    """(exit status, what it said) of one step in a separate process; on success the step's figures as
+    """(exit status, output) of one step in a separate process; on success the step's measurements as
     JSON."""
     with tempfile.TemporaryDirectory(prefix="rmr1_preflight_") as folder:
         path = Path(folder) / "trial.json"
@@ -175,7 +176,7 @@ def trial_config(stage: str, config: Any, folder: Path) -> Any:
 
 
 def _longest_chains(config: Any, folder: Path) -> Path:
-    """A file with as many of the longest chains as one step takes; none of those that would be left out as
+    """A file with as many of the longest chains as one step takes, without those that would be left out as
     too long."""
     from rmr1_lite.models.token_lengths import tokenizer_and_style
     from rmr1_lite.training.sft import build_rows
@@ -199,8 +200,8 @@ def _longest_chains(config: Any, folder: Path) -> Path:
 
 
 def _longest_pairs(config: Any, folder: Path) -> Path:
-    """The same for GRPO: the pair with the longest prompt that is not left out, as often as one step takes
-    pairs."""
+    """The same for GRPO: the pair with the longest prompt that is not left out, repeated for every pair of
+    one step."""
     from rmr1_lite.models.token_lengths import tokenizer_and_style
     from rmr1_lite.training.grpo_data import build_row
 
@@ -227,7 +228,7 @@ def _longest_pairs(config: Any, folder: Path) -> Path:
 
 
 def _find_longest(items: Sequence[Any], tokens: Callable[[Sequence[Any]], list[int]], limit: int) -> Any:
-    """The item with most tokens within the limit, looked for among the longest by characters; None when none
+    """The item with the most tokens within the limit, from among the longest by characters; None if none
     fits.
 
     items: longest first by characters, which is only nearly the order of their tokens.
@@ -246,7 +247,7 @@ def _count_characters(pair: Any) -> int:
 
 @contextmanager
 def _small_card(gib: float) -> Iterator[None]:
-    """Leave so much of the card free, where there is one, before anything of this process is on it."""
+    """Leave this much of the card free, if there is one, before this process uses it."""
     import torch
 
     with hold_card_memory(gib) if gib and torch.cuda.is_available() else nullcontext():
@@ -254,7 +255,7 @@ def _small_card(gib: float) -> Iterator[None]:
 
 
 def _small_memory(gib: float) -> None:
-    """Let this process have so much of the machine's memory and no more, where there is no card."""
+    """Limit this process to this much of the machine's memory if there is no card."""
     import torch
 
     if gib and not torch.cuda.is_available():
@@ -269,7 +270,7 @@ def _run_trial_here(path: Path) -> None:
     stage, folder = asked["stage"], Path(asked["folder"])
     limit = float(os.environ.get(LIMIT, 0))
     with _small_card(limit):
-        # Unsloth comes before transformers, which the tokenizer below brings
+        # Unsloth must be imported before transformers, which the tokenizer below imports
         start_backend(asked["config"]["backend"], folder)
         config = trial_config(stage, CONFIGS[stage](**asked["config"]), folder)
         _small_memory(limit)
@@ -300,7 +301,7 @@ def main(path: Path) -> None:
     except (
         MemoryError,
         RuntimeError,
-    ) as error:  # torch tells a CPU without memory as a RuntimeError, a GPU as a kind of it
+    ) as error:  # torch raises RuntimeError for a CPU without memory, a subclass for a GPU
         said = str(error).lower()
         if not isinstance(error, MemoryError) and "memory" not in said and "alloc_failed" not in said:
             raise

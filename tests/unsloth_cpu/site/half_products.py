@@ -1,4 +1,4 @@
-"""Matrix products of 16-bit tensors through 32 bits, for CPUs without 16-bit arithmetic: there torch takes 60
+"""Matrix products of 16-bit tensors in 32 bits, for CPUs without 16-bit arithmetic: there torch takes 60
 times as long.
 
 A product is summed in 32 bits and rounded once, which is what a tensor core does. Products of 32-bit tensors

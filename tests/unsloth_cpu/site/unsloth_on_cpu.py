@@ -14,10 +14,10 @@ What is not (every name is checked to exist in the pinned version before it is r
     NF4                 unpacked by bitsandbytes' CPU code
     16-bit products     through 32 bits, see half_products.py
     compilation         off
-    other trainers      of TRL's trainers SFT's and GRPO's alone are generated (a third of the time)
-    the card            said to be of the Ampere generation (bf16, fp32) or a T4's (fp16), with 8 GiB; tensors
+    other trainers      of TRL's trainers only SFT's and GRPO's are generated (a third of the time)
+    the card            reported as Ampere generation (bf16, fp32) or a T4 (fp16), with 8 GiB; tensors
                         stay on the CPU
-    the kit             is told of that card, judges as it does on a card (the model's own generate), and may
+    the kit             sees that card, judges as on a card (the model's own generate), and may
                         train in fp32
 
 Not tested this way: Triton and CUDA kernels, compilation, memory, speed, offloaded checkpoints.
@@ -63,7 +63,7 @@ GIB = 1 << 30
 
 
 class _Around:
-    """A loader that does something before and after a module is executed."""
+    """A loader with hooks before and after a module is executed."""
 
     def __init__(self, loader: Any, before: Callable[[], None], after: Callable[[ModuleType], None]) -> None:
         self.loader, self.before, self.after = loader, before, after
@@ -78,7 +78,7 @@ class _Around:
 
 
 class _Finder:
-    """Puts an `_Around` around the modules it is told of."""
+    """Wraps the given modules in an `_Around`."""
 
     def __init__(self, hooks: dict[str, tuple[Callable[[], None], Callable[[ModuleType], None]]]) -> None:
         self.hooks = hooks
@@ -133,7 +133,7 @@ def _kit_on_a_card(backend: ModuleType, half: str) -> None:
 
 
 def _kit_judges_as_on_a_card(local: ModuleType) -> None:
-    """On a CPU it would write with passes and copies of its own."""
+    """On a CPU it would generate with its own passes and copies."""
     put(local, "is_supported", lambda model: False)
     put(local.LocalEngine, "_plain", lambda self: self.model)
 
@@ -149,7 +149,7 @@ class _Cpu(str):
 
 
 class _NoKernel:
-    """A symbol of bitsandbytes' CUDA library that is looked at and never called."""
+    """A symbol of bitsandbytes' CUDA library that is inspected but never called."""
 
     restype = None
 
@@ -168,7 +168,7 @@ class _Launch:
 
 
 def _before_unsloth(half: str) -> None:
-    """The card and Triton: what Unsloth looks at while it is imported."""
+    """The card and Triton, which Unsloth inspects on import."""
     for name in ("unsloth", "unsloth_zoo"):
         if version(name) != PINNED:
             raise ImportError(f"{name} {version(name)} is installed, this shim is for {PINNED}")
@@ -246,7 +246,7 @@ def _replace_kernels() -> None:
 def dequantised(
     weight: Any, quant_state: Any = None, out: Any = None, use_global_buffer: bool = False
 ) -> Any:
-    """An NF4 matrix in plain numbers, [out, in], or turned where the packed one is."""
+    """An NF4 matrix in plain numbers, [out, in], or transposed if the packed one is."""
     import bitsandbytes.functional as bnb
 
     if quant_state is None:

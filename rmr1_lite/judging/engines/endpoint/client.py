@@ -1,4 +1,4 @@
-"""The official client, made for any OpenAI-compatible server, and what comes back from it as plain JSON."""
+"""The official client, for any OpenAI-compatible server, and its replies as plain JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Refusal(Exception):
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
-    """What may go wrong on the way to a server and back; ValueError: a body that is not what it should be."""
+    """Exceptions on the way to a server and back; ValueError: a body of the wrong form."""
     from openai import DefaultHttpxClient, OpenAIError
 
-    # older clients let a stream that breaks through as it is: an error of httpx or httpx2, their own ground
+    # older clients pass on a broken stream's error unchanged: that of httpx or httpx2, which they build on
     below = import_module(DefaultHttpxClient.__bases__[0].__module__.partition(".")[0])
     return OpenAIError, below.TransportError, ValueError, Refusal
 
@@ -37,14 +37,14 @@ def make_client(base_url: str, key: str, max_retries: int, timeout: float) -> An
         max_retries=max_retries,
         timeout=timeout,
         default_query=query or None,
-        # Azure takes the key in a header of its own
+        # Azure takes the key in a separate header
         default_headers={"api-key": key} if query else None,
         http_client=DefaultHttpxClient(event_hooks={"response": [_no_useless_retry]}),
     )
 
 
 def known_models(client: Any) -> str:
-    """What to do about an unknown model: the names that the server says it has, as far as it tells."""
+    """The remedy for an unknown model: the names that the server lists, if it lists any."""
     from openai import OpenAIError
 
     try:
@@ -52,13 +52,13 @@ def known_models(client: Any) -> str:
     except (OpenAIError, ValueError, TypeError, AttributeError):
         found = []
     if not found:
-        return "Give the name of a model that the server knows: openai:MODEL@URL."
+        return "Give the name of a model that the server has: openai:MODEL@URL."
     shown = ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "")
-    return f"It knows {shown}. Give one of them: openai:MODEL@URL."
+    return f"It has {shown}. Give one of them: openai:MODEL@URL."
 
 
 def _no_useless_retry(response: Any) -> None:
-    """The client tries 429 again whatever it says; a quota that is used up does not come back."""
+    """The client retries every 429; an exhausted quota does not come back."""
     if response.status_code == 429 or response.status_code >= 500:
         response.read()
         if explain(response.status_code, response.text).kind != "passing":
@@ -66,12 +66,12 @@ def _no_useless_retry(response: Any) -> None:
 
 
 def read_chunks(chunks: Any) -> Iterator[dict[str, Any]]:
-    """The chunks of a stream; of a server that ignored `stream`, its whole reply as one."""
+    """The chunks of a stream; if the server ignored `stream`, its complete reply as one chunk."""
     kind = chunks.response.headers.get("content-type", "")
     if "event-stream" not in kind and "json" in kind and "ndjson" not in kind:
         chunks.response.read()
         body = chunks.response.json()
-        read_reply(body)  # raises for what is no reply
+        read_reply(body)  # raises if it is not a reply
         yield body
         return
     for chunk in chunks:
@@ -80,7 +80,7 @@ def read_chunks(chunks: Any) -> Iterator[dict[str, Any]]:
 
 
 def body_of(error: Any) -> Any:
-    """The whole body of an error: the client keeps only a part of it."""
+    """The complete body of an error: the client keeps only a part of it."""
     try:
         return error.response.json()
     except ValueError:
@@ -88,13 +88,13 @@ def body_of(error: Any) -> Any:
 
 
 def _check_url(base_url: str) -> tuple[str, dict[str, Any]]:
-    """(address, query). The only query that is no secret is Azure's api-version."""
+    """(address, query). Azure's api-version is the only query that is not secret."""
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError("base_url is not an http(s) address. Give one like http://localhost:8000/v1.")
     query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     if parts.username or parts.password or parts.query and set(query) != {"api-version"}:
-        # the address stands in logs and reports; do not repeat it here either
+        # the address appears in logs and reports; do not repeat it here either
         raise InputError(
             "base_url holds a user, a password or a query other than Azure's api-version. Put the key into "
             "the environment variable."

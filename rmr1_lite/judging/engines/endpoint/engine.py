@@ -1,9 +1,9 @@
 """An engine behind an OpenAI-compatible endpoint: vLLM, llama.cpp, `transformers serve`, or a vendor.
 
-Retries and back-off are the official client's own. What still fails becomes `Generation.error`, so one bad
-request costs one judge call; what every further request would meet too (a wrong key, an unknown model, no
-quota, a server that is gone) stops the engine with the server's own words. The key comes from the
-environment, is used for the request only, and is cut out of every message.
+The official client retries and backs off. A request that still fails becomes `Generation.error`, so one bad
+request costs one judge call; a failure that every further request would meet (a wrong key, an unknown model,
+no quota, a server that is down) stops the engine with the server's own words. The key comes from the
+environment, is used for the request only, and is removed from every message.
 
     OPENAI_API_KEY=... python -m rmr1_lite judge --model openai:MODEL@https://HOST/v1 --pairs in.jsonl --out
         out.jsonl
@@ -35,9 +35,9 @@ from rmr1_lite.judging.engines.endpoint.replies import Reply, is_another_model, 
 from rmr1_lite.models.thinking import request_fields
 from rmr1_lite.types import EngineStopped, Generation, Problem
 
-TRIES = 12  # of one request, each with one thing less that the server refuses
-# failed requests in a row, without a single success, after which the next ones will fail too
-HOPELESS, HOPELESS_WINDOWS = 24, 4  # at least so many; so many times what is in flight
+TRIES = 12  # of one request, each without one more part that the server refuses
+# failed requests in a row, without a single success, after which the engine stops
+HOPELESS, HOPELESS_WINDOWS = 24, 4  # at least this many; this many times the requests in flight
 
 
 class OpenAIEngine:
@@ -45,9 +45,9 @@ class OpenAIEngine:
 
     concurrency: requests in flight. timeout: seconds for one try. max_retries: further tries after 408, 409,
     429, 5xx and lost connections. thought_open: the endpoint's template writes `<think>` itself and does not
-    send it back. thinking: "on" or "off" is sent as chat_template_kwargs (vLLM, SGLang, llama.cpp and
-    `transformers serve` take it), auto sends nothing. check_repeat: ask the first greedy prompt twice and say
-    if the texts differ. stopped: why no further request can succeed, "" while they can.
+    return it. thinking: "on" or "off" is sent as chat_template_kwargs (vLLM, SGLang, llama.cpp and
+    `transformers serve` take it), auto sends nothing. check_repeat: ask the first greedy prompt twice and
+    report if the texts differ. stopped: why no further request can succeed, "" while one can.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class OpenAIEngine:
         self.model, self.concurrency, self.thought_open = model, concurrency, thought_open
         self.thinking = "" if thinking == "auto" else thinking
         self.stopped = ""
-        # a server on the own machine asks for no key, but the client insists on one
+        # a local server needs no key, but the client insists on one
         key = os.environ.get(api_key_env, "").strip() or "none"
         self._secrets = (key,) if key != "none" else ()
         self._key_name, self._check_repeat = api_key_env, check_repeat
         self._client = make_client(base_url, key, max_retries, timeout)
-        self._errors = expected_errors()  # here, on one thread: httpx does not survive imports side by side
+        self._errors = expected_errors()  # here, on one thread: importing httpx on several at once fails
         self.server = str(self._client.base_url).rstrip("/")
         self._parameters = Parameters(model, request_fields(thinking), self._say)
         self._lock, self._said = Lock(), set[str]()
@@ -81,10 +81,10 @@ class OpenAIEngine:
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
         """Yield results as they come back. Sampled text is reproducible only if the server honours `seed`.
 
-        Raises EngineStopped, after what was in flight has been yielded, for a failure that will not pass.
+        Raises EngineStopped for a permanent failure, after yielding the requests in flight.
         """
         self.stopped, self._failures, waiting, first = "", 0, list(range(len(requests))), None
-        # the first one goes alone: what the server refuses is learnt once, and what cannot work ends here
+        # the first request is sent alone: refused parts are found once, and a permanent failure ends here
         if waiting and not self._answered:
             first = self.one(requests[0], sampling)
             yield waiting.pop(0), first
@@ -121,7 +121,7 @@ class OpenAIEngine:
                     yield piece
             if rest := reply.close():
                 yield rest
-            if empty:  # some servers tell what is wrong only without streaming
+            if empty:  # some servers report errors only without streaming
                 made = self.one(request, sampling)
                 yield made.text
                 return made
@@ -149,11 +149,11 @@ class OpenAIEngine:
         return asked and sampling.temperature == 0 and first.error is None and not first.too_long
 
     def _compare(self, first: Generation, second: Generation) -> None:
-        """The first one was alone, the second came beside others: batches change texts on many servers."""
+        """The first was sent alone, the second together with others: batches change texts on many servers."""
         if second.error is None and second.text != first.text:
             self._say(
                 "The first prompt, sent twice at temperature 0, gave two different texts: this server is "
-                "not deterministic, so another run may give other verdicts."
+                "not deterministic, so another run may give different verdicts."
             )
 
     def _ask(self, request: Request, sampling: Sampling, stream: bool = False) -> Any:
@@ -175,13 +175,13 @@ class OpenAIEngine:
         """Change what is sent, so that the request can be tried again."""
         if failure.kind == "refused":
             return self._parameters.give_up(failure.parts, body, self._safe(failure.words))
-        # servers that do not say what they refuse: first without what they may not know
+        # servers that do not name what they refuse: first leave out what they may not know
         return failure.kind == "passing" and status in (400, 422) and self._parameters.drop_neutral(body)
 
     # ---- reading
 
     def _generation(self, request: Request, reply: Reply, seconds: float) -> Generation:
-        """What a reply that has come to its end is worth."""
+        """The Generation of a finished reply."""
         if reply.error or reply.end == "failed":
             return self._broken(reply, seconds)
         counts = (reply.prompt_tokens, reply.completion_tokens, seconds)
@@ -194,34 +194,34 @@ class OpenAIEngine:
         return self._counted(Generation(reply.text, finished, thought_open, *counts))
 
     def _find_loss(self, request: Request, reply: Reply) -> tuple[Any, str]:
-        """("filtered" or "clipped", what was withheld from whom); ("", "") where nothing was."""
+        """("filtered" or "clipped", the reason); ("", "") when the reply is complete."""
         if reply.end == "filtered":
             return "filtered", f"the server's content filter stopped the answer ({reply.reason})"
         seen, least = reply.prompt_tokens + reply.cached_tokens, fewest_tokens(request.messages)
         if not 0 < seen < least:
             return "", ""
         why = (
-            f"the server cut the prompt: it counts {seen:,} tokens, and the text has {least:,} at least. "
+            f"the server truncated the prompt: it counts {seen:,} tokens, the text has at least {least:,}. "
             "Raise its context length (Ollama: num_ctx)"
         )
         self._say(f"T{why[1:]}. Such replies are not counted (status clipped).", "clipped")
         return "clipped", why
 
     def _tell_oddities(self, reply: Reply, finished: bool | None) -> None:
-        """What a reader of the figures should know of this server, each once."""
+        """Report once each what affects this server's metrics."""
         if is_another_model(self.model, reply.model):
-            self._say(f"The model that answers calls itself {reply.model!r:.80}.", "model")
+            self._say(f"The server names its model {reply.model!r:.80}.", "model")
         if finished is None:
             said = "no finish_reason" if reply.reason is None else f"the finish_reason {reply.reason!r:.40}"
             self._say(
-                f"The server gives {said}, so whether a text is complete is unknown: such texts count as "
-                "without a verdict (status end_unknown).",
+                f"The server gives {said}, so it is unknown whether a text is complete: such texts count as "
+                "unparsed (status end_unknown).",
                 "end",
             )
         if finished and not reply.text.strip():
             self._say(
-                "A reply was empty: it counts as without a verdict (status missing). Some servers answer "
-                "like that to a prompt that is longer than their context.",
+                "A reply was empty: it counts as unparsed (status missing). Some servers return an empty "
+                "reply to a prompt that is longer than their context.",
                 "empty",
             )
 
@@ -231,25 +231,25 @@ class OpenAIEngine:
         status = int(str(code)) if str(code).isdigit() else None
         if not reply.error:
             failure = Failure("passing", f"finish_reason {reply.reason!r:.40}")
-            return self._judge_failure(failure, "the server broke the answer off", seconds, reply)
+            return self._judge_failure(failure, "the server interrupted the answer", seconds, reply)
         return self._judge_failure(explain(status, reply.error), "the reply is an error", seconds, reply)
 
     def _failed(self, error: Exception, seconds: float, reply: Reply) -> Generation:
-        """A request that was not answered, or not with what was asked for."""
+        """A request without an answer, or with the wrong kind of answer."""
         from openai import APIConnectionError, OpenAIError
 
         name = type(error).__name__
         if isinstance(error, Refusal):
             failure, name = error.args
         elif isinstance(error, APIConnectionError):
-            # a server that nobody has reached is not there; a time-out or a lost connection may pass
+            # a server that was never reached is not running; a time-out or a lost connection may pass
             gone = not self._answered and type(error.__cause__).__name__ == "ConnectError"
-            remedy = "Is the server running at this address?" if gone else ""
+            remedy = "Check that the server is running at this address." if gone else ""
             words = str(error.__cause__ or error) or name
             failure = Failure("hopeless" if gone else "passing", words, remedy=remedy)
         elif isinstance(error, OpenAIError):  # an error event inside a stream
             failure = explain(None, getattr(error, "body", None) or str(error))
-        else:  # a body that is not JSON or no completion, or a stream that broke
+        else:  # a body that is not JSON or not a completion, or a broken stream
             failure = Failure("passing", str(error) or name)
         return self._judge_failure(failure, name, seconds, reply)
 
@@ -258,9 +258,7 @@ class OpenAIEngine:
         reply.close()
         counts = (reply.prompt_tokens, reply.completion_tokens, seconds)
         if failure.kind == "too_long":
-            self._say(
-                f"A prompt is too long for the server ({words}). Such pairs are marked too_long.", "too_long"
-            )
+            self._say(f"A prompt is too long for the server ({words}): status too_long.", "too_long")
             return self._counted(Generation("", False, False, *counts, too_long=True))
         problem: Problem = "filtered" if failure.kind == "filtered" else "error"
         made = Generation(
@@ -272,10 +270,10 @@ class OpenAIEngine:
     def _remedy(self, failure: Failure) -> str:
         if failure.kind == "refused":
             option = "--thinking" if THINKING in failure.parts else ", ".join(failure.parts)
-            return f"The server does not take {option}: leave it out, or use another server."
+            return f"The server does not accept {option}: leave it out, or use another server."
         known = {
-            "key": f"Set {self._key_name} to a key of this server that may use this model.",
-            "address": "Is the address right? It usually ends with /v1.",
+            "key": f"Set {self._key_name} to a key of this server with access to this model.",
+            "address": "Check the address: it usually ends with /v1.",
         }
         return (
             known_models(self._client)
@@ -286,7 +284,7 @@ class OpenAIEngine:
     # ---- counting and telling
 
     def _counted(self, generation: Generation, remedy: str = "") -> Generation:
-        """Note a success or a failure, and whether any further request makes sense."""
+        """Record a success or a failure, and whether further requests make sense."""
         failed = generation.error is not None and generation.problem == "error"
         with self._lock:
             self._failures = self._failures + 1 if failed else 0
@@ -305,7 +303,7 @@ class OpenAIEngine:
         self.stopped = self.stopped or f"{self.server}: {why}"
 
     def _say(self, text: str, kind: str = "") -> None:
-        """Print a line about the server, once a kind; it does not disturb a progress bar."""
+        """Print a line about the server, once per kind, without disturbing a progress bar."""
         from tqdm import tqdm
 
         with self._lock:

@@ -1,14 +1,14 @@
-"""What a server's error means, by its status and its words.
+"""What a server's error means, from its status and its message.
 
     too_long   the prompt does not fit: that pair cannot be judged there
-    filtered   a content filter refused the prompt or the answer
+    filtered   a content filter blocked the prompt or the answer
     refused    a part of the request is refused: it can be renamed or left out (parameters.py)
     hopeless   every further request would fail the same way: wrong key, unknown model, no quota, wrong
                address
     passing    a later try may succeed
 
 The words are those of OpenAI, Azure, Anthropic, Gemini, Mistral, Cohere, Groq, DeepSeek, xAI, OpenRouter,
-Bedrock, vLLM, SGLang, TGI, llama.cpp, Ollama, LM Studio and `transformers serve`; each stands with its public
+Bedrock, vLLM, SGLang, TGI, llama.cpp, Ollama, LM Studio and `transformers serve`; each has its public
 report in tests/judging/test_failures.py.
 """
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 SYSTEM_ROLE = "the system role"
-LONGEST = 400  # characters of a server's words that are repeated
+LONGEST = 400  # characters of a server's message that are repeated
 
 
 def _any(*patterns: str) -> re.Pattern[str]:
@@ -83,7 +83,7 @@ _TOO_MUCH = _any(r"too (?:large|high|big)|at most|less than or equal|maximum|can
 
 @dataclass(frozen=True)
 class Failure:
-    """words: the server's own, shortened. parts: of the request, those that it refuses. remedy: of a
+    """words: the server's message, shortened. parts: the parts of the request that it refuses. remedy: of a
     hopeless one."""
 
     kind: Literal["too_long", "filtered", "refused", "hopeless", "passing"]
@@ -107,7 +107,7 @@ def explain(status: int | None, body: Any, sent: Collection[str] = ()) -> Failur
         return Failure("filtered", words)
     if _QUOTA.search(said) and ("insufficient_quota" in said or not _SOON.search(said)) or status == 402:
         return Failure(
-            "hopeless", words, remedy="The account has no quota left: top it up or use another key."
+            "hopeless", words, remedy="The account's quota is used up: top it up or use another key."
         )
     if status in (400, 404, 405, 415, 422, 500, 501) and (parts := _refused_parts(body, words, sent)):
         return _refusal(words, parts)
@@ -121,7 +121,7 @@ def explain(status: int | None, body: Any, sent: Collection[str] = ()) -> Failur
 
 
 def words_of(body: Any) -> str:
-    """What a server says of an error, in its own words: a message, or those of a list of details."""
+    """A server's own words about an error: its message, or those of a list of details."""
     if isinstance(body, str):
         body = _parsed(body)
     found = list(dict.fromkeys(_messages(body)))
@@ -131,9 +131,9 @@ def words_of(body: Any) -> str:
 
 
 def _too_long(said: str, status: int | None) -> bool:
-    if status == 429:  # too many tokens a minute pass; a single request of more than a minute's does not
+    if status == 429:  # "too many tokens per minute" passes; a single request above the limit does not
         return bool(re.search(r"request too large|must be reduced", said, re.IGNORECASE))
-    # "max_tokens is too large: 9000" speaks of the answer
+    # "max_tokens is too large: 9000" is about the answer
     return bool(_TOO_LONG.search(said)) and not re.search(r"max\w*_tokens\W* (?:is|was) too", said)
 
 
@@ -184,7 +184,7 @@ _SAYS = (
 
 
 def _messages(value: Any) -> Iterator[str]:
-    """The texts of an error's body; never the input that some servers send back with it."""
+    """The texts of an error's body; never the input that some servers return with it."""
     if isinstance(value, str):
         parsed = _parsed(value)
         if isinstance(parsed, str):
@@ -207,7 +207,7 @@ def _messages(value: Any) -> Iterator[str]:
 
 
 def _codes(value: Any) -> Iterator[str]:
-    """Codes and types, which servers set beside the message."""
+    """Codes and types, which servers give next to the message."""
     if isinstance(value, list):
         for part in value:
             yield from _codes(part)

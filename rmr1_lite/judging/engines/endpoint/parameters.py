@@ -1,10 +1,10 @@
-"""What a request says, and what becomes of it when a server refuses a part.
+"""What a request contains, and what changes when a server refuses a part.
 
-Servers differ in what they take: max_tokens or max_completion_tokens, a temperature or a fixed one, no seed,
-no system role. What is refused is renamed or left out from then on, and that is said once. Servers also
+Servers accept different parts: max_tokens or max_completion_tokens, a temperature or a fixed one, no seed,
+no system role. A refused part is renamed or left out from then on, and reported once. Servers also
 have defaults that change greedy verdicts (a repetition penalty from the model's generation settings,
-llama.cpp's repeat_penalty 1.1, top_k 40): what switches them off is sent to every server, and left out where
-it is unknown.
+llama.cpp's repeat_penalty 1.1, top_k 40): values that switch them off are sent to every server, and left out
+where it does not know them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from rmr1_lite.models.render import system_in_user
 LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
 # neutral values: a server that does not know them has nothing to switch off
 NEUTRAL = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}  # vLLM, SGLang; llama.cpp, LM Studio
-NEUTRAL_SAMPLING = {"top_k": 0, "min_p": 0.0}  # llama.cpp samples from the 40 likeliest tokens otherwise
+NEUTRAL_SAMPLING = {"top_k": 0, "min_p": 0.0}  # otherwise llama.cpp samples from the 40 most likely tokens
 NEUTRAL_SAID = (
-    "The server does not take what would switch off a penalty, top_k or min_p of its own: if it has one, "
+    "The server does not accept the settings that switch off its own penalty, top_k or min_p: if it has one, "
     "verdicts may differ from those of other servers."
 )
 THINKING = "chat_template_kwargs"
@@ -36,7 +36,7 @@ _SAID = {
     "stream_options": "it is left out, so streams have no token counts",
     SYSTEM_ROLE: "the system text is put before the first user turn",
 }
-# where an error names several, these go first: what changes least
+# if an error names several, these are dropped first: they change least
 _ORDER = (
     *NEUTRAL,
     *NEUTRAL_SAMPLING,
@@ -51,7 +51,7 @@ _ORDER = (
 
 
 class Parameters:
-    """The body of a request for one server. say: told once of every change."""
+    """The body of a request for one server. say: called once for every change."""
 
     def __init__(self, model: str, extra: dict[str, Any], say: Callable[[str], None]) -> None:
         self.model, self._extra, self._say = model, extra, say
@@ -64,7 +64,7 @@ class Parameters:
         if SYSTEM_ROLE in self._refused:
             turns = system_in_user(turns)
         wanted: dict[str, Any] = {
-            # not max_completion_tokens at first: self-hosted servers ignore it and stop at their own default
+            # not max_completion_tokens first: self-hosted servers ignore it and stop at their own default
             (NEW_LIMIT if LIMIT in self._refused else LIMIT): sampling.max_new_tokens,
             "temperature": sampling.temperature,
             "seed": request_seed(request, sampling.seed),
@@ -79,14 +79,14 @@ class Parameters:
         return {"model": self.model, "messages": turns, **kept}
 
     def names(self, body: dict[str, Any]) -> set[str]:
-        """What a server may refuse of a body."""
+        """The parts of a body that a server may refuse."""
         system = any(turn["role"] == "system" for turn in body["messages"])
         return {*body, SYSTEM_ROLE} if system else set(body)
 
     def give_up(self, parts: Iterable[str], body: dict[str, Any], words: str) -> bool:
         """Leave out or rename one of the parts that `body` was refused for; False when nothing can be done.
 
-        Another thread may have done so since the body was sent: then nothing is said again.
+        Another thread may have done so since the body was sent: then nothing is reported again.
         """
         named = [name for name in _ORDER if name in set(parts)]
         if not named:
@@ -101,7 +101,7 @@ class Parameters:
         return True
 
     def drop_neutral(self, body: dict[str, Any]) -> bool:
-        """Leave out everything that a server may not know; False when the body held nothing of it."""
+        """Leave out everything that a server may not know; False when the body held none of it."""
         found = {*NEUTRAL, *NEUTRAL_SAMPLING} & set(body)
         with self._lock:
             new = found - self._refused
@@ -113,7 +113,7 @@ class Parameters:
     def _tell(self, name: str, body: dict[str, Any], words: str) -> None:
         if name in NEUTRAL or name in NEUTRAL_SAMPLING:
             self._say(NEUTRAL_SAID)
-        # top_p 1 is what a server without the parameter does anyway
+        # a server without the parameter samples with top_p 1 anyway
         elif name != "top_p" or body.get(name) != 1.0:
             value = f" {body[name]:g}" if isinstance(body.get(name), float) else ""
             self._say(

@@ -1,9 +1,9 @@
-"""Text, end and token counts out of a server's reply, in the many forms that servers give them.
+"""Text, finish reason and token counts from a server's reply, in the many forms that servers use.
 
-Content may be a text or a list of parts; reasoning may stand beside it, in fields of several names, or be a
-part of its own; a reason for the end has a dozen names; counts may be missing, null, text or floats. What a
-server delivers apart from the answer is put back where it was written, as `<think>...</think>`, so that a log
-holds the whole text. Public reports of each form are listed in tests/judging/test_replies.py.
+Content may be a text or a list of parts; reasoning may be next to it, in fields of several names, or be a
+separate part; a finish reason has a dozen names; counts may be missing, null, text or floats. Whatever a
+server delivers separately from the answer is put back where it was written, as `<think>...</think>`, so a log
+holds the complete text. Public reports of each form are listed in tests/judging/test_replies.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ENDS: dict[str, End] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "end_of_text"), "finished"),
     **dict.fromkeys(("end_of_sequence", "end", "done", "complete", "completed", "finish"), "finished"),
     **dict.fromkeys(("finished", "stop_token", "stop_str", "stop_word", "matched_stop"), "finished"),
-    # the model ended its turn with a call of a tool that nobody offered: the text is whole
+    # the model ended its turn with a call of a tool that was not offered: the text is complete
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "finished"),
     **dict.fromkeys(("length", "max_tokens", "model_length", "max_length", "max_new_tokens"), "length"),
     **dict.fromkeys(("max_output_tokens", "max_completion_tokens", "token_limit", "limit"), "length"),
@@ -34,30 +34,30 @@ _ENDS: dict[str, End] = {
     **dict.fromkeys(("network_error", "insufficient_system_resource", "timeout"), "failed"),
     **dict.fromkeys(("malformed_function_call", "malformed_response", "user_cancel"), "failed"),
 }
-# fields of a message or delta in which a thought stands beside the text
+# fields of a message or delta that hold a thought next to the text
 _THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking", "thought")
 _TEXT_FIELDS = ("text", "content", "value", "refusal", "output_text")
 
 
 @dataclass
 class Reply:
-    """A reply as far as it has come: the text, how it ended, what it counted, and the server's own error."""
+    """A reply received so far: text, finish reason, token counts, and the server's own error."""
 
     text: str = ""
     end: End = "unknown"
-    reason: Any = None  # in the server's word
+    reason: Any = None  # as the server names it
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0  # of the prompt; some servers leave them out of prompt_tokens
     error: Any = None  # body of an error inside the reply
-    model: str = ""  # that answered, in the server's words
+    model: str = ""  # that answered, as the server names it
     _thinking: bool = field(default=False, repr=False)
     _half: str = field(default="", repr=False)  # the first half of a character that is not complete yet
 
     def add_choice(self, choice: Any) -> str:
         """Take a choice of a reply or of a stream's chunk; returns what it adds to the text.
 
-        Raises ValueError for a part that is no text.
+        Raises ValueError for a part that is not text.
         """
         if not isinstance(choice, dict):
             return ""
@@ -68,15 +68,15 @@ class Reply:
         if reason is not None:
             self.reason, self.end = reason, read_end(reason)
         if not isinstance(message, dict):
-            raise ValueError(f"the message is {_kind_of(message)}, no object")
+            raise ValueError(f"the message is {_kind_of(message)}, not an object")
         return "".join(self._write(kind, piece) for kind, piece in _read_message(message))
 
     def add_model(self, name: Any) -> None:
-        """Take the name of the model, which some servers leave out."""
+        """Store the name of the model, which some servers leave out."""
         self.model = name if isinstance(name, str) and name else self.model
 
     def add_usage(self, usage: Any) -> None:
-        """Take token counts; what is no count leaves them as they are."""
+        """Store token counts; values that are not counts change nothing."""
         if not isinstance(usage, dict):
             return
         self.prompt_tokens = _count(usage, "prompt_tokens", "input_tokens") or self.prompt_tokens
@@ -87,7 +87,7 @@ class Reply:
         self.cached_tokens = max(self.cached_tokens, sum(cached))
 
     def close(self) -> str:
-        """The text is complete: returns what was held back. A half of a character becomes U+FFFD."""
+        """The text is complete: returns the part held back. Half a character becomes U+FFFD."""
         rest, self._half = self._half and "\ufffd", ""
         self.text += rest
         return rest
@@ -107,7 +107,7 @@ _REASON_FIELDS = ("finish_reason", "stop_reason", "done_reason", "native_finish_
 
 
 def read_reply(body: Any) -> Reply:
-    """A whole reply. Raises ValueError for what is no chat completion."""
+    """A complete reply. Raises ValueError if it is not a chat completion."""
     reply = Reply()
     if isinstance(body, dict):
         reply.error = body.get("error")
@@ -117,14 +117,14 @@ def read_reply(body: Any) -> Reply:
     if reply.error and not choices:
         return reply
     if not isinstance(choices, list) or not choices or not _holds_message(choices[0]):
-        raise ValueError(f"the reply is no chat completion but {_kind_of(body)}")
+        raise ValueError(f"the reply is {_kind_of(body)}, not a chat completion")
     reply.add_choice(choices[0])
     reply.close()
     return reply
 
 
 def read_end(reason: Any) -> End:
-    """How a text ended, by the server's word for it."""
+    """The finish reason in lower case, without prefixes."""
     if isinstance(reason, dict):  # {"type": "stop"}
         reason = reason.get("type") or reason.get("reason")
     name = re.sub(r"[^a-z]+", "_", str(reason).rpartition(".")[2].lower()).strip("_")
@@ -132,14 +132,14 @@ def read_end(reason: Any) -> End:
 
 
 def is_another_model(asked: str, said: str) -> bool:
-    """Whether a reply names another model: some servers have one, which answers under every name. A date, an
-    owner or a revision more is no other model."""
+    """Whether a reply names another model: some servers have a single one that answers under every name. A
+    date, an owner or a revision added to the name is still the same model."""
     one, other = (name.lower().rpartition("/")[2].partition("@")[0] for name in (asked, said))
     return bool(other) and one not in other and other not in one
 
 
 def join_halves(text: str) -> str:
-    """Characters that came as two halves (of UTF-16) joined; a half without its other one is U+FFFD."""
+    """Characters received as two halves (of UTF-16) joined; a half without its partner is U+FFFD."""
     piece, half = _join_halves(text)
     return piece + (half and "\ufffd")
 
@@ -165,12 +165,12 @@ def _read_message(message: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
     for _, piece in _read_content(thought, "thought"):
         yield "thought", piece
     content = message.get("content")
-    # a refusal in a field of its own is what the model said, where it said nothing else
+    # a refusal in a separate field is the model's text if there is no other
     yield from _read_content(content if content else message.get("refusal"), "text")
 
 
 def _read_content(content: Any, kind: Kind) -> Iterator[tuple[Kind, str]]:
-    """The pieces of content: a text, a part, or a list of parts. Raises ValueError for what is no text."""
+    """The pieces of content: a text, a part, or a list of parts. Raises ValueError for anything else."""
     if content is None:
         return
     if isinstance(content, str):
@@ -181,7 +181,7 @@ def _read_content(content: Any, kind: Kind) -> Iterator[tuple[Kind, str]]:
     elif isinstance(content, dict):
         yield from _read_part(content, kind)
     else:
-        raise ValueError(f"the content is {_kind_of(content)}, no text")
+        raise ValueError(f"the content is {_kind_of(content)}, not text")
 
 
 def _read_part(part: dict[str, Any], kind: Kind) -> Iterator[tuple[Kind, str]]:
@@ -196,11 +196,11 @@ def _read_part(part: dict[str, Any], kind: Kind) -> Iterator[tuple[Kind, str]]:
     if texts:
         yield from _read_content(texts[0], kind)
     elif name not in ("", *_TEXT_FIELDS, "reference", "redacted_thinking"):
-        raise ValueError(f"the content holds a part of type {name!r:.40}, which is no text")
+        raise ValueError(f"the content holds a part of type {name!r:.40}, which is not text")
 
 
 def _count(usage: dict[str, Any], *names: str) -> int:
-    """A count of tokens, 0 for what is none."""
+    """A count of tokens, 0 for anything else."""
     for name in names:
         value = usage.get(name)
         try:
@@ -213,7 +213,7 @@ def _count(usage: dict[str, Any], *names: str) -> int:
 
 
 def _kind_of(value: Any) -> str:
-    """What a value is, in few words, without repeating what may be a whole page."""
+    """What kind of value this is, in a few words, without repeating a page of text."""
     if isinstance(value, str):
         return "a page of HTML" if value.lstrip()[:1] == "<" else "plain text"
     names = {type(None): "null", list: "a list", dict: "an object", bool: "true or false"}
