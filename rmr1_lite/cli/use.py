@@ -19,7 +19,9 @@ from rmr1_lite.exit_status import PartlyDone
 from rmr1_lite.types import NOT_JUDGED, InputError
 
 if TYPE_CHECKING:
-    from rmr1_lite.api.results import Best, Comparison, Ranked
+    from rmr1_lite.api.pairwise import PairwiseJudge
+    from rmr1_lite.api.results import Comparison, Ranked
+    from rmr1_lite.types import Pair
 
 STDIN = "-"
 PromptText = Annotated[Optional[str], typer.Option("--prompt", help="the user's request")]
@@ -61,9 +63,9 @@ def compare(
     """Judge two responses in both orders: --prompt with --a and --b, or rows of pairs on standard input. Exit
     status 2: some judge calls failed."""
     _refuse_former(former, out)
-    items = _items(prompt, prompt_file, a, b)
-    loaded = _load(judge, style, thinking, reading, temperature, max_new_tokens, batch_size, four_bit)
-    found = loaded.compare_many(items, votes=votes, progress=len(items) > 8 and not as_json)
+    pairs = _pairs(prompt, prompt_file, a, b)
+    loaded = _load(judge, style, thinking, reading, votes, temperature, max_new_tokens, batch_size, four_bit)
+    found = loaded.compare_many(pairs, votes=votes, progress=len(pairs) > 8 and not as_json)
     for comparison in found:
         if as_json:
             print(json.dumps(comparison.to_dict(), ensure_ascii=False))
@@ -90,8 +92,9 @@ def rank(
     """Order responses by a round robin of all pairs in both orders. Exit status 2: some judge calls
     failed."""
     question, texts = _question(prompt, prompt_file), [_read(path) for path in files]
-    loaded = _load(judge, style, thinking, reading, temperature, max_new_tokens, batch_size, four_bit)
-    found = _named(loaded.rank, question, texts, files, votes)
+    _check(question, texts, files)
+    loaded = _load(judge, style, thinking, reading, votes, temperature, max_new_tokens, batch_size, four_bit)
+    found = loaded.rank(question, texts, votes=votes)
     if as_json:
         print(json.dumps({"files": [str(f) for f in files], **found.to_dict()}, ensure_ascii=False))
     else:
@@ -117,8 +120,9 @@ def best_of(
     """Find the best response by a knockout, with far fewer judge calls than rank. Exit status 2: some judge
     calls failed."""
     question, texts = _question(prompt, prompt_file), [_read(path) for path in files]
-    loaded = _load(judge, style, thinking, reading, temperature, max_new_tokens, batch_size, four_bit)
-    found: Best = _named(loaded.best_of, question, texts, files, votes)
+    _check(question, texts, files)
+    loaded = _load(judge, style, thinking, reading, votes, temperature, max_new_tokens, batch_size, four_bit)
+    found = loaded.best_of(question, texts, votes=votes)
     cost = f"{found.calls} judge calls, {found.saved} fewer than a round robin; {found.unparsed} unparsed"
     if as_json:
         print(json.dumps({"files": [str(f) for f in files], **found.to_dict()}, ensure_ascii=False))
@@ -139,21 +143,22 @@ def _refuse_former(former: list[str] | None, out: str | None) -> None:
         )
 
 
-def _items(
-    prompt: str | None, prompt_file: Path | None, a: Path | None, b: Path | None
-) -> list[dict[str, Any]] | list[tuple[str, str, str]]:
-    """The pair of the options, or the rows on standard input when none of them is given."""
+def _pairs(prompt: str | None, prompt_file: Path | None, a: Path | None, b: Path | None) -> list[Pair]:
+    """The pair of the options, or the rows on standard input if there are none; checked before a model is
+    loaded."""
+    from rmr1_lite.api.inputs import check_items, check_pair
+
     given = {"--a": a, "--b": b, "--prompt": prompt if prompt is not None else prompt_file}
     missing = [name for name, value in given.items() if value is None]
-    if not missing:
-        return [(_question(prompt, prompt_file), _read(a), _read(b))]  # type: ignore[arg-type]
+    if a is not None and b is not None and not missing:
+        return [check_pair(_question(prompt, prompt_file), _read(a), _read(b))]
     if len(missing) < len(given):
         raise InputError(f"Missing: {' and '.join(missing)}. Give --prompt (or --prompt-file), --a and --b.")
     if sys.stdin.isatty():
         raise InputError(
             "Nothing to compare. Give --prompt, --a and --b, or rows of pairs on standard input."
         )
-    return _rows(sys.stdin.buffer.read().decode("utf-8", errors="strict"))
+    return check_items(_rows(_decoded(sys.stdin.buffer.read(), "Standard input")))
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
@@ -185,17 +190,22 @@ def _question(prompt: str | None, prompt_file: Path | None) -> str:
 
 
 def _read(path: Path) -> str:
-    """A text file in UTF-8. A final line end belongs to the file, not to the text."""
+    """A UTF-8 text file. One line break at the end belongs to the file, not to the text."""
     try:
         raw = sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes()
-        text = raw.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}). Give a text file.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8. Save it as UTF-8 text.") from None
+    text = _decoded(raw, str(path))
     if not text.strip():
         raise InputError(f"{path} is empty. Give a file with the text.")
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def _decoded(raw: bytes, name: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{name} is not UTF-8. Save it as UTF-8 text.") from None
 
 
 def _load(
@@ -203,13 +213,16 @@ def _load(
     style: str,
     thinking: str,
     reading: ReadingName,
+    votes: int,
     temperature: float,
     max_new_tokens: int | None,
     batch_size: int,
     four_bit: bool,
-) -> Any:
+) -> PairwiseJudge:
     from rmr1_lite.api.pairwise import load_judge
+    from rmr1_lite.judging.judge import check_votes
 
+    check_votes(votes, temperature)
     return load_judge(
         judge,
         style=style,
@@ -222,10 +235,12 @@ def _load(
     )
 
 
-def _named(method: Any, question: str, texts: list[str], files: list[Path], votes: int) -> Any:
-    """The method's result; its errors name files, not positions in a list."""
+def _check(question: str, texts: list[str], files: list[Path]) -> None:
+    """Raise an InputError that names files, not positions in a list, before a model is loaded."""
+    from rmr1_lite.api.inputs import check_candidates
+
     try:
-        return method(question, texts, votes=votes)
+        check_candidates(question, texts)
     except InputError as error:
         words = str(error)
         for place, path in enumerate(files):

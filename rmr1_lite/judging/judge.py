@@ -162,12 +162,7 @@ class Judge:
             raise InputError("Two pairs have the same id. Give every pair its own.")
         if not orders or len(set(orders)) != len(orders) or set(orders) - set(ORDERS):
             raise InputError(f"orders is {orders!r}. Give one or both of {', '.join(ORDERS)}.")
-        if votes < 1:
-            raise InputError(f"votes is {votes}. Give a whole number of at least 1.")
-        if votes > 1 and self.sampling.temperature == 0:
-            raise InputError(
-                f"{votes} votes at temperature 0 are {votes} identical copies. Give a temperature above 0."
-            )
+        check_votes(votes, self.sampling.temperature)
 
     def _resume(self, log: JsonlLog, plan: dict[Key, Pair]) -> dict[Key, Look]:
         """Looks of the plan that the log holds. An error is not a judgment: its rows are removed from the log
@@ -183,6 +178,16 @@ class Judge:
             remedy = "Give the pair another id or choose another output file."
             raise InputError(f"{log.path}: pair {pair.id!r:.80} was judged with different texts. {remedy}")
         return self.look(key[1], generation_from_row(row))
+
+
+def check_votes(votes: int, temperature: float) -> None:
+    """Raise an InputError for votes that cannot differ, or are none."""
+    if votes < 1:
+        raise InputError(f"votes is {votes}. Give a whole number of at least 1.")
+    if votes > 1 and temperature == 0:
+        raise InputError(
+            f"{votes} votes at temperature 0 are {votes} identical copies. Give a temperature above 0."
+        )
 
 
 def log_row(pair: Pair, vote: int, look: Look, seed: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 from cli.test_command_line import command
 from fixtures.endpoint import serving
+from typer.testing import CliRunner
+
+from rmr1_lite.cli.main import app
 
 SORT = ["--prompt", "Sort d a c from first to last."]
 TEXTS = {"right": "a c d\n", "wrong": "d a c\n", "also": "c d a", "empty": " \n", "latin": b"caf\xe9"}
@@ -59,23 +63,30 @@ def test_faults_are_one_line_and_status_1(folder: Path, arguments: list[str], sa
     assert done.stdout == "", "errors are not results"
 
 
-def test_pairs_on_standard_input(folder: Path) -> None:
+def in_process(*arguments: str, text: str | bytes = "") -> Any:
+    """The command in this process, where torch is loaded already."""
+    return CliRunner().invoke(app, list(arguments), input=text)
+
+
+def test_pairs_on_standard_input(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     rows = [ROW, {**ROW, "response_a": "d a c", "response_b": "a c d"}]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
-    done = command("compare", "--json", cwd=folder, input=lines)
+    done = in_process("compare", "--json", text=lines)
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0 and [row["winner"] for row in found] == ["A", "B"]
+    assert done.exit_code == 0 and [row["winner"] for row in found] == ["A", "B"]
     assert found[0]["calls"][0]["parts"]["answer"] == "[[A]]"
-    broken = command("compare", cwd=folder, input=lines + "{half\n")
-    assert broken.returncode == 1 and "standard input, line 3" in broken.stderr
-    piped = command("compare", *SORT, "--a", "-", "--b", "wrong", cwd=folder, input="a c d\r\n")
+    for wrong, said in ((lines + "{half\n", "standard input, line 3"), (b"\xe9", "not UTF-8")):
+        assert said in str(in_process("compare", text=wrong).exception)
+    piped = in_process("compare", *SORT, "--a", "-", "--b", "wrong", text="a c d\r\n")
     assert piped.stdout.startswith("A wins in both orders")
 
 
-def test_rank_and_best_of_name_files(folder: Path) -> None:
-    done = command("best-of", *SORT, "wrong", "right", "also", cwd=folder)
-    assert done.returncode == 0 and done.stdout.startswith("right is best (4 judge calls, 2 fewer")
-    done = command("rank", *SORT, "wrong", "right", "--json", cwd=folder)
+def test_rank_and_best_of_name_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    done = in_process("best-of", *SORT, "wrong", "right", "also")
+    assert done.exit_code == 0 and done.stdout.startswith("right is best (4 judge calls, 2 fewer")
+    done = in_process("rank", *SORT, "wrong", "right", "--json")
     found = json.loads(done.stdout)
     assert (found["files"], found["best"], found["calls"]) == (["wrong", "right"], 1, 2)
 
@@ -92,5 +103,8 @@ def test_failed_calls_are_status_2(folder: Path) -> None:
 
 def test_the_shell_can_complete() -> None:
     script = Path(sys.executable).with_name("rmr1_lite")
-    done = subprocess.run([str(script), "--show-completion", "bash"], capture_output=True, text=True)
+    # the shell that runs the tests may be one that cannot complete
+    env = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    command_line = [str(script), "--show-completion", "bash"]
+    done = subprocess.run(command_line, capture_output=True, text=True, env=env)
     assert done.returncode == 0 and "_RMR1_LITE_COMPLETE" in done.stdout
