@@ -54,7 +54,7 @@ def test_a_judgment_can_be_stopped(page):
     click(page, "Judge")
     page.locator("#judgment .rm-look").first.wait_for()
     click(page, "Stop")
-    shown(page.get_by_role("status").filter(has_text="Stopped. What")).wait_for()
+    shown(page.get_by_role("status").filter(has_text="Stopped. The text")).wait_for()
     click(page, "Judge")
     page.locator("#judgment .rm-summary").wait_for()
 
