@@ -197,7 +197,7 @@ def test_the_owner_adds_a_judge_and_strangers_do_not(chromium, tmp_path):
         for typed, said in (
             ("runs/not/there", "does not exist"),
             ("openai:m@http://127.0.0.1:9/v1", "No server answers"),
-            ("nano", "already there"),
+            ("nano", "already in the list"),
         ):
             field.fill(typed)
             click(page, "Add")
@@ -236,7 +236,7 @@ def test_a_space_listens_where_spaces_do_and_lets_nobody_add(chromium, tmp_path)
         shown(page.get_by_text("only in this browser session")).wait_for()
         page.context.close()
     assert not (tmp_path / "runs").exists()
-    assert "Note: everybody" not in (tmp_path / "log.txt").read_text()
+    assert "Note: everyone" not in (tmp_path / "log.txt").read_text()
 
 
 def axe_script() -> Path | None:

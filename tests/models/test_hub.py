@@ -84,7 +84,7 @@ FAILING = [
     (judged("pickled", "me/pickled"), "me/pickled has no safetensors weights", "weights that are code"),
     (
         judged("lost base", "me/lost-base"),
-        "names /home/somebody/base .*Write where.*rmr1_lite.json",
+        "names /home/somebody/base .*Write the base.*rmr1_lite.json",
         "a base elsewhere",
     ),
     (prepared("gated set", "me/closed-set"), f"me/closed-set is gated.*{SET_TERMS}", "nobody logged in"),

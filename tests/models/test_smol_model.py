@@ -154,5 +154,5 @@ def test_an_adapter_of_other_weights_is_refused(tmp_path):
     (folder / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     row = {"base": "smol-base", "style": "compact", "fingerprint": "0123456789abcdef"}
     (folder / "rmr1_lite.json").write_text(json.dumps(row))
-    with pytest.raises(InputError, match="trained on another base than smol-base is now"):
+    with pytest.raises(InputError, match="trained on other weights than smol-base has now"):
         read_adapter(folder)
