@@ -46,7 +46,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "reporting": (*GROUND, "data", "models", "evaluation", "training"),
     "demo": (*GROUND, "data", "models", "judging", "evaluation", "training"),
     "reproduce": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "demo"),
-    "pytest_plugin": ("api",),
     "notebook": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "app"),
     "cli": (
         *GROUND,

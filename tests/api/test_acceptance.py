@@ -108,12 +108,14 @@ def test_worse(at_least_as_good):
 def test_the_fixture_in_somebody_elses_tests(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(APPLICATION)
     options = ("--rmr1-judge", "nano", "--rmr1-budget", "20")
-    done = pytester.runpytest_subprocess("-p", "rmr1_lite.pytest_plugin", *options)
+    done = pytester.runpytest_subprocess("-p", "rmr1_lite.api.pytest_plugin", *options)
     done.assert_outcomes(passed=1, failed=1)
     done.stdout.fnmatch_lines(["*answers judged in test_better*", "New answers: unclear*"])
 
 
 def test_the_plugin_imports_nothing_heavy() -> None:
-    source = (Path(__file__).parents[2] / "rmr1_lite" / "pytest_plugin.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parents[2] / "rmr1_lite" / "api" / "pytest_plugin.py").read_text(
+        encoding="utf-8"
+    )
     heads = [line for line in source.splitlines() if line.startswith(("import ", "from "))]
     assert all("rmr1_lite" not in line and "torch" not in line for line in heads)
