@@ -122,7 +122,9 @@ def assert_at_least_as_good(
     if when_unclear not in ("fail", "pass"):
         raise InputError(f"when_unclear is {when_unclear!r}. Give fail or pass.")
     result = compare_answers(judge, prompts, old, new, **options)
-    if result.outcome == "worse" or (result.outcome == "unclear" and when_unclear == "fail"):
+    # a judge that said nothing, like a server that is down, is no reason to pass
+    nothing_said = result.outcome == "unclear" and not result.trials
+    if nothing_said or result.outcome == "worse" or (result.outcome == "unclear" and when_unclear == "fail"):
         raise AssertionError(result.report())
     return result
 

@@ -51,6 +51,13 @@ def test_the_budget_holds_and_running_out_of_it_fails_unless_told_otherwise() ->
     assert assert_at_least_as_good(judge, PROMPTS, QUIET, LOUD, when_unclear="pass", **options).wins == 3
 
 
+def test_a_judge_that_said_nothing_passes_nothing() -> None:
+    with pytest.raises(AssertionError, match="unclear"):
+        assert_at_least_as_good(
+            scripted(lambda request: UNREADABLE), PROMPTS, QUIET, LOUD, budget=8, when_unclear="pass"
+        )
+
+
 def test_worse_answers_fail_with_a_report_that_names_them() -> None:
     with pytest.raises(AssertionError) as error:
         assert_at_least_as_good(scripted(loud), PROMPTS, LOUD, QUIET)
