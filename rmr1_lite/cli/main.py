@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rmr1_lite.app import command as judge_app
-from rmr1_lite.cli import bias, data, evaluate, models, train, use
+from rmr1_lite.cli import bias, data, evaluate, export, models, train, use
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.exit_status import run_command
 
@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "grpo": train.grpo,
     "plan": train.plan,
     "push": train.push,
+    "export": export.export,
     "distill": train.distill,
     "compare": use.compare,
     "rank": use.rank,

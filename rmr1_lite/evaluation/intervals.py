@@ -128,6 +128,11 @@ def _log_ways(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
+def most_by_chance(n: int, share: float, level: float = 0.975) -> int:
+    """The count that n trials of this share stay at or below with at least the probability `level`."""
+    return next(k for k in range(n + 1) if k == n or _at_least(k + 1, n, share) <= 1 - level)
+
+
 def least_moved(level: float) -> int:
     """How many units must have moved, all of them one way, before `moved_interval` excludes 0."""
     return math.floor(math.log2(2 / (1 - level))) + 1

@@ -17,7 +17,7 @@ from rmr1_lite.judging.engines.endpoint import OpenAIEngine
 from rmr1_lite.judging.engines.local import LocalEngine
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import Judge
-from rmr1_lite.models.adapters import adapter_info, default_max_new_tokens, is_nano
+from rmr1_lite.models.adapters import adapter_info, default_max_new_tokens, export_info, is_nano
 from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.thinking import AS_SAVED, settle_switch
@@ -60,6 +60,8 @@ def make_judge(
 def default_reading(spec: str) -> str:
     """The default reading of a judge's verdicts: "strict" for models that this kit trained, which
     learned the exact marker, "lenient" for every other model, endpoint and log."""
+    if (export := export_info(spec)) is not None:
+        return export.reading
     return "strict" if is_nano(spec) or adapter_info(spec) is not None else "lenient"
 
 

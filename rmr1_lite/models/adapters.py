@@ -15,6 +15,7 @@ from typing import Any
 
 from rmr1_lite.config import NANO_TOKENS, OTHER_TOKENS, SMOL_TOKENS
 from rmr1_lite.models import smol
+from rmr1_lite.models.exports import ExportInfo, read_export
 from rmr1_lite.models.judge_specs import NANO, local_folder, parse_spec
 from rmr1_lite.models.thinking import AS_SAVED
 from rmr1_lite.storage import write_json
@@ -27,13 +28,16 @@ _SAMPLE = 1 << 20  # bytes read at both ends of a weight file
 @dataclass(frozen=True)
 class AdapterInfo:
     """base: what to load below the adapter. fingerprint: of the base's weights, "" when it is not a local
-    folder. thinking: "on" or "off" where the base's chat template has such a switch."""
+    folder. thinking: "on" or "off" where the base's chat template has such a switch. four_bit: whether the
+    base's layers were in 4 bits during the training, None when nothing says so: the figures of an adapter
+    hold over those weights, and over the original ones some verdicts differ."""
 
     base: str
     style: str
     fingerprint: str = ""
     stage: str = ""
     thinking: str = ""
+    four_bit: bool | None = None
 
 
 def is_adapter(folder: Path) -> bool:
@@ -47,6 +51,8 @@ def is_adapter(folder: Path) -> bool:
 def default_max_new_tokens(spec: str) -> int:
     """The default limit of a judge's tokens: the embedded ones write short chains, others up to
     2,048."""
+    if (export := export_info(spec)) is not None:
+        return export.max_new_tokens
     return NANO_TOKENS if is_nano(spec) else SMOL_TOKENS if is_smol(spec) else OTHER_TOKENS
 
 
@@ -65,6 +71,12 @@ def adapter_info(spec: str) -> AdapterInfo | None:
     """The info of the adapter that a spec names, None for every other kind of spec."""
     folder = parse_spec(spec).folder
     return read_adapter(folder) if folder is not None and is_adapter(folder) else None
+
+
+def export_info(spec: str) -> ExportInfo | None:
+    """What the exported folder that a spec names says about itself, None for every other kind of spec."""
+    folder = parse_spec(spec).folder
+    return read_export(folder) if folder is not None else None
 
 
 def read_adapter(folder: Path) -> AdapterInfo:
@@ -107,6 +119,19 @@ def thinking_of(spec: str) -> str | None:
     return None if info is None else info.thinking or AS_SAVED
 
 
+def trained_in_4bit(folder: Path, info: AdapterInfo) -> bool | None:
+    """Whether an adapter was trained over 4-bit layers: as it says, else as the settings of its run do (run
+    folders of this kit have them next to the adapter, shipped adapters inside); None if nothing does."""
+    if info.four_bit is not None or info.base == smol.NAME:
+        return bool(info.four_bit)
+    for path in (folder / "run.json", folder.parent / "config.json"):
+        if path.is_file():
+            settings = _read_json_object(path).get("settings")
+            if isinstance(settings, dict) and isinstance(settings.get("four_bit"), bool):
+                return settings["four_bit"]
+    return None
+
+
 def write_info(folder: Path, info: AdapterInfo) -> None:
     """Write `rmr1_lite.json`."""
     write_json(folder / INFO, asdict(info))
@@ -115,7 +140,7 @@ def write_info(folder: Path, info: AdapterInfo) -> None:
 def style_of(spec: str) -> str | None:
     """A model's own prompt style, None if it does not say; the embedded bases take the
     compact one."""
-    info = adapter_info(spec)
+    info = adapter_info(spec) or export_info(spec)
     return (info.style if info else "compact" if spec in (*NANO, smol.NAME) else "") or None
 
 

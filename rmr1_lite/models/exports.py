@@ -25,10 +25,11 @@ class ExportInfo:
 
     form: merged, base, gguf, vllm, ollama or lmstudio. source: the spec that was exported. base: its base's
     spec, fingerprint: of that base. base_weights: over which base the adapter lies, "dequantised" or
-    "original". style, thinking: as in `AdapterInfo`. number_type: fp32, bf16, fp16, or a GGUF's f16, q8_0,
-    q6_k, q4_k_m. context: in tokens, prompt and chain together. max_new_tokens: of a chain. name: of the
-    judge on a server. model: the file or folder that a server is given; adapter: the LoRA folder to serve
-    over it ("" without); both below this folder. parity: the gate's summary, empty where it did not run.
+    "original". style, thinking: as in `AdapterInfo`. reading: of its verdicts, as before the export.
+    number_type: fp32, bf16, fp16, or a GGUF's f16, q8_0, q6_k, q4_k_m. context: in tokens, prompt and chain
+    together. max_new_tokens: of a chain. name: of the judge on a server. model: the file or folder that a
+    server is given; adapter: the LoRA folder to serve over it ("" without); both below this folder. parity:
+    the gate's summary, empty where it did not run.
     """
 
     form: str
@@ -44,6 +45,7 @@ class ExportInfo:
     name: str
     model: str = "."
     adapter: str = ""
+    reading: str = "strict"
     parity: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -48,3 +48,12 @@ class Training:
     vllm_rank: int = 0
     rollouts: bool = False
     extra: int = 0
+
+
+def is_quantised(model: Any) -> bool:
+    """Whether the base's linear layers are bitsandbytes 4-bit modules."""
+    return any(type(module).__name__ == "Linear4bit" or _holds_4bit(module) for module in model.modules())
+
+
+def _holds_4bit(module: Any) -> bool:
+    return type(getattr(module, "base_layer", None)).__name__ == "Linear4bit"

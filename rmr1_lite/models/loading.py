@@ -16,8 +16,9 @@ from typing import Any
 from rmr1_lite.models import smol, unsloth_backend
 from rmr1_lite.models.adapters import AdapterInfo, fingerprint_of, is_adapter, read_adapter, style_of
 from rmr1_lite.models.backend import choose_backend, prepare_card, this_machine
+from rmr1_lite.models.exports import ExportInfo, read_export
 from rmr1_lite.models.judge_specs import find_folder
-from rmr1_lite.models.loaded import Loaded, Training
+from rmr1_lite.models.loaded import Loaded, Training, is_quantised
 from rmr1_lite.models.lora import check_layers, freeze_base, peft_errors
 from rmr1_lite.models.model_files import (
     LARGE,
@@ -37,38 +38,57 @@ from rmr1_lite.types import InputError
 
 
 def load(
-    spec: str, four_bit: bool = True, trainable: bool = False, training: Training | None = None
+    spec: str,
+    four_bit: bool = True,
+    trainable: bool = False,
+    training: Training | None = None,
+    number_type: str = "",
 ) -> Loaded:
     """Load what `spec` names: nano, nano-sft, nano-base, smol-base, a folder (adapter or model) or a hub id.
 
-    four_bit: the base's linear layers in NF4; smol-base stays as stored, which is reported. trainable: the
-    adapter's tensors get gradients. training: the backend and the lengths to train with; without it
-    transformers + PEFT. Raises InputError for impossible choices before anything slow.
+    four_bit: the base's linear layers in NF4; smol-base and exported models stay as stored, which is
+    reported. trainable: the adapter's tensors get gradients. training: the backend and the lengths to train
+    with; without it transformers + PEFT. number_type: fp32, bf16 or fp16 for the weights that are not in 4
+    bits; by default `weights_type`. Raises InputError for impossible choices before anything slow.
     """
     _check_process(training)
     folder = find_folder(spec)
     info = read_adapter(folder) if folder is not None and is_adapter(folder) else None
+    export = read_export(folder) if folder is not None else None
+    _check_export(spec, export)
     base, tokenizer, pad = info.base if info else spec, load_tokenizer(spec), None
-    four_bit = four_bit and not _keeps_its_weights(base)
+    four_bit = four_bit and not _keeps_its_weights(base, export is not None and not training)
     if training:
         training, pad = _check_and_fit(base, tokenizer, training)
     if info is None or folder is None:
-        made = Loaded(_load_base(spec, four_bit, training), tokenizer, style_of(spec), spec)
+        made = Loaded(_load_base(spec, four_bit, training, number_type), tokenizer, style_of(spec), spec)
     else:
-        made = _with_adapter(folder, info, tokenizer, four_bit, trainable, training)
+        base_model = _load_base(base, four_bit, training, number_type)
+        made = _with_adapter(folder, info, base_model, tokenizer, trainable, training)
     if training:
         made.backend, made.checkpointing, made.pad = training.backend, training.checkpointing, pad
     made.fingerprint = fingerprint_of(spec)
-    made.thinking = (info.thinking or AS_SAVED) if info else saved_switch(tokenizer)
+    known = info or export
+    made.thinking = (known.thinking or AS_SAVED) if known else saved_switch(tokenizer)
     return made
 
 
-def _keeps_its_weights(base: str) -> bool:
-    """smol's weights were stored in 4 bits: NF4 would round them a second time to save a few megabytes."""
-    if base != smol.NAME:
-        return False
-    _say_once(f"{base}: its weights stay as stored (they come from a 4-bit file), also with --four-bit.")
-    return True
+def _keeps_its_weights(base: str, exported: bool) -> bool:
+    """smol's weights were stored in 4 bits, those of an exported judge belong to its adapter: NF4 would round
+    them a second time."""
+    if base == smol.NAME:
+        _say_once(f"{base}: its weights stay as stored (they come from a 4-bit file), also with --four-bit.")
+    elif exported:
+        _say_once(f"{base} is an exported judge: its weights stay as stored, also with --four-bit.")
+    return base == smol.NAME or exported
+
+
+def _check_export(spec: str, export: ExportInfo | None) -> None:
+    if export is not None and not export.runs_in_transformers:
+        raise InputError(
+            f"{spec} is an export for a server ({export.form}), which does not load here. Start it with "
+            f"python -m rmr1_lite serve {spec}, or judge with {export.source}."
+        )
 
 
 def _check_process(training: Training | None) -> None:
@@ -122,11 +142,6 @@ def load_tokenizer(spec: str) -> Any:
     return _read_tokenizer(str(find_folder(base) or base))
 
 
-def is_quantised(model: Any) -> bool:
-    """Whether the base's linear layers are bitsandbytes 4-bit modules."""
-    return any(type(module).__name__ == "Linear4bit" or _holds_4bit(module) for module in model.modules())
-
-
 _SAID: list[str] = []  # lines printed so far, once each
 
 
@@ -152,14 +167,13 @@ def _say_once(text: str) -> None:
 def _with_adapter(
     folder: Path,
     info: AdapterInfo,
+    base: Any,
     tokenizer: Any,
-    four_bit: bool,
     trainable: bool,
     training: Training | None,
 ) -> Loaded:
     from peft import PeftModel
 
-    base = _load_base(info.base, four_bit, training)
     with peft_errors():
         model = PeftModel.from_pretrained(
             freeze_base(base) if trainable else base, str(folder), is_trainable=trainable
@@ -171,7 +185,7 @@ def _with_adapter(
     return Loaded(model, tokenizer, info.style or None, info.base, folder)
 
 
-def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> Any:
+def _load_base(spec: str, four_bit: bool, training: Training | None = None, number_type: str = "") -> Any:
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -180,7 +194,7 @@ def _load_base(spec: str, four_bit: bool, training: Training | None = None) -> A
             model_path(spec), four_bit, training, getattr(torch, TORCH_NAMES[training.backend.half])
         )
     where = model_device()
-    dtype = getattr(torch, TORCH_NAMES[weights_type(spec)])
+    dtype = getattr(torch, TORCH_NAMES[number_type or weights_type(spec)])
     check_memory(spec, where, 0.6 if four_bit else dtype.itemsize)
     quantise = {}
     # for weights stored in 4 bits, an explicit None would count as "not quantised"
@@ -240,10 +254,6 @@ def _read_tokenizer(spec: str) -> Any:
 
     with loading_errors(spec):
         return AutoTokenizer.from_pretrained(model_path(spec), trust_remote_code=False)
-
-
-def _holds_4bit(module: Any) -> bool:
-    return type(getattr(module, "base_layer", None)).__name__ == "Linear4bit"
 
 
 def free_memory() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from rmr1_lite.extras import extra_of
 from rmr1_lite.models import unsloth_backend
 from rmr1_lite.models.adapters import AdapterInfo, fingerprint_of, write_info
-from rmr1_lite.models.loaded import Loaded
+from rmr1_lite.models.loaded import Loaded, is_quantised
 from rmr1_lite.models.model_card import trained_card
 from rmr1_lite.models.thinking import AS_SAVED
 from rmr1_lite.types import InputError
@@ -131,6 +131,7 @@ def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str) -> None:
             fingerprint_of(loaded.base),
             stage,
             "" if loaded.thinking == AS_SAVED else loaded.thinking,
+            is_quantised(loaded.model),
         ),
     )
     shutil.rmtree(folder, ignore_errors=True)

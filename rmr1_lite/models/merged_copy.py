@@ -21,10 +21,8 @@ class MergedCopy:
         import torch
 
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.layers = [
-            (name, module) for name, module in causal.named_modules() if _is_replaced(name, module)
-        ]
-        self.bases = [_dequantised_weight(module) for _, module in self.layers]
+        self.layers = [(name, module) for name, module in causal.named_modules() if is_replaced(name, module)]
+        self.bases = [dequantised_weight(module) for _, module in self.layers]
         config = copy.deepcopy(causal.config)
         if hasattr(config, "quantization_config"):
             del config.quantization_config
@@ -38,7 +36,7 @@ class MergedCopy:
             for name, value in causal.state_dict().items()
             if ".lora_" not in name
             and not (name.endswith("weight") and _layer_of_weight(name) in names)
-            and not _quantisation_state(name)
+            and not is_quantisation_state(name)
         }
         self.model.load_state_dict(rest, strict=False)
         # buffers that are not saved (rotary frequencies) were rounded by the conversion above
@@ -63,7 +61,7 @@ class MergedCopy:
                 # summed in 32 bits and rounded once: an update smaller than half a bf16 step of the weight
                 # would vanish twice
                 delta = sum(
-                    (module.get_delta_weight(adapter).float() for adapter in _active_adapters(module)), 0
+                    (module.get_delta_weight(adapter).float() for adapter in active_adapters(module)), 0
                 )
                 self.model.get_submodule(name).weight.copy_(base.float() + delta)
         return self.model
@@ -80,7 +78,7 @@ def copy_bytes(model: Any) -> int:
     return count * (causal.dtype.itemsize + (4 if quantised else 0))
 
 
-def _active_adapters(module: Any) -> list[str]:
+def active_adapters(module: Any) -> list[str]:
     """Adapters that a layer currently adds to its base; none for a layer without, or while they are
     switched off."""
     if not hasattr(module, "get_delta_weight") or module.disable_adapters:
@@ -92,7 +90,7 @@ def _adapter_tensors(module: Any) -> list[Any]:
     """What a layer's current weight depends on besides its base: A and B of the active adapters."""
     return [
         matrices[adapter].weight
-        for adapter in _active_adapters(module)
+        for adapter in active_adapters(module)
         for matrices in (module.lora_A, module.lora_B)
     ]
 
@@ -103,7 +101,7 @@ def _same_tensors(one: list[Any], other: list[Any]) -> bool:
     return len(one) == len(other) and all(map(torch.equal, one, other))
 
 
-def _is_replaced(name: str, module: Any) -> bool:
+def is_replaced(name: str, module: Any) -> bool:
     """Layers whose weight the copy computes: those with an adapter, and quantised ones without."""
     from peft.tuners.lora import LoraLayer
 
@@ -119,7 +117,7 @@ def _layer_of_weight(weight: str) -> str:
     return weight.removesuffix(".weight").removesuffix(".base_layer")
 
 
-def _dequantised_weight(module: Any) -> Any:
+def dequantised_weight(module: Any) -> Any:
     import torch
     from peft.utils.integrations import dequantize_module_weight
 
@@ -130,5 +128,5 @@ def _dequantised_weight(module: Any) -> Any:
     return weight.detach().to(torch.float32 if weight.device.type == "cpu" else weight.dtype).clone()
 
 
-def _quantisation_state(name: str) -> bool:
+def is_quantisation_state(name: str) -> bool:
     return any(part in name for part in (".absmax", ".quant_map", ".nested_", ".quant_state"))

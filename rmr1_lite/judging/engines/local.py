@@ -23,7 +23,7 @@ from typing import Any
 from rmr1_lite.judging.engines.base import Request, Sampling
 from rmr1_lite.judging.engines.local_sampling import generators, processors, queued_text
 from rmr1_lite.judging.engines.local_slots import SPARE, SlotWriter, fits_slots
-from rmr1_lite.models.loading import is_quantised
+from rmr1_lite.models.loaded import is_quantised
 from rmr1_lite.models.memory import available_memory
 from rmr1_lite.models.merged_copy import MergedCopy, copy_bytes
 from rmr1_lite.models.prefix_sampling import sample_rollouts
