@@ -9,10 +9,12 @@ from typing import Annotated, Any, Optional
 import typer
 
 from rmr1_lite.cli.judge_options import (
+    BASE_HELP,
     JUDGE_HELP,
     MAX_NEW_TOKENS_HELP,
     READING_HELP,
     THOUGHT_OPEN_HELP,
+    BaseName,
     ReadingName,
     settle_reading,
 )
@@ -100,6 +102,7 @@ def evaluate(
     four_bit: Annotated[
         bool, typer.Option(help="load a local model in 4 bits (NF4); otherwise as stored")
     ] = True,
+    base: Annotated[BaseName, typer.Option(help=BASE_HELP)] = BaseName.auto,
 ) -> None:
     """Evaluate a judge on a benchmark or on labelled pairs, in both orders, with intervals. The same
     command resumes. Exit status 2: some judge calls failed."""
@@ -125,6 +128,8 @@ def evaluate(
         confidence,
         thinking,
         sampling,
+        four_bit,
+        base.value,
     )
 
     def load_judge() -> Any:
@@ -137,6 +142,7 @@ def evaluate(
             thinking=thinking,
             thought_open=thought_open,
             check_repeat=True,
+            base=base.value,
         )
 
     results = run(request, load_judge, out, this_command())

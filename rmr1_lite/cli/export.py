@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from rmr1_lite.cli.judge_options import BaseName
 from rmr1_lite.config import StyleName
 from rmr1_lite.types import InputError
 
@@ -17,12 +18,6 @@ class Form(str, Enum):
     """What to write."""
 
     merged, base, gguf, vllm, ollama, lmstudio = "merged", "base", "gguf", "vllm", "ollama", "lmstudio"
-
-
-class BaseName(str, Enum):
-    """Over which base the adapter lies."""
-
-    auto, dequantised, original = "auto", "dequantised", "original"
 
 
 class Gate(str, Enum):

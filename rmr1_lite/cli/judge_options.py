@@ -12,6 +12,13 @@ MAX_NEW_TOKENS_HELP = (
 JUDGE_HELP = "nano, a folder, a hub id, openai:MODEL@URL or replay:FILE"
 READING_HELP = "how verdicts are parsed; auto: strict for judges of this kit, lenient for all others"
 THOUGHT_OPEN_HELP = "texts of this endpoint or log begin inside a thought, without its opening mark"
+BASE_HELP = "weights below an adapter: dequantised 4-bit or original 16-bit ones; auto: see --four-bit"
+
+
+class BaseName(str, Enum):
+    """Over which weights of its base an adapter lies."""
+
+    auto, dequantised, original = "auto", "dequantised", "original"
 
 
 class ReadingName(str, Enum):

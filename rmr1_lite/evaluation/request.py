@@ -10,6 +10,7 @@ from rmr1_lite.evaluation.benchmarks import find_benchmark, read_benchmark
 from rmr1_lite.evaluation.benchmarks.base import Benchmark, ScoreRule, one_item_per_pair
 from rmr1_lite.evaluation.benchmarks.scoring import draw_subset
 from rmr1_lite.judging.engines.base import Sampling
+from rmr1_lite.models.base_weights import AUTO
 from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.types import InputError, Pair
 
@@ -21,8 +22,9 @@ class EvaluationRequest:
     """What to evaluate and how. judge: the spec. reading may change for a finished evaluation, the rest may
     not.
 
-    limit: about this many questions, drawn by `seed`, which also draws the order where a benchmark shows a
-    pair once.
+    four_bit, base: how a local model's weights are loaded, see `rmr1_lite.models.base_weights`. limit:
+    about this many questions, drawn by `seed`, which also draws the order where a benchmark shows a pair
+    once.
     """
 
     benchmark: str
@@ -37,6 +39,8 @@ class EvaluationRequest:
     confidence: bool = False
     thinking: str = "auto"
     sampling: Sampling = field(default_factory=Sampling)
+    four_bit: bool = True
+    base: str = AUTO
 
     @property
     def shown_name(self) -> str:

@@ -38,6 +38,7 @@ from rmr1_lite.judging.batch import count_reasons, describe_reasons, judge_setti
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import LOG_KEY, Judge, sort_log
 from rmr1_lite.models.adapters import fingerprint_of
+from rmr1_lite.models.base_weights import AUTO
 from rmr1_lite.models.thinking import settle_switch
 from rmr1_lite.storage import JsonlLog, same_settings, write_json
 from rmr1_lite.types import NOT_JUDGED, ORDERS, EvalResult, InputError, Judgment, Pair
@@ -45,6 +46,8 @@ from rmr1_lite.types import NOT_JUDGED, ORDERS, EvalResult, InputError, Judgment
 ITEMS, SETTINGS, RESULTS = "items.jsonl", "run.json", "results.json"
 # may differ between two starts in the same folder
 MAY_CHANGE = ("data", "name", "reading", "style", "confidence")
+# settings that older folders do not hold -> what was usual then
+ADDED = {"four_bit": True, "base": AUTO}
 
 
 def evaluate(
@@ -101,7 +104,8 @@ def _judge_into(
     """All looks and their prompt style. The judge is released here: calibration may load the model
     again."""
     settings = _request_settings(request, pairs)
-    then = same_settings(out / SETTINGS, settings, unset="style", added=("weights", "thinking"))
+    added = ["weights", "thinking", *(name for name, usual in ADDED.items() if settings[name] == usual)]
+    then = same_settings(out / SETTINGS, settings, unset="style", added=added)
     with JsonlLog(out / ITEMS, LOG_KEY) as log:
         judge = _finished_judge(log, request, pairs, then) or make_judge()
         judge = replace(judge, reading=request.reading, sampling=request.sampling)
@@ -238,9 +242,10 @@ def _measure_calibrations(
 def _load_alone(request: EvaluationRequest, style: str) -> Any:
     """The judge's model, once the engine is no longer in memory: a small card does not hold it
     twice."""
-    from rmr1_lite.models import loading
+    from rmr1_lite.models.base_weights import load_over
+    from rmr1_lite.models.loading import free_memory
 
-    loading.free_memory()
-    loaded = loading.load(request.judge)
+    free_memory()
+    loaded = load_over(request.judge, request.base, request.four_bit)
     loaded.thinking = settle_switch(loaded.tokenizer, style, request.thinking, loaded.thinking)
     return loaded

@@ -18,6 +18,7 @@ from rmr1_lite.judging.engines.local import LocalEngine
 from rmr1_lite.judging.engines.replay import ReplayEngine
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.adapters import adapter_info, default_max_new_tokens, export_info, is_nano
+from rmr1_lite.models.base_weights import AUTO, check_base, load_over
 from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.models.loaded import Loaded
 from rmr1_lite.models.thinking import AS_SAVED, settle_switch
@@ -35,6 +36,7 @@ def make_judge(
     thinking: str = "auto",
     thought_open: bool = False,
     check_repeat: bool = False,
+    base: str = AUTO,
     **sampling: Any,
 ) -> Judge:
     """The judge that a spec names (see `rmr1_lite.models.judge_specs`).
@@ -53,6 +55,7 @@ def make_judge(
         thinking=thinking,
         thought_open=thought_open,
         check_repeat=check_repeat,
+        base=base,
     )
     return Judge(engine, style, default_reading(spec) if reading == "auto" else reading, settings)
 
@@ -101,13 +104,15 @@ def make_engine(
     thinking: str = "auto",
     thought_open: bool = False,
     check_repeat: bool = False,
+    base: str = AUTO,
 ) -> Engine:
     """The engine a spec names.
 
     style: overrides the one saved with a model. four_bit: local weights in NF4. thinking: on, off
     or auto, for chat templates with such a switch. thought_open: texts of this endpoint or log begin inside a
     thought, whose opening mark the chat template wrote; known for local models. check_repeat: ask an
-    endpoint the first greedy prompt twice, and report if the texts differ. Raises InputError.
+    endpoint the first greedy prompt twice, and report if the texts differ. base: over which weights an
+    adapter lies (`rmr1_lite.models.base_weights`). Raises InputError.
     """
     parsed = parse_spec(spec)
     if thought_open and parsed.runs_here:
@@ -116,6 +121,8 @@ def make_engine(
             f"thought. "
             "Leave --thought-open out; it is for endpoints and logs."
         )
+    if not parsed.runs_here:
+        check_base(spec, base)
     if parsed.kind == "replay":
         return ReplayEngine(parsed.log, style, thought_open)
     if parsed.kind == "openai":
@@ -128,10 +135,8 @@ def make_engine(
             thought_open=thought_open,
             check_repeat=check_repeat,
         )
-    from rmr1_lite.models.loading import load
-
     with named_extras():
-        loaded = load(spec, four_bit)
+        loaded = load_over(spec, base, four_bit)
     switch = settle_switch(loaded.tokenizer, style or loaded.style, thinking, loaded.thinking)
     return local_engine(loaded, batch_size, spec, style, switch, max_prompt_tokens)
 

@@ -272,9 +272,9 @@ def test_the_pass_for_the_letter_holds_no_second_copy_of_the_model(tmp_path, mon
         held.append(weakref.ref(made.engine.base.loaded.model))
         return made
 
-    def load_again(spec, load=loading.load):
+    def load_again(*args, load=loading.load):
         there.append(held[0]() is not None)
-        return load(spec)
+        return load(*args)
 
     monkeypatch.setattr(loading, "load", load_again)
     made = evaluate(asked, judge, tmp_path / "out", "cmd", progress=False)

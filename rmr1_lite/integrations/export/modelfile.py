@@ -13,7 +13,7 @@ from typing import Any
 from rmr1_lite.models.render import fit_template
 from rmr1_lite.types import InputError
 
-SYSTEM, USER = "RMR1 SYSTEM MARK", "RMR1 USER MARK"
+SYSTEM, USER = "the System turn", "the User's turn"
 
 
 def write_template(tokenizer: Any, name: str) -> str:

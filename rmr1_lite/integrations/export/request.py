@@ -18,6 +18,7 @@ from rmr1_lite.models.adapters import (
     read_adapter,
     trained_in_4bit,
 )
+from rmr1_lite.models.base_weights import AUTO, BASES, DEQUANTISED, ORIGINAL
 from rmr1_lite.models.judge_specs import find_folder, parse_spec
 from rmr1_lite.models.memory import gib
 from rmr1_lite.models.model_files import read_config, stored_bytes, stored_in_4bit
@@ -29,7 +30,6 @@ GGUF_FORMS = (GGUF, OLLAMA, LMSTUDIO)
 BITS = {"fp32": 32.0, "bf16": 16.0, "fp16": 16.0}
 GGUF_BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, "q6_k": 6.6, "q4_k_m": 4.9}
 CONVERTED = ("f32", "f16", "bf16", "q8_0")  # what the converter writes itself; llama-quantize makes the rest
-DEQUANTISED, ORIGINAL = "dequantised", "original"
 GATES = ("cheap", "full", "off")
 # fields of adapter_config.json -> what a plain LoRA has there; anything else would be lost, or changes
 # the base
@@ -159,7 +159,7 @@ def stored_type(base: str) -> str:
 def _check_choices(request: ExportRequest) -> None:
     for name, value, choices in (
         ("form", request.form, FORMS),
-        ("base", request.base, ("auto", DEQUANTISED, ORIGINAL)),
+        ("base", request.base, BASES),
         ("gate", request.gate, GATES),
     ):
         if value not in choices:
@@ -196,7 +196,7 @@ def _four_bit(request: ExportRequest, adapter: Path | None, info: AdapterInfo | 
                 f"{base} is stored in 4 bits: there is no original to export. Use --base dequantised."
             )
         return True
-    if request.base != "auto":
+    if request.base != AUTO:
         return request.base == DEQUANTISED
     if adapter is None or info is None:
         return False
