@@ -61,7 +61,7 @@ def test_the_card_says_over_which_base_the_figures_hold(merged):
 
 def test_an_adapter_over_the_original_base_does_not_pass(tmp_path):
     """The two pairs are among those whose verdict changes there."""
-    write_pairs(tmp_path / "pairs.jsonl", [p for p in nano_pairs(40) if p.id.endswith(("-13", "-21"))])
+    write_pairs(tmp_path / "pairs.jsonl", [p for p in nano_pairs(50) if p.id.endswith(("-13", "-21"))])
     request = ExportRequest(
         "nano", "merged", tmp_path / "out", "fp32", base="original", pairs=str(tmp_path / "pairs.jsonl")
     )
