@@ -14,8 +14,9 @@ import zipfile
 from pathlib import Path
 
 from rmr1_lite.data.hub_errors import first_line
-from rmr1_lite.models.adapters import CONFIG, INFO, is_adapter, read_adapter
+from rmr1_lite.models.adapters import CONFIG, INFO, is_adapter, read_adapter, trained_in_4bit
 from rmr1_lite.models.judge_specs import NANO
+from rmr1_lite.models.model_card import base_line
 from rmr1_lite.types import InputError
 
 
@@ -52,7 +53,9 @@ def push_adapter(
     import httpx
     from huggingface_hub import HfApi
 
-    _warn_of_local_base(read_adapter(folder).base)
+    info = read_adapter(folder)
+    _warn_of_local_base(info.base)
+    print(base_line(info.base, trained_in_4bit(folder, info)))
     api, created = HfApi(endpoint, token=token), False
     try:
         api.create_repo(repo, private=private, exist_ok=True)

@@ -122,7 +122,8 @@ def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str) -> None:
         draft, safe_serialization=True, selected_adapters=["default"], save_embedding_layers=False
     )
     _save_tokenizer(loaded, draft)
-    (draft / "README.md").write_text(trained_card(stage, loaded.base, style), encoding="utf-8")
+    four_bit = is_quantised(loaded.model)
+    (draft / "README.md").write_text(trained_card(stage, loaded.base, style, four_bit), encoding="utf-8")
     write_info(
         draft,
         AdapterInfo(
@@ -131,7 +132,7 @@ def save_adapter(loaded: Loaded, folder: Path, style: str, stage: str) -> None:
             fingerprint_of(loaded.base),
             stage,
             "" if loaded.thinking == AS_SAVED else loaded.thinking,
-            is_quantised(loaded.model),
+            four_bit,
         ),
     )
     shutil.rmtree(folder, ignore_errors=True)

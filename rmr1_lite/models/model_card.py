@@ -21,11 +21,29 @@ SHIPPED_TITLES = {
 }
 
 
-def trained_card(stage: str, base: str, style: str) -> str:
-    """The card of an adapter that a training has just made. stage: "sft" or "grpo"."""
+def base_line(base: str, four_bit: bool | None) -> str:
+    """Over which weights of its base an adapter's figures hold. four_bit: of the training, None: unknown."""
+    if four_bit is None:
+        return (
+            f"Nothing says whether it was trained over {base} in 4 bits: its figures hold only over the "
+            "weights that it was trained over."
+        )
+    if not four_bit:
+        return f"Trained over {base} as it is stored: its figures hold over these weights."
+    return (
+        f"Trained over {base} in 4 bits (NF4): its figures hold over these weights, also dequantised "
+        "(`python -m rmr1_lite export --to base` or `--to merged` writes them). Over the original 16-bit "
+        "weights some verdicts differ."
+    )
+
+
+def trained_card(stage: str, base: str, style: str, four_bit: bool) -> str:
+    """The card of an adapter that a training has just made. stage: "sft" or "grpo". four_bit: over a base in
+    4 bits."""
     text = (
         f"Made by rmr1_lite (stage: {STAGES[stage]}). Base: `{base}`. Prompt style: `{style}`.\n"
         "Load it with `rmr1_lite.models.load(folder)`; settings and versions are in the run's config.json.\n"
+        f"{base_line(f'`{base}`', four_bit)}\n"
         "Where the base's chat template has a thinking switch, this folder's tokenizer has it set as it was "
         "trained."
     )
@@ -42,7 +60,8 @@ def shipped_card(stage: str, spec: str, command: str, strict: float, n: int) -> 
         "are rounded to\n"
         f"half precision. Before the rounding it was right in both orders on {strict:.1%} of {n} unseen "
         "nano pairs\n"
-        "(greedy, strict reading)."
+        "(greedy, strict reading).\n"
+        f"{base_line('`nano-base`', True)}"
     )
     return HEAD.format(title=SHIPPED_TITLES[stage], text=text)
 
