@@ -139,6 +139,13 @@ def elsewhere(folder: Path) -> str:
     return str(adapter)
 
 
+def no_template(folder: Path) -> str:
+    base = folder / "base"
+    shutil.copytree(NANO["nano-base"], base)
+    (base / "chat_template.jinja").unlink()
+    return str(base)
+
+
 REFUSED = [
     (taken, {}, "exists and is not empty", "nothing of the user's is overwritten"),
     ("nano", {"number_type": "q3"}, "choose from fp32, bf16, fp16", "an unknown type"),
@@ -157,6 +164,14 @@ REFUSED = [
     (elsewhere, {}, "trained on other weights", "a base that is not the adapter's"),
     (silent, {}, "does not say whether it was trained over a 4-bit base", "a foreign adapter"),
     (quantised, {"base": "original"}, "stored in 4 bits", "there is no original"),
+    (no_template, {"style": "compact"}, "no chat template", "a server could not write the prompt"),
+    (
+        lambda f: shutil.copytree(NANO["nano-base"], f / "b"),
+        {},
+        "prompt style is not known",
+        "a foreign model",
+    ),
+    ("nano", {"pairs": "none.jsonl"}, "none.jsonl", "no pairs to compare on"),
     ("nano", {"form": "gguf"}, "converter .* was not found", "no llama.cpp"),
 ]
 
@@ -168,7 +183,7 @@ def test_what_cannot_work_is_refused_before_anything_is_loaded(
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("RMR1_LLAMA_CPP", str(tmp_path / "empty"))
     monkeypatch.setattr("rmr1_lite.models.loading.load", lambda *_: pytest.fail("a model was loaded"))
-    named = spec if isinstance(spec, str) else spec(tmp_path)
+    named = spec if isinstance(spec, str) else str(spec(tmp_path))
     request = ExportRequest(**{"spec": named, "form": "merged", "out": tmp_path / "out", **changes})
     with pytest.raises(InputError, match=said):
         export_judge(request)

@@ -68,10 +68,11 @@ def export_judge(request: ExportRequest) -> Exported:
     from rmr1_lite.models.loading import load
 
     source = check_request(request)
+    pairs = gate.read_pairs_for(request, source)
     draft = _empty_draft(request.out)
     print(f"Reading {request.spec}{_over(source)}")
     loaded = load(request.spec, source.four_bit)
-    protocol = gate.read_protocol(request, source, loaded)
+    protocol = gate.settle_protocol(request, pairs, loaded)
     info = _describe(request, source, loaded, protocol)
     for line in _write_files(request, source, loaded, info, draft):
         print(line)

@@ -52,17 +52,20 @@ class Protocol:
         return self.calls(Judge(engine, self.style, self.reading, self.sampling), what)
 
 
-def read_protocol(request: ExportRequest, source: Source, loaded: Loaded) -> Protocol:
-    """What the gate asks. Raises InputError for a file without pairs, and for an unknown prompt style."""
+def read_pairs_for(request: ExportRequest, source: Source) -> list[Pair]:
+    """The pairs that the gate asks. Raises InputError for a file without any."""
     from rmr1_lite.evaluation.bias.pairs import choose_pairs
 
+    spec = request.spec if is_nano(request.spec) else source.base
+    return choose_pairs(spec, request.pairs, request.limit).pairs
+
+
+def settle_protocol(request: ExportRequest, pairs: list[Pair], loaded: Loaded) -> Protocol:
+    """What the gate asks, and how. Sets the thinking switch of the loaded tokenizer."""
     style = choose_style(request.style, loaded.style, request.spec)
-    chosen = choose_pairs(
-        request.spec if is_nano(request.spec) else source.base, request.pairs, request.limit
-    )
     sampling = sampling_for(request.spec, max_new_tokens=request.max_new_tokens)
     switch = settle_switch(loaded.tokenizer, style, "auto", loaded.thinking)
-    return Protocol(chosen.pairs, style, default_reading(request.spec), sampling, switch)
+    return Protocol(pairs, style, default_reading(request.spec), sampling, switch)
 
 
 def before_export(request: ExportRequest, source: Source, protocol: Protocol) -> tuple[Calls, int | None]:

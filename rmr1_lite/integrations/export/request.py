@@ -16,6 +16,7 @@ from rmr1_lite.models.adapters import (
     export_info,
     is_adapter,
     read_adapter,
+    style_of,
     trained_in_4bit,
 )
 from rmr1_lite.models.base_weights import AUTO, BASES, DEQUANTISED, ORIGINAL
@@ -23,6 +24,7 @@ from rmr1_lite.models.judge_specs import find_folder, parse_spec
 from rmr1_lite.models.memory import gib
 from rmr1_lite.models.model_files import read_config, stored_bytes, stored_in_4bit
 from rmr1_lite.models.precision import TORCH_NAMES
+from rmr1_lite.prompts import choose_style
 from rmr1_lite.types import InputError
 
 MERGED, BASE, GGUF, VLLM, OLLAMA, LMSTUDIO = FORMS = ("merged", "base", "gguf", "vllm", "ollama", "lmstudio")
@@ -107,6 +109,7 @@ def check_request(request: ExportRequest) -> Source:
     base = info.base if info else request.spec
     number_type = _number_type(request, base)
     source = Source(adapter, info, base, _four_bit(request, adapter, info, base), number_type)
+    _check_prompt(request)
     _check_programs(request, number_type)
     check_out(request.out)
     check_disk(request, source)
@@ -177,6 +180,18 @@ def _number_type(request: ExportRequest, base: str) -> str:
             f"type is {request.number_type!r:.40}. For --to {request.form} choose from {', '.join(known)}."
         )
     return request.number_type
+
+
+def _check_prompt(request: ExportRequest) -> None:
+    """A judge without a known prompt cannot be asked, neither here nor on a server."""
+    from rmr1_lite.models.loading import load_tokenizer
+
+    choose_style(request.style, style_of(request.spec), request.spec)
+    if not load_tokenizer(request.spec).chat_template:
+        raise InputError(
+            f"{request.spec}: its tokenizer has no chat template, so no server could write the prompt. Copy "
+            "chat_template.jinja, or the tokenizer files, of the instruct model that it was trained from."
+        )
 
 
 def _check_exported(request: ExportRequest, adapter: Path | None) -> None:
