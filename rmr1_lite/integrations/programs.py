@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmr1_lite.extras import EXTRAS, install_line, is_here
 from rmr1_lite.types import InputError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -57,6 +58,17 @@ def find_llama(program: str) -> str:
     if found := shutil.which(program):
         return found
     raise InputError(f"{program} was not found. {HOW_LLAMA}")
+
+
+def find_transformers() -> str:
+    """The `transformers` command of this environment. Raises InputError with how to get what it serves
+    with."""
+    missing = [module for module in ("transformers", *EXTRAS["serve"][1]) if not is_here(module)]
+    found = shutil.which("transformers", path=str(Path(sys.executable).parent))
+    if missing or not found:
+        what = ", ".join(missing) or "the command transformers"
+        raise InputError(f"`transformers serve` needs {what}. Install it with: {install_line('serve')}")
+    return found
 
 
 def find_vllm() -> str:

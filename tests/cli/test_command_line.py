@@ -36,6 +36,7 @@ FOR_HELP = {
     "cli.models",
     "cli.options_from_config",
     "cli.outputs",
+    "cli.serve",
     "cli.train",
     "cli.use",
     "config",

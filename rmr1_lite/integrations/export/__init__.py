@@ -1,0 +1,1 @@
+"""Writes a judge as files for other programs."""
