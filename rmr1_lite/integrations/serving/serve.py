@@ -83,7 +83,7 @@ def serve(request: ServeRequest) -> None:
     target = _find_or_export(request, card)
     if target is None:
         return  # the dry run of an export
-    launch = _plan(request, target, card)
+    launch = plan_launch(request, target, card)
     command, environment = command_line(launch), environment_for(launch, key, users_environment())
     _announce(launch, target)
     if request.dry_run:
@@ -147,7 +147,7 @@ def _find_or_export(request: ServeRequest, card: bool) -> Target | None:
     return find_target(str(out), request.style, request.reading, request.name)
 
 
-def _plan(request: ServeRequest, target: Target, card: bool) -> Launch:
+def plan_launch(request: ServeRequest, target: Target, card: bool) -> Launch:
     """Settle the engine and everything else. Raises InputError before anything is started."""
     if request.engine not in ("auto", *ENGINES):
         raise InputError(f"engine is {request.engine!r:.40}. Choose from auto, {', '.join(ENGINES)}.")
