@@ -7,6 +7,7 @@ llama.cpp 11434 (common/arg.cpp), transformers 5.17 (cli/serve.py).
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -114,12 +115,17 @@ def vllm_flags(launch: Launch) -> list[str]:
     base = f"{launch.name}-base" if launch.adapter else launch.name
     flags = ["--model", str(launch.model), "--served-model-name", base]
     if launch.adapter:
-        flags += ["--enable-lora", "--lora-modules", f"{launch.name}={launch.adapter}"]
+        flags += ["--enable-lora", "--lora-modules", lora_module(launch.name, launch.adapter)]
         flags += ["--max-lora-rank", str(smallest_rank(launch.rank))]
     flags += ["--dtype", dtype_of(launch), "--max-model-len", str(launch.context)]
     # else it samples by the model's generation_config.json: Qwen2.5's has a repetition penalty
     flags += ["--generation-config", "vllm"]
     return [*flags, *([] if launch.card else ["--enforce-eager"]), *_address(launch)]
+
+
+def lora_module(name: str, folder: Path) -> str:
+    """NAME=FOLDER; vLLM takes JSON for what has a comma."""
+    return f"{name}={folder}" if "," not in str(folder) else json.dumps({"name": name, "path": str(folder)})
 
 
 def llama_flags(launch: Launch) -> list[str]:

@@ -1,72 +1,46 @@
-"""`llama-server` with the flags that `rmr1_lite serve` gives it, and llama.cpp's own code behind them (the
-package xllamacpp). The Makefile puts it into .venv-llama/bin.
+"""`llama-server` with the code of llama.cpp: its argument parser and its server, both compiled into the
+package xllamacpp. The Makefile puts it into .venv-llama/bin.
 
-No package index has the program for an older glibc. Every flag has llama.cpp's own name and meaning
-(common/arg.cpp), and an unknown one is an error, as there.
+No package index has the program for an older glibc. The package offers the server as a class, but not the
+parser, which is called here as C++ exports it: every flag and variable of llama-server has its own meaning,
+and an unknown one is an error.
 """
 
 from __future__ import annotations
 
-import argparse
+import ctypes
 import os
 import signal
+import sys
 import threading
-from typing import Any
+from pathlib import Path
+
+import xllamacpp
+
+PARSER = "_Z19common_params_parseiPPcR13common_params13llama_examplePFviS0_E"
+SERVER_PROGRAM = 12  # LLAMA_EXAMPLE_SERVER of common/common.h, in the pinned version
 
 
-def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="llama-server", allow_abbrev=False)
-    found.add_argument("-m", "--model", required=True)
-    found.add_argument("-a", "--alias", default="")
-    found.add_argument("-c", "--ctx-size", type=int, default=0)
-    found.add_argument("-np", "--parallel", type=int, default=4)
-    found.add_argument("--host", default="127.0.0.1")
-    found.add_argument("--port", type=int, default=8080)
-    found.add_argument("--jinja", action="store_true")
-    found.add_argument("-t", "--threads", type=int, default=-1)
-    found.add_argument("--repeat-penalty", type=float)
-    found.add_argument("--top-k", type=int)
-    found.add_argument("--top-p", type=float)
-    found.add_argument("--min-p", type=float)
-    found.add_argument("--temp", type=float)
-    return found
-
-
-def parameters(args: argparse.Namespace) -> Any:
-    """What llama.cpp's own parser would make of the flags."""
-    import xllamacpp
-
+def parse(arguments: list[str]) -> xllamacpp.CommonParams:
+    """What llama.cpp's parser makes of a command line; it prints what is wrong itself."""
+    library = ctypes.CDLL(next(map(str, Path(xllamacpp.__file__).parent.glob("xllamacpp*.so"))))
     made = xllamacpp.CommonParams()
-    made.model.path = args.model
-    if args.alias:
-        made.model_alias = {each.strip() for each in args.alias.split(",")}
-    made.n_ctx, made.n_parallel = args.ctx_size, args.parallel
-    made.hostnames, made.port = [args.host], args.port
-    made.cpuparams.n_threads = made.cpuparams_batch.n_threads = args.threads
-    made.ui = False
-    made.api_keys = [key for key in os.environ.get("LLAMA_API_KEY", "").split(",") if key]
-    config = xllamacpp.common_params_sampling_config
-    for flag, field, mark in (
-        ("repeat_penalty", "penalty_repeat", config.COMMON_PARAMS_SAMPLING_CONFIG_PENALTY_REPEAT),
-        ("top_k", "top_k", config.COMMON_PARAMS_SAMPLING_CONFIG_TOP_K),
-        ("top_p", "top_p", config.COMMON_PARAMS_SAMPLING_CONFIG_TOP_P),
-        ("min_p", "min_p", config.COMMON_PARAMS_SAMPLING_CONFIG_MIN_P),
-        ("temp", "temp", config.COMMON_PARAMS_SAMPLING_CONFIG_TEMP),
-    ):
-        if getattr(args, flag) is not None:
-            setattr(made.sampling, field, getattr(args, flag))
-            # else the model's own metadata would win
-            made.sampling.user_sampling_config |= mark
+    # the C++ struct lies in the Python object, behind its head
+    struct = ctypes.c_void_p(id(made) + object.__basicsize__)
+    texts = [os.fsencode(each) for each in ("llama-server", *arguments)]
+    given = (ctypes.c_char_p * (len(texts) + 1))(*texts, None)
+    read = getattr(library, PARSER)
+    read.restype = ctypes.c_bool
+    if not read(len(texts), given, struct, SERVER_PROGRAM, None):
+        sys.exit(1)
     return made
 
 
 def main() -> None:
-    import xllamacpp
-
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    kept = xllamacpp.Server(parameters(parser().parse_args()))  # serves as long as the object lives
+    server = xllamacpp.Server(parse(sys.argv[1:]))  # serves as long as the object lives
     threading.Event().wait()
-    del kept
+    del server
 
 
 if __name__ == "__main__":
