@@ -21,12 +21,12 @@ LLAMA_CPP = "RMR1_LLAMA_CPP"
 VLLM_PYTHON = "RMR1_VLLM_PYTHON"  # a Python interpreter that has vLLM
 HOW_LLAMA = (
     "Get llama.cpp (https://github.com/ggml-org/llama.cpp: a checkout for the converter, a release or "
-    f"`brew install llama.cpp` for the programs) and set {LLAMA_CPP} to its folder, or run `make serve-env` "
-    "in a checkout of this kit."
+    f"`brew install llama.cpp` for the programs) and set {LLAMA_CPP} to its folder. A checkout of this kit "
+    "can make one (target serve-env)."
 )
 HOW_VLLM = (
-    f"Install vLLM into an environment of its own and set {VLLM_PYTHON} to its Python, or run "
-    "`make serve-env` in a checkout of this kit (a CPU build)."
+    f"Install vLLM into an environment of its own and set {VLLM_PYTHON} to its Python. A checkout of this "
+    "kit can make one for a CPU (target serve-env)."
 )
 
 

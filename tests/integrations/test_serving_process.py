@@ -151,23 +151,16 @@ def test_a_check_judges_one_pair_and_stops_the_server(place: Place):
     assert gone(place)
 
 
-def test_it_serves_until_ctrl_c_and_stops_the_whole_group(place: Place):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_serves_until_it_is_ended_and_stops_the_whole_group(place: Place, number: signal.Signals):
+    """Ctrl-C, a supervisor, and a terminal that is closed."""
     child = place.start("ready")
     said = read_until(child, "Ctrl-C ends it")
     assert len(place.alive()) == 2, said
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     said += child.communicate(timeout=30)[0]
     assert (child.returncode, "Stopped." in said) == (0, True), said
     assert "Traceback" not in said and gone(place)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_supervisor_or_a_closed_terminal_ends_the_server_too(place: Place, number: signal.Signals):
-    child = place.start("ready")
-    read_until(child, "Ctrl-C ends it")
-    child.send_signal(number)
-    child.communicate(timeout=30)
-    assert child.returncode == 0 and gone(place)
 
 
 def test_ctrl_c_while_it_loads_is_no_success(place: Place):
@@ -304,6 +297,11 @@ def test_the_servers_environment_is_the_users(place: Place, monkeypatch: pytest.
 def test_other_machines_are_announced(place: Place):
     status, said = place.run("ready", host="0.0.0.0", dry_run=True)
     assert status == 0 and "Other machines can reach this server: it listens on 0.0.0.0." in said
+
+
+def test_another_style_than_it_was_trained_on_is_said(place: Place):
+    status, said = place.run("ready", style="rubrics", dry_run=True)
+    assert status == 0 and "was trained on the style compact, not rubrics" in said
 
 
 def test_a_spec_is_exported_first_and_the_export_is_used_again(place: Place):

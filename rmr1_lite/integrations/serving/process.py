@@ -24,7 +24,8 @@ from types import FrameType
 
 from rmr1_lite.types import InputError
 
-GRACE = 20.0  # seconds from SIGTERM to SIGKILL
+GRACE = 10.0  # seconds from SIGTERM to SIGKILL; vLLM does not listen to it while it loads
+GONE = 5.0  # seconds for killed processes to free the card
 PAUSE = 0.2  # seconds between two questions whether it answers
 TAIL = 4000  # characters of a log that are shown
 EVERY = 15.0  # seconds between two progress lines where there is no terminal
@@ -112,6 +113,7 @@ def stop(child: subprocess.Popen[bytes]) -> None:
     finally:
         _signal_group(child, force=True)
         child.wait()
+        _wait_until_gone(child.pid)
 
 
 def answers(url: str) -> bool:
@@ -183,6 +185,15 @@ def _follow_parent() -> Callable[[], None]:
 
     set_option, parent_death_signal = ctypes.CDLL(None).prctl, 1
     return lambda: set_option(parent_death_signal, signal.SIGTERM)
+
+
+def _wait_until_gone(group: int) -> None:
+    """Until a killed group has no process left: then its memory is free for the next server."""
+    deadline = time.monotonic() + GONE
+    with suppress(ProcessLookupError, PermissionError, AttributeError):  # Windows has no groups
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.02)
 
 
 def _signal_group(child: subprocess.Popen[bytes], force: bool) -> None:

@@ -186,6 +186,8 @@ def _announce(launch: Launch, target: Target) -> None:
         print(f"Context: {launch.context} of the model's {target.limit} tokens (--context changes it)")
     if launch.host not in LOCAL:
         print(f"Other machines can reach this server: it listens on {launch.host}.")
+    if target.trained_style not in ("", target.style):
+        print(f"The judge was trained on the style {target.trained_style}, not {target.style}: expect less.")
     if target.form == "base":
         print("This is a base without its adapter: it was not trained to judge.")
 

@@ -32,7 +32,8 @@ GGUF = "gguf"
 @dataclass(frozen=True)
 class Target:
     """A judge whose files are there. model: folder or GGUF file. adapter: the LoRA folder to put over it, of
-    this rank. limit: the model's own context, 0 if unknown. nano: whether it knows the nano world alone."""
+    this rank. limit: the model's own context, 0 if unknown. nano: whether it knows the nano world alone.
+    trained_style: "" if unknown."""
 
     form: str
     source: str
@@ -47,6 +48,7 @@ class Target:
     adapter: Path | None = None
     rank: int = 0
     nano: bool = False
+    trained_style: str = ""
 
 
 def find_target(judge: str, style: str = "auto", reading: str = "auto", name: str = "") -> Target | None:
@@ -55,12 +57,9 @@ def find_target(judge: str, style: str = "auto", reading: str = "auto", name: st
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         return _from_file(path, style, reading, name)
     if path.is_dir() and (info := read_export(path)) is not None:
-        found = _from_export(path, info)
-        found = replace(found, style=found.style if style == "auto" else style)
-        return replace(
-            found, reading=found.reading if reading == "auto" else reading, name=name or found.name
-        )
-    if path.is_dir() and sorted(path.glob("*.gguf")) and not is_adapter(path):
+        return _as_asked(_from_export(path, info), style, reading, name)
+    is_model = (path / "config.json").is_file() or is_adapter(path)
+    if path.is_dir() and sorted(path.glob("*.gguf")) and not is_model:
         raise InputError(
             f"{path} has GGUF files but no {FILE}: the export is unfinished, or they are not of this kit. "
             "Export it again, or give one of the files with --style."
@@ -163,6 +162,7 @@ def _from_export(folder: Path, info: ExportInfo) -> Target:
         name=info.name,
         number_type=info.number_type,
         style=info.style or "auto",
+        trained_style=info.style,
         reading=getattr(info, "reading", "strict"),
         thinking=info.thinking if info.thinking in ("on", "off") else "auto",
         max_new_tokens=info.max_new_tokens,
@@ -173,6 +173,16 @@ def _from_export(folder: Path, info: ExportInfo) -> Target:
     )
 
 
+def _as_asked(found: Target, style: str, reading: str, name: str) -> Target:
+    """With what the user chose in place of the judge's own."""
+    return replace(
+        found,
+        style=found.style if style == "auto" else style,
+        reading=found.reading if reading == "auto" else reading,
+        name=name or found.name,
+    )
+
+
 def _from_file(path: Path, style: str, reading: str, name: str) -> Target:
     """A GGUF file: what its export says where it lies in one, else what the user says."""
     if not path.is_file():
@@ -180,13 +190,7 @@ def _from_file(path: Path, style: str, reading: str, name: str) -> Target:
     for folder in list(path.resolve().parents)[:4]:
         info = read_export(folder)
         if info is not None and (folder / info.model).resolve() == path.resolve():
-            found = _from_export(folder, info)
-            return replace(
-                found,
-                style=found.style if style == "auto" else style,
-                reading=found.reading if reading == "auto" else reading,
-                name=name or found.name,
-            )
+            return _as_asked(_from_export(folder, info), style, reading, name)
     if style == "auto":
         raise InputError(
             f"{path} does not say which prompts it knows. Give --style rubrics, reasoning or compact."
