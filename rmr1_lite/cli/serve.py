@@ -12,7 +12,9 @@ from rmr1_lite.config import StyleName
 
 EngineName = Literal["auto", "vllm", "llama.cpp", "transformers"]
 JUDGE_HELP = "an exported folder, a .gguf file, or an adapter or model, which is exported first"
-ENGINE_HELP = "auto: llama.cpp for GGUF files; vLLM where it is found and there is a card; transformers"
+ENGINE_HELP = (
+    "auto: llama.cpp for GGUF files, vLLM where it is found and there is a card, transformers elsewhere"
+)
 EXTRA_HELP = "further arguments for the server, after --"
 EXPORT_HELP = "folder for the export of an adapter or a model; default: runs/served/NAME-ENGINE"
 CONTEXT_HELP = "tokens of prompt and chain together; default: the model's own, at most 16384"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from rmr1_lite.exit_status import run_command
 from rmr1_lite.integrations.serving.commands import KEY
 from rmr1_lite.integrations.serving.serve import ServeRequest, serve
 from rmr1_lite.models.adapters import fingerprint_of
-from rmr1_lite.models.exports import ExportInfo, write_export
+from rmr1_lite.models.exports import ExportInfo, read_export, write_export
+from rmr1_lite.models.judge_specs import NANO
 
 STUB = Path(__file__).parents[1] / "fixtures" / "stub_server.py"
 GGUF_HEAD = b"GGUF\x03\0\0\0" + (23).to_bytes(8, "little") + b"tokenizer.chat_template"
@@ -47,10 +49,10 @@ class Place:
         )
         program.chmod(0o755)
 
-    def start(self, behaviour: str) -> subprocess.Popen[str]:
+    def start(self, behaviour: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         """The command as a process, for what signals do to it."""
         self.behave(behaviour)
-        command = [sys.executable, "-m", "rmr1_lite", "serve", "judge", "--port", str(self.port)]
+        command = [*before, sys.executable, "-m", "rmr1_lite", "serve", "judge", "--port", str(self.port)]
         own = environment_with_kit(os.environ)
         return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -163,6 +165,17 @@ def test_it_serves_until_it_is_ended_and_stops_the_whole_group(place: Place, num
     assert "Traceback" not in said and gone(place)
 
 
+def test_under_nohup_a_closed_terminal_ends_nothing(place: Place):
+    child = place.start("ready", before=("nohup",))
+    read_until(child, "Ctrl-C ends it")
+    child.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert child.poll() is None and len(place.alive()) == 2
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=30)
+    assert gone(place)
+
+
 def test_ctrl_c_while_it_loads_is_no_success(place: Place):
     child = place.start("never")
     while len(place.pids()) < 2:
@@ -201,6 +214,17 @@ def test_a_server_that_dies_while_it_loads_shows_the_end_of_its_log(place: Place
     assert status == 1
     assert "Error: The server ended: exit status 1." in said and "out of memory: buy more" in said
     assert "Traceback" not in said and gone(place)
+
+
+def test_a_server_that_the_system_killed_is_said(place: Place):
+    status, said = place.run("killed", check=True)
+    assert status == 1 and "killed by SIGKILL (often: no memory was left)" in said and gone(place)
+
+
+def test_a_server_that_refuses_the_pair_is_shown_with_its_words(place: Place):
+    status, said = place.run("refuses", check=True)
+    assert status == 2, said
+    assert "unparsed, error" in said and "the template has no user turn" in said and gone(place)
 
 
 def test_a_server_that_dies_later_ends_the_command(place: Place):
@@ -312,6 +336,22 @@ def test_a_spec_is_exported_first_and_the_export_is_used_again(place: Place):
     assert status == 0 and "Reusing the export in judge (gguf, f16)" in said
     status, said = place.run("ready", "nano-sft", **reused)
     assert status == 1 and "judge is an export of nano (gguf)" in said
+
+
+def test_a_missing_program_is_named_with_how_to_get_it(place: Place, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RMR1_LLAMA_CPP", str(place.folder / "judge"))
+    monkeypatch.setenv("PATH", str(place.folder))
+    status, said = place.run("ready")
+    assert status == 1 and "llama-server was not found. Get llama.cpp" in said
+
+
+def test_a_folder_that_transformers_would_misread(place: Place):
+    """What follows @ is a revision to `transformers serve`."""
+    folder = place.folder / "judge@2"
+    shutil.copytree(NANO["nano-base"], folder)
+    write_export(folder, replace(read_export(place.folder / "judge"), form="merged", model="."))
+    status, said = place.run("ready", str(folder), engine="transformers")
+    assert status == 1 and "Give a path without @" in said
 
 
 @pytest.mark.parametrize(

@@ -150,13 +150,15 @@ def tail(log: Path, secret: str = "") -> str:
 
 @contextmanager
 def ends_as_interrupts() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the block as Ctrl-C does, so that the server is stopped too."""
+    """SIGTERM and a closed terminal end the block as Ctrl-C does, so that the server is stopped too. What
+    is ignored stays so: under nohup a closed terminal ends nothing."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    former = {number: signal.signal(number, interrupt) for number in numbers}
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    former = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:

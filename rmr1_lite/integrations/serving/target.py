@@ -135,7 +135,7 @@ def reusable(folder: Path, spec: str, form_names: tuple[str, ...]) -> ExportInfo
     if info is None:
         return None
     why = ""
-    if (info.source, info.form in form_names) != (spec, True):
+    if info.source.rstrip("/") != spec.rstrip("/") or info.form not in form_names:
         why = f"is an export of {info.source} ({info.form})"
     elif info.fingerprint != fingerprint_of(info.base):
         why = f"was made from other weights than {info.base} has now"
