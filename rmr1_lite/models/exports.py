@@ -29,7 +29,7 @@ class ExportInfo:
     number_type: fp32, bf16, fp16, or a GGUF's f16, q8_0, q6_k, q4_k_m. context: in tokens, prompt and chain
     together. max_new_tokens: of a chain. name: of the judge on a server. model: the file or folder that a
     server is given; adapter: the LoRA folder to serve over it ("" without); both below this folder. parity:
-    the gate's summary, empty where it did not run.
+    the gate's summary by each engine, empty where it did not run.
     """
 
     form: str
@@ -46,7 +46,7 @@ class ExportInfo:
     model: str = "."
     adapter: str = ""
     reading: str = "strict"
-    parity: dict[str, Any] = field(default_factory=dict)
+    parity: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def runs_in_transformers(self) -> bool:

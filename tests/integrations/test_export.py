@@ -29,8 +29,8 @@ def merged(tmp_path_factory):
 
 
 def test_a_merged_judge_keeps_every_text(merged):
-    assert merged.kept and merged.parity.passed
-    assert (merged.parity.calls, merged.parity.same_text) == (6, 6)
+    assert merged.kept and merged.parity[0].passed
+    assert (merged.parity[0].calls, merged.parity[0].same_text) == (6, 6)
 
 
 def test_the_bases_own_files_are_copied_and_the_rest_is_neutral(merged):
@@ -56,7 +56,7 @@ def test_the_card_says_over_which_base_the_figures_hold(merged):
     card = (merged.folder / "README.md").read_text(encoding="utf-8")
     assert "dequantised NF4 weights of `nano-base`" in card and "6 of 6 judge calls keep" in card
     info = read_export(merged.folder)
-    assert (info.base_weights, info.number_type, info.parity["passed"]) == ("dequantised", "fp32", True)
+    assert (info.base_weights, info.number_type, info.parity[0]["passed"]) == ("dequantised", "fp32", True)
 
 
 def test_an_adapter_over_the_original_base_does_not_pass(tmp_path):
@@ -67,15 +67,17 @@ def test_an_adapter_over_the_original_base_does_not_pass(tmp_path):
     )
     done = export_judge(request)
     assert not done.kept and not (tmp_path / "out").exists()
-    assert done.folder == tmp_path / "out.not-passed" and done.parity.same_verdict < 4
-    stored = json.loads((done.folder / "parity.json").read_bytes())
-    assert len(stored["changed"]) == 4 - done.parity.same_verdict and stored["changed"][0]["before"]["text"]
+    assert done.folder == tmp_path / "out.not-passed" and done.parity[0].same_verdict < 4
+    stored = json.loads((done.folder / "parity.json").read_bytes())[0]
+    assert (
+        len(stored["changed"]) == 4 - done.parity[0].same_verdict and stored["changed"][0]["before"]["text"]
+    )
     assert "NOT passed" in "\n".join(done.lines())
 
 
 def test_base_and_adapter_for_vllm_are_the_judge(tmp_path):
     done = export_judge(ExportRequest("nano", "vllm", tmp_path / "out", "fp32", limit=2))
-    assert done.kept and done.parity.same_text == 4
+    assert done.kept and done.parity[0].same_text == 4
     info = read_export(done.folder)
     assert (info.model, info.adapter) == ("base", "adapter")
     weights = (done.folder / info.adapter / "adapter_model.safetensors").read_bytes()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from running import tail
+
+from rmr1_lite.integrations.serving.process import tail
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,7 @@
-"""Starts a server as a process on a free port of 127.0.0.1, waits until it answers, and ends it.
+"""Real servers for tests and measurements, started by the kit's own launcher, in 32 bits: only then must
+their texts be those of the kit's own engine.
 
-Each row of SERVERS is one server as its users start it, in 32 bits if that is not its default: only then
-must its texts be those of the kit's own engine.
+`running` is `python -m rmr1_lite serve` as a user runs it; `launched` starts a server with other arguments.
 """
 
 from __future__ import annotations
@@ -12,101 +12,79 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nano_exports import LLAMA, ROOT, Exports
+from nano_exports import Exports
 
-HERE = Path(__file__).parent
-VLLM = ROOT / ".venv-vllm" / "bin" / "python"
-CONTEXT = 768  # nano's
+from rmr1_lite.environment import environment_with_kit
+from rmr1_lite.integrations.serving import process
+from rmr1_lite.integrations.serving.commands import Launch, command_line, environment_for
+from rmr1_lite.integrations.serving.serve import ServeRequest, plan_launch
+from rmr1_lite.integrations.serving.target import find_target
+
 START = 240.0  # seconds; vLLM compiles its bytecode at the first start
-SETTINGS = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GB
-    "PYTHONDONTWRITEBYTECODE": "",  # vLLM's processes would each compile a thousand modules at every start
-    "OMP_NUM_THREADS": "1",  # of so small a model; more threads wait for each other
-}
+READY = "Ctrl-C ends it"
+# of so small a model; two threads wait for each other, and crawl where the machine has other work
+SETTINGS = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+ONE_THREAD = {"llama.cpp": ("--threads", "1")}
+# engine: which export it serves
+SERVERS = {"llama.cpp": "gguf", "transformers": "merged", "vllm": "lora"}
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running server. model: its name for the model. log: its output."""
+    """A running server. spec: of the judge there. log: its output. said: what `serve` printed."""
 
     name: str
     url: str
-    model: str
+    spec: str
     log: Path
-
-    @property
-    def spec(self) -> str:
-        return f"openai:{self.model}@{self.url}"
-
-
-Command = Callable[[Exports, int], list[str]]
-
-
-def transformers_serve(exports: Exports, port: int) -> list[str]:
-    program = str(Path(sys.executable).parent / "transformers")
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    return [program, "serve", str(exports.merged), "--device", "cpu", "--dtype", "float32", *where]
-
-
-def vllm(exports: Exports, port: int, *more: str) -> list[str]:
-    # the package is not called vllm, so its command `vllm` fails; the module does the same
-    program = [str(VLLM), "-m", "vllm.entrypoints.openai.api_server"]
-    model = ["--model", str(exports.merged), "--served-model-name", "judge", "--dtype", "float32"]
-    where = ["--host", "127.0.0.1", "--port", str(port)]
-    return [*program, *model, "--max-model-len", str(CONTEXT), "--enforce-eager", *where, *more]
-
-
-def llama_cpp(exports: Exports, port: int, *more: str) -> list[str]:
-    program = [str(LLAMA / "bin" / "python"), str(HERE / "llama_server.py")]
-    return [*program, str(exports.gguf), str(port), str(CONTEXT), *more]
-
-
-# name: (command, the name of the model there)
-SERVERS: dict[str, tuple[Command, Callable[[Exports], str]]] = {
-    "llama.cpp": (llama_cpp, lambda exports: "judge"),
-    "transformers": (transformers_serve, lambda exports: str(exports.merged)),
-    "vllm": (vllm, lambda exports: "judge"),
-}
+    said: Path
 
 
 @contextmanager
-def running(name: str, exports: Exports, log: Path) -> Iterator[Served]:
-    """A server of the table."""
-    command, model = SERVERS[name]
-    port = free_port()
-    with process(command(exports, port), port, log):
-        yield Served(name, f"http://127.0.0.1:{port}/v1", model(exports), log)
-
-
-@contextmanager
-def process(command: list[str], port: int, log: Path, ready: str = "health") -> Iterator[None]:
-    """A server's process from its first answer on. Raises RuntimeError with the end of its log if there
-    is none."""
-    with log.open("wb") as out:
+def running(name: str, exports: Exports, folder: Path) -> Iterator[Served]:
+    """A server of the table by `serve`, ended as a user ends it. Raises RuntimeError if it does not start,
+    AssertionError if it does not end well."""
+    judge, port, said = getattr(exports, SERVERS[name]), free_port(), folder / "said.txt"
+    command = [sys.executable, "-m", "rmr1_lite", "serve", str(judge), "--engine", name, "--port", str(port)]
+    command += ["--wait", str(START), "--", *ONE_THREAD.get(name, ())]
+    with said.open("wb") as out:
         child = subprocess.Popen(
             command,
+            cwd=folder,
+            env=environment_with_kit(os.environ) | SETTINGS,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **SETTINGS},
-            start_new_session=True,  # vLLM has children of its own
         )
     try:
-        _wait_for(child, f"http://127.0.0.1:{port}/{ready}", log)
-        yield
+        _wait_for(child, said)
+        launch = plan(name, judge, port)
+        log = folder / "runs" / "served" / f"judge-{name}-{port}.log"
+        yield Served(name, f"{launch.root}/v1", launch.spec, log, said)
     finally:
-        _end(child)
+        child.send_signal(signal.SIGINT)
+        assert child.wait(60) == 0, said.read_text(encoding="utf-8")
+
+
+@contextmanager
+def launched(launch: Launch, log: Path, settings: dict[str, str] = SETTINGS) -> Iterator[None]:
+    """A server from its first answer on."""
+    environment = environment_for(launch, "", {**os.environ, **settings})
+    with process.running(command_line(launch), environment, launch.root, log) as server:
+        server.wait_until_ready(START)
+        yield
+
+
+def plan(engine: str, judge: Path, port: int, *extra: str) -> Launch:
+    """How `serve` starts a judge on a CPU."""
+    target = find_target(str(judge))
+    assert target is not None
+    more = (*ONE_THREAD.get(engine, ()), *extra)
+    return plan_launch(ServeRequest(str(judge), engine, port=port, extra=more), target, card=False)
 
 
 def free_port() -> int:
@@ -115,32 +93,8 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def tail(log: Path, characters: int = 4000) -> str:
-    return log.read_text(encoding="utf-8", errors="replace")[-characters:]
-
-
-def _wait_for(child: subprocess.Popen, url: str, log: Path) -> None:
-    deadline = time.monotonic() + START
-    while not _answers(url):
-        if child.poll() is not None or time.monotonic() > deadline:
-            why = f"did not answer in {START:.0f} s" if child.poll() is None else f"ended: {child.returncode}"
-            raise RuntimeError(f"{child.args[:3]} {why}\n{tail(log)}")
+def _wait_for(child: subprocess.Popen[bytes], said: Path) -> None:
+    while READY not in (words := said.read_text(encoding="utf-8")):
+        if child.poll() is not None:
+            raise RuntimeError(f"serve ended: {child.returncode}\n{words}")
         time.sleep(0.2)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _end(child: subprocess.Popen) -> None:
-    """Stop the complete group: terminated first, then killed."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(child.pid, sign)
-            child.wait(15)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue

@@ -1,8 +1,9 @@
 """Real servers behind the kit's own client (`make servers`): the shipped judge, served by others, generates
 what the kit's engine writes.
 
-One server at a time runs for all of its tests. The longer comparison, and what the servers' own defaults
-change, is perf/servers.py.
+Each is started by `serve`, as a user starts it, runs for all of its tests, and is stopped by Ctrl-C. vLLM has
+the adapter over its base, the others have the merged judge. The longer comparison, and what the servers' own
+defaults change, is perf/servers.py.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from fixtures.engines import streamed
-from nano_exports import Exports, export_nano
-from running import CONTEXT, SERVERS, Served, running
+from nano_exports import CONTEXT, Exports, export_nano
+from running import SERVERS, Served, running
 
 from rmr1_lite.config import NANO_TOKENS
 from rmr1_lite.data.nano.world import draw_pairs
@@ -57,7 +58,7 @@ def local() -> Texts:
 def served(
     request: pytest.FixtureRequest, exports: Exports, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    with running(request.param, exports, tmp_path_factory.mktemp("log") / "server.log") as server:
+    with running(request.param, exports, tmp_path_factory.mktemp("served")) as server:
         yield server
 
 
@@ -72,6 +73,12 @@ def texts(judge: Judge, pairs: list[Pair] = PAIRS) -> Texts:
 
 def what_counts(made: Generation) -> tuple[object, ...]:
     return made.text, made.finished, made.prompt_tokens, made.completion_tokens, made.error
+
+
+def test_serve_judges_a_pair_and_prints_the_spec(served: Served):
+    said = served.said.read_text(encoding="utf-8")
+    assert "First pair (nano-test-9000-0): right in both orders" in said, said
+    assert f"--judge {served.spec} --style compact --reading strict" in said
 
 
 def test_the_same_texts_ends_and_token_counts(served: Served, local: Texts):

@@ -58,7 +58,8 @@ def usage(info: ExportInfo, folder: str) -> list[str]:
     if info.form == "lmstudio":
         return [f"lms import {folder}/{info.model}", ask(info, "http://127.0.0.1:1234/v1")]
     if info.form == "base":
-        return [f"# any adapter of {info.base}, by its name", f"{serve} --adapter ADAPTER"]
+        flags = "--enable-lora --lora-modules judge=ADAPTER --max-lora-rank 16 --generation-config vllm"
+        return [f"# with an adapter of {info.base}", f"vllm serve {folder} {flags}"]
     return [serve, ask(info, "http://127.0.0.1:8000/v1")]
 
 

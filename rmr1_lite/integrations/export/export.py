@@ -9,21 +9,24 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rmr1_lite.integrations.export import gate
 from rmr1_lite.integrations.export.base_files import copy_base_files
 from rmr1_lite.integrations.export.card import export_card
+from rmr1_lite.integrations.export.full_gate import served_calls
 from rmr1_lite.integrations.export.gguf import write_gguf
 from rmr1_lite.integrations.export.modelfile import write_modelfile
-from rmr1_lite.integrations.export.parity import Parity
+from rmr1_lite.integrations.export.parity import Parity, compare_calls
 from rmr1_lite.integrations.export.request import (
     BASE,
+    FULL,
     GGUF_FORMS,
     LMSTUDIO,
     MERGED,
+    OFF,
     OLLAMA,
     VLLM,
     ExportRequest,
@@ -31,6 +34,7 @@ from rmr1_lite.integrations.export.request import (
     check_request,
 )
 from rmr1_lite.integrations.export.weights import names_in_files, plain_tensors, write_weights
+from rmr1_lite.integrations.serving.plan import engine_of
 from rmr1_lite.judging.factory import default_reading
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.exports import ExportInfo, write_export
@@ -49,17 +53,18 @@ class Exported:
 
     folder: Path
     info: ExportInfo
-    parity: Parity | None
+    parity: tuple[Parity, ...]
     kept: bool
 
     def lines(self) -> list[str]:
         """What was written and what the gate found, a sentence a line; the first changed calls by name."""
-        if self.parity is None:
+        if not self.parity:
             return [f"Written: {self.folder}. Its verdicts were not compared (--gate off)."]
-        changed = [f"{row['id']} ({row['order']})" for row in self.parity.changed]
+        changed = [f"{row['id']} ({row['order']})" for each in self.parity for row in each.changed]
         shown = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         texts = [f"Changed: {shown}; both texts are in {self.folder / CALLS}."] if changed else []
-        return [f"Written: {self.folder}.", *self.parity.lines(), *texts]
+        said = [line for each in self.parity for line in each.lines()]
+        return [f"Written: {self.folder}.", *said, *texts]
 
 
 def export_judge(request: ExportRequest) -> Exported:
@@ -77,7 +82,9 @@ def export_judge(request: ExportRequest) -> Exported:
     for line in _write_files(request, source, loaded, info, draft):
         print(line)
     del loaded
-    parity = _run_gate(request, source, info, protocol, draft) if request.gate != "off" else None
+    _arrange(request.form, draft)
+    write_export(draft, info)
+    parity = _run_gate(request, source, info, protocol, draft) if request.gate != OFF else []
     return _finish(request, info, parity, draft)
 
 
@@ -174,15 +181,22 @@ def _modelfile(loaded: Any, info: ExportInfo) -> str:
 
 def _run_gate(
     request: ExportRequest, source: Source, info: ExportInfo, protocol: gate.Protocol, draft: Path
-) -> Parity:
+) -> list[Parity]:
+    """The files read back by transformers and, if the gate is full, behind the server that serves them."""
     before = gate.before_export(request, source, protocol)
+    model, number_type = draft / info.model, source.number_type
     loaders: dict[str, Callable[[], Any]] = {
-        MERGED: lambda: gate.load_merged(draft / PLAIN, source.number_type),
-        BASE: lambda: _over_base(source, draft / PLAIN),
-        VLLM: lambda: gate.load_with_adapter(draft / PLAIN, draft / ADAPTER, source.number_type),
+        MERGED: lambda: gate.load_merged(model, number_type),
+        BASE: lambda: _over_base(source, model),
+        VLLM: lambda: gate.load_with_adapter(model, draft / ADAPTER, number_type),
     }
-    read_back = loaders.get(request.form, lambda: gate.load_gguf(draft / info.model, draft / PLAIN))
-    return gate.after_export(protocol, read_back, before, source.number_type)
+    read_back = loaders.get(request.form, lambda: gate.load_gguf(model, draft / PLAIN))
+    found = [gate.after_export(protocol, read_back, before, number_type)]
+    if request.gate == FULL and request.form != BASE:
+        engine = engine_of(request.form)
+        after = served_calls(protocol, draft, engine)
+        found.append(compare_calls(protocol.pairs, before[0], after, number_type, engine, before[1]))
+    return found
 
 
 def _over_base(source: Source, plain: Path) -> Any:
@@ -191,27 +205,24 @@ def _over_base(source: Source, plain: Path) -> Any:
     return gate.load_with_adapter(plain, source.folder, source.number_type)
 
 
-def _finish(request: ExportRequest, info: ExportInfo, parity: Parity | None, draft: Path) -> Exported:
-    """Arrange the folder, write what describes it, and give it its name."""
-    from dataclasses import replace
-
-    passed = parity is None or parity.passed
-    kept = passed or request.allow
+def _finish(request: ExportRequest, info: ExportInfo, parity: list[Parity], draft: Path) -> Exported:
+    """Write what describes the folder, and give it its name."""
+    kept = request.allow or all(each.passed for each in parity)
     folder = request.out if kept else request.out.with_name(f"{request.out.name}.not-passed")
-    info = replace(info, parity=parity.summary() if parity else {})
-    _arrange(request.form, draft)
-    lines = parity.lines() if parity else []
-    if parity is not None:
-        write_json(draft / CALLS, parity.summary() | {"changed": list(parity.changed)})
+    info = replace(info, parity=[each.summary() for each in parity])
+    if parity:
+        write_json(draft / CALLS, [each.summary() | {"changed": list(each.changed)} for each in parity])
+    lines = [line for each in parity for line in each.lines()]
     atomic_write_text(draft / "README.md", export_card(info, lines, str(folder)))
+    shutil.rmtree(draft / PLAIN, ignore_errors=True)  # what a GGUF was made from
     write_export(draft, info)
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
-    return Exported(folder, info, parity, kept)
+    return Exported(folder, info, tuple(parity), kept)
 
 
 def _arrange(form: str, draft: Path) -> None:
-    """Put the plain model where the form has it; a GGUF does not need it any more."""
+    """Put the plain model where the form has it; a GGUF's stays until the gate has read its tokenizer."""
     plain = draft / PLAIN
     if form in (MERGED, BASE):
         for path in plain.iterdir():
@@ -219,5 +230,3 @@ def _arrange(form: str, draft: Path) -> None:
         plain.rmdir()
     elif form == VLLM:
         plain.rename(draft / BASE)
-    else:
-        shutil.rmtree(plain)

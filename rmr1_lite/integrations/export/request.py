@@ -10,6 +10,7 @@ from typing import Any
 
 from rmr1_lite.extras import need
 from rmr1_lite.integrations.programs import find_converter, find_llama
+from rmr1_lite.integrations.serving.plan import engine_of
 from rmr1_lite.models.adapters import (
     CONFIG,
     AdapterInfo,
@@ -32,7 +33,7 @@ GGUF_FORMS = (GGUF, OLLAMA, LMSTUDIO)
 BITS = {"fp32": 32.0, "bf16": 16.0, "fp16": 16.0}
 GGUF_BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, "q6_k": 6.6, "q4_k_m": 4.9}
 CONVERTED = ("f32", "f16", "bf16", "q8_0")  # what the converter writes itself; llama-quantize makes the rest
-GATES = ("cheap", "full", "off")
+CHEAP, FULL, OFF = GATES = ("cheap", "full", "off")
 # fields of adapter_config.json -> what a plain LoRA has there; anything else would be lost, or changes
 # the base
 PLAIN_LORA: dict[str, tuple[Any, ...]] = {
@@ -225,12 +226,12 @@ def _four_bit(request: ExportRequest, adapter: Path | None, info: AdapterInfo | 
 
 
 def _check_programs(request: ExportRequest, number_type: str) -> None:
+    if request.gate == FULL and request.form != BASE:
+        engine_of(request.form)
     if request.form not in GGUF_FORMS:
         return
     find_converter()
     if number_type not in CONVERTED:
         find_llama("llama-quantize")
-    if request.gate == "full":
-        find_llama("llama-server")
-    if request.gate != "off":
+    if request.gate != OFF:
         need("gguf")

@@ -1,0 +1,1 @@
+"""Starts existing text servers for a judge: vLLM, llama.cpp, `transformers serve`."""
