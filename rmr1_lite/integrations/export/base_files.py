@@ -66,13 +66,13 @@ def copy_base_files(base: str, loaded: Any, number_type: str, folder: Path) -> l
 def _adapt_config(path: Path, number_type: str) -> list[str]:
     """Programs take the type of the weights from here, and would look for 4-bit layers."""
     config, said = json.loads(path.read_bytes()), []
+    before = dict(config)
     if config.pop("quantization_config", None) is not None:
         said.append("config.json is without the base's quantization_config: the weights are plain.")
     for key in ("dtype", "torch_dtype"):
         if config.get(key, TORCH_NAMES[number_type]) != TORCH_NAMES[number_type]:
             config[key] = TORCH_NAMES[number_type]
-            said.append(f"config.json names {config[key]}, the type of the exported weights.")
-    if said:
+    if config != before:
         write_json(path, config)
     return said
 
