@@ -22,6 +22,7 @@ import pytest
 from rmr1_lite.environment import AT_START, environment_with_kit
 from rmr1_lite.exit_status import run_command
 from rmr1_lite.integrations.serving.commands import KEY
+from rmr1_lite.integrations.serving.process import answers, running, served_names
 from rmr1_lite.integrations.serving.serve import ServeRequest, serve
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.exports import ExportInfo, read_export, write_export
@@ -237,6 +238,17 @@ def test_a_server_that_dies_later_ends_the_command(place: Place):
 def test_a_server_that_never_answers_is_given_up(place: Place):
     status, said = place.run("never", wait=1)
     assert status == 1 and "did not answer within 1 s" in said and "--wait" in said
+    assert gone(place)
+
+
+def test_ready_is_what_health_says(place: Place):
+    """llama-server lists its model while it loads."""
+    place.behave("ready")
+    root, log = f"http://127.0.0.1:{place.port}", place.folder / "log"
+    command = [str(place.folder / "llama" / "llama-server"), "--alias", "j", "--port", str(place.port)]
+    with running(command, os.environ, root, log) as server:
+        server.wait_until_ready(30)
+        assert answers(f"{root}/health") and served_names(root) == ["j"]
     assert gone(place)
 
 
