@@ -31,8 +31,10 @@ from rmr1_lite.types import ORDERS, EngineStopped, Pair
 if TYPE_CHECKING:
     from rmr1_lite.api.pairwise import PairwiseJudge
 
-# waiting for clients to come back: share of the last batch's seconds, and seconds at most
+# waiting for clients to come back after a batch: share of its seconds, and seconds at most
 GATHER_SHARE, GATHER_MOST = 0.03, 0.2
+# and for those that begin together, after an idle time: seconds for one more, and in all
+NEXT_SECONDS, FIRST_SECONDS = 0.005, 0.03
 RETRY_LOADING = 2  # seconds
 
 
@@ -149,12 +151,24 @@ class Desk:
                 await self._serve(jobs)
 
     async def _gather(self) -> None:
-        """Let the clients of the last batch come back."""
+        """Let the clients of the last batch come back, or those that begin together arrive."""
+        now = time.monotonic()
         until = self._ended + min(GATHER_MOST, GATHER_SHARE * self._seconds)
-        while len(self.waiting) < self._back and (left := until - time.monotonic()) > 0:
-            self._arrived.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), left)
+        if now < until:
+            while len(self.waiting) < self._back and await self._one_more(until - time.monotonic()):
+                pass
+        else:
+            while time.monotonic() < now + FIRST_SECONDS and await self._one_more(NEXT_SECONDS):
+                pass
+
+    async def _one_more(self, seconds: float) -> bool:
+        """Whether a request arrives in that time."""
+        self._arrived.clear()
+        try:
+            await asyncio.wait_for(self._arrived.wait(), max(0.0, seconds))
+        except TimeoutError:
+            return False
+        return True
 
     def _take(self) -> list[Job]:
         """The one that has waited longest, and those that can share its batch."""

@@ -26,7 +26,7 @@ KINDS: dict[int, tuple[str, str]] = {
     503: ("not_ready", "the judge is still loading, or the endpoint is stopping"),
     504: ("timeout", "the request's time is over"),
 }
-_FIELD = re.compile(r"(?:reference or panel|([a-z_]+)(?:\[\d+\])?)(?= )")
+_FIELD = re.compile(r"([a-z_]+)(?:\[\d+\])?(?= )")
 
 
 class Refused(Exception):

@@ -18,23 +18,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rmr1_lite.app.judges import comes_from_here
+from rmr1_lite.endpoint.bodies import (
+    HungUp,
+    Message,
+    Receive,
+    Send,
+    discard_body,
+    read_body,
+    replay,
+    wait_for_end,
+)
 from rmr1_lite.endpoint.desk import Desk
 from rmr1_lite.endpoint.errors import Refused
 from rmr1_lite.endpoint.metrics import OTHER_ROUTE, ROUTES, Metrics
 from rmr1_lite.endpoint.settings import KEY_VARIABLE, EndpointConfig
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 BODY_SECONDS = 30.0  # for a body to arrive
-DISCARD_SECONDS, DISCARD_TIMES = 2.0, 16  # of a refused body: for how long, and this many times the limit
 VISIT = "rmr1.visit"  # where the scope holds the visit
-
-
-class HungUp(Exception):
-    """The client is gone."""
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Gate:
         scope[VISIT] = visit = Visit(route, scope["method"])
         self.inside += 1
         try:
-            await self._answer(visit, scope, receive, _counting(visit, send))
+            await self._answer(visit, scope, receive, self._noting(visit, send))
         except HungUp:
             self.metrics.add("rmr1_abandoned_total")
         finally:
@@ -114,42 +116,28 @@ class Gate:
             )
 
     async def _read(self, visit: Visit, headers: dict[str, str], receive: Receive) -> bytes:
-        """The complete body."""
-        if visit.method != "POST":
-            return await self._body(visit, receive)
-        if visit.route != OTHER_ROUTE:
+        """The complete body; what can be refused by its head is not read."""
+        if visit.method == "POST" and visit.route != OTHER_ROUTE:
             self.desk.check_open(self.reading)
-        if visit.route != OTHER_ROUTE and not headers.get("content-type", "").lower().startswith(
-            "application/json"
-        ):
-            raise Refused(415, "The content type is not application/json. Send the header content-type.")
+            if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                raise Refused(415, "The content type is not application/json. Send the header content-type.")
         length = headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > self.config.max_body:
             raise self._too_large()
         self.reading += 1
         try:
             async with asyncio.timeout(min(BODY_SECONDS, self.config.timeout)):
-                return await self._body(visit, receive)
+                body = await read_body(receive, self.config.max_body)
         except TimeoutError:
             raise Refused(
                 408, f"The body did not arrive in {BODY_SECONDS:g} seconds. Send it again."
             ) from None
         finally:
             self.reading -= 1
-
-    async def _body(self, visit: Visit, receive: Receive) -> bytes:
-        pieces, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise HungUp
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > self.config.max_body:
-                raise self._too_large()
-            if not message.get("more_body", False):
-                visit.unread = False
-                return b"".join(pieces)
+        if body is None:
+            raise self._too_large()
+        visit.unread = False
+        return body
 
     def _too_large(self) -> Refused:
         remedy = "Shorten the texts, or start with a larger --max-body."
@@ -159,8 +147,8 @@ class Gate:
 
     async def _run(self, visit: Visit, scope: Any, body: bytes, receive: Receive, send: Send) -> None:
         """Answer while watching the connection and the clock."""
-        work = asyncio.ensure_future(self.app(scope, _replay(body), send))
-        gone = asyncio.ensure_future(_hang_up(receive))
+        work = asyncio.ensure_future(self.app(scope, replay(body), send))
+        gone = asyncio.ensure_future(wait_for_end(receive))
         try:
             left = max(0.0, self.config.timeout - visit.seconds)
             await asyncio.wait([work, gone], timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -202,67 +190,27 @@ class Gate:
         await send({"type": "http.response.start", "status": error.status, "headers": pairs})
         await send({"type": "http.response.body", "body": body, "more_body": visit.unread})
         if visit.unread:
-            await self._discard(scope, receive)
+            await discard_body(scope["headers"], receive, self.config.max_body)
             await send({"type": "http.response.body", "body": b""})
-
-    async def _discard(self, scope: Any, receive: Receive) -> None:
-        """Read what the client still sends, and keep none of it. One that waits to be asked sends nothing."""
-        if (b"expect", b"100-continue") in scope["headers"]:
-            return
-        left = DISCARD_TIMES * self.config.max_body
-        try:
-            async with asyncio.timeout(DISCARD_SECONDS):
-                while left > 0:
-                    message = await receive()
-                    left -= len(message.get("body", b""))
-                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                        return
-        except TimeoutError:
-            return
 
     # ---- recording
 
+    def _noting(self, visit: Visit, send: Send) -> Send:
+        """`send` that notes the status, and counts before the client can ask for the counts."""
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                visit.status, visit.started = message["status"], True
+                self.metrics.add("rmr1_requests_total", route=visit.route, status=str(visit.status))
+                if visit.method == "POST":
+                    self.metrics.observe("rmr1_request_seconds", visit.seconds)
+            await send(message)
+
+        return noted
+
     def _record(self, visit: Visit) -> None:
-        if visit.status:
-            self.metrics.add("rmr1_requests_total", route=visit.route, status=str(visit.status))
-            if visit.method == "POST":
-                self.metrics.observe("rmr1_request_seconds", visit.seconds)
-        self.log.info(
-            "%s %s %s %.3f s, %d judge calls",
-            visit.method if visit.method.isalpha() else "?",
-            visit.route,
-            visit.status or "hung up",
-            visit.seconds,
-            visit.calls,
-        )
-
-
-def _counting(visit: Visit, send: Send) -> Send:
-    """`send` that notes the status."""
-
-    async def noted(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            visit.status, visit.started = message["status"], True
-        await send(message)
-
-    return noted
-
-
-def _replay(body: bytes) -> Receive:
-    """The body again, for the application behind the gate."""
-    sent = False
-
-    async def receive() -> Message:
-        nonlocal sent
-        if sent:
-            await asyncio.Event().wait()  # the gate itself watches for the end
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
-
-
-async def _hang_up(receive: Receive) -> None:
-    """Returns when the connection ends."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        """The line in the access log: no texts, no keys, no query."""
+        method = visit.method if visit.method.isalpha() else "?"
+        end = visit.status or "hung up"
+        words = "%s %s %s %.3f s, %d judge calls"
+        self.log.info(words, method, visit.route, end, visit.seconds, visit.calls)

@@ -14,16 +14,16 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from rmr1_lite import __version__
-from rmr1_lite.api.inputs import check_candidates, check_pair
-from rmr1_lite.api.summaries import score_pairs
+from rmr1_lite.api.inputs import check_pair
 from rmr1_lite.endpoint import schemas
+from rmr1_lite.endpoint.checks import check_list, check_score, check_sizes, check_votes
 from rmr1_lite.endpoint.desk import Call, Compare, Desk
 from rmr1_lite.endpoint.errors import KINDS, Refused, refused_by, refused_fields
 from rmr1_lite.endpoint.gate import VISIT
 from rmr1_lite.endpoint.metrics import MEDIA_TYPE, Metrics
 from rmr1_lite.endpoint.page import docs_page
 from rmr1_lite.endpoint.settings import EndpointConfig
-from rmr1_lite.types import InputError, Pair
+from rmr1_lite.types import InputError
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.ErrorBody, "description": said} for status, (_, said) in KINDS.items()
@@ -113,16 +113,16 @@ def _add_verdicts(app: FastAPI, desk: Desk, config: EndpointConfig) -> None:
     @route("/compare", schemas.Comparison)
     async def compare(asked: schemas.CompareRequest, request: Request) -> Response:
         """Which of two responses is better, judged in both orders."""
-        _check_votes(asked.votes, config)
+        check_votes(asked.votes, config)
         pair = check_pair(asked.prompt, asked.a, asked.b)
-        _check_sizes([pair], config, ("a", "b"))
+        check_sizes([pair], config, ("a", "b"))
         work = Compare(pair, asked.both_orders, asked.votes, asked.confidence)
         return _reply(request, await desk.ask(work), asked.chains)
 
     @route("/rank", schemas.Ranked)
     async def rank(asked: schemas.RankRequest, request: Request) -> Response:
         """Order responses by a round robin of all pairs in both orders."""
-        _check_list(asked, config)
+        check_list(asked, config)
         options = {"votes": asked.votes}
         work = Call(lambda judge: judge.rank(asked.prompt, asked.responses, **options))
         return _reply(request, await desk.ask(work), asked.chains)
@@ -130,7 +130,7 @@ def _add_verdicts(app: FastAPI, desk: Desk, config: EndpointConfig) -> None:
     @route("/best-of", schemas.Best)
     async def best_of(asked: schemas.RankRequest, request: Request) -> Response:
         """The best of several responses by a knockout, with fewer judge calls than /rank."""
-        _check_list(asked, config)
+        check_list(asked, config)
         options = {"votes": asked.votes}
         work = Call(lambda judge: judge.best_of(asked.prompt, asked.responses, **options))
         return _reply(request, await desk.ask(work), asked.chains)
@@ -138,7 +138,7 @@ def _add_verdicts(app: FastAPI, desk: Desk, config: EndpointConfig) -> None:
     @route("/score", schemas.Score)
     async def score(asked: schemas.ScoreRequest, request: Request) -> Response:
         """How good one response is, compared with a reference or a panel."""
-        _check_score(asked, config)
+        check_score(asked, config)
         given = {"reference": asked.reference, "panel": asked.panel, "votes": asked.votes}
         work = Call(lambda judge: judge.score(asked.prompt, asked.response, **given))
         return _reply(request, await desk.ask(work), asked.chains)
@@ -195,50 +195,6 @@ def _words(error: HTTPException, request: Request) -> str:
         405: f"This route does not take {request.method:.10}. /docs lists the routes.",
     }
     return known.get(error.status_code, str(error.detail))
-
-
-# ---- checks that the Python interface does not make
-
-
-def _check_list(asked: schemas.RankRequest, config: EndpointConfig) -> None:
-    _check_votes(asked.votes, config)
-    _check_count("responses", asked.responses, config)
-    given = check_candidates(asked.prompt, asked.responses)
-    for text, owners in zip(given.texts, given.owners, strict=True):
-        name = f"responses[{owners[0]}]"
-        _check_sizes([Pair("", given.prompt, text, "")], config, (name, name))
-
-
-def _check_score(asked: schemas.ScoreRequest, config: EndpointConfig) -> None:
-    _check_votes(asked.votes, config)
-    _check_count("panel", asked.panel, config)
-    if asked.reference is None and asked.panel is None:
-        pairs = [check_pair(asked.prompt, asked.response, "\u2060", ("response", "(none)"))]
-    else:
-        pairs = score_pairs(asked.prompt, asked.response, asked.reference, asked.panel)
-    other = "reference" if asked.panel is None else "panel"
-    _check_sizes(pairs, config, ("response", other))
-
-
-def _check_votes(votes: int, config: EndpointConfig) -> None:
-    if votes > config.max_votes:
-        raise Refused(422, f"votes is {votes}. Give at most {config.max_votes} (--max-votes).", "votes")
-
-
-def _check_count(name: str, texts: Any, config: EndpointConfig) -> None:
-    if isinstance(texts, list) and len(texts) > config.max_responses:
-        words = f"{name} has {len(texts)} texts. Give at most {config.max_responses} (--max-responses)."
-        raise Refused(422, words, name)
-
-
-def _check_sizes(pairs: list[Pair], config: EndpointConfig, names: tuple[str, str]) -> None:
-    for pair in pairs:
-        prompt = "\n".join(turn["content"] for turn in pair.prompt)
-        texts = {"prompt": prompt, names[0]: pair.response_a, names[1]: pair.response_b or pair.response_a}
-        for name, text in texts.items():
-            if len(text) > config.max_chars:
-                remedy = f"Give at most {config.max_chars:,} (--max-chars)."
-                raise Refused(422, f"{name} has {len(text):,} characters. {remedy}", name)
 
 
 def _reply(request: Request, found: Any, chains: bool) -> Response:

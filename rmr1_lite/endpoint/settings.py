@@ -29,8 +29,8 @@ class EndpointConfig:
     port: int = _doc(8080, "port to listen on; 0: any free one")
     key: bool = _doc(
         True,
-        f"insist on a key in {KEY_VARIABLE} (several: separated by commas) to listen on an address that other "
-        "machines reach; --no-key answers everyone",
+        f"insist on a key in {KEY_VARIABLE} (several: separated by commas) on an address that other machines "
+        "reach; --no-key answers everyone",
     )
     concurrency: int = _doc(
         8, "requests in parallel at an openai: judge; a local model takes batches in turn"

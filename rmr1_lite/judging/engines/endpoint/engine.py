@@ -83,7 +83,6 @@ class OpenAIEngine:
 
         Raises EngineStopped for a permanent failure, after yielding the requests in flight.
         """
-        # why: of this call; another caller's next one may reset `stopped`
         self.stopped, self._failures, waiting, first, why = "", 0, list(range(len(requests))), None, ""
         # the first request is sent alone: refused parts are found once, and a permanent failure ends here
         if waiting and not self._answered:
@@ -99,15 +98,15 @@ class OpenAIEngine:
             for future in as_completed(futures):
                 made, asked = future.result(), futures[future]
                 if isinstance(made, str):
-                    why = made
+                    why = made  # kept: another caller's next call may reset `stopped`
                 elif asked is not None:
                     yield asked, made
                 elif first is not None:
                     self._compare(first, made)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        if why := why or self.stopped:
-            raise EngineStopped(why)
+        if why or self.stopped:
+            raise EngineStopped(why or self.stopped)
 
     def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
         """Yield the text as it is written; returns the Generation (an error is in it, never raised)."""
