@@ -222,7 +222,7 @@ class Desk:
                 job.answer.set_result(result)
 
 
-def _ask(judge: PairwiseJudge, jobs: Sequence[Job]) -> list[Any]:
+def _ask(judge: Any, jobs: Sequence[Job]) -> list[Any]:
     """On another thread: a batch of pairs with equal options, or one other question."""
     first = jobs[0].work
     if isinstance(first, Call):

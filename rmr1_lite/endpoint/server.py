@@ -153,7 +153,8 @@ class EndpointServer:
         until = time.monotonic() + self.config.grace
         while self.gate.inside and self.signals < 2 and time.monotonic() < until and self.failure is None:
             await asyncio.sleep(POLL)
-        self.dropped = len(self.desk.waiting) + len(self.desk.working)
+        left = (*self.desk.waiting, *self.desk.working)
+        self.dropped = sum(not job.answer.done() for job in left)
         self.busy = self.busy or bool(self.desk.working)
         self.desk.close("The endpoint stopped before this request was finished. Send it again.")
         server.should_exit, server.force_exit = True, self.signals > 1

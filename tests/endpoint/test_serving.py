@@ -289,6 +289,38 @@ def test_a_stop_has_an_end_and_clients_are_told(grace, signals, reason):
         engine.free.set()
 
 
+def test_what_a_client_left_half_done_does_not_hold_the_stop():
+    """Half a request, a request that nobody waits for any more, and an answer that nobody reads."""
+    engine = scripted(lambda request: A + "x" * 4_000_000)
+    with running_endpoint(judge_of(engine)) as running:
+        client = Client(running)
+        unread, half = client.hang_up(8), client.hang_up(9)
+        until(lambda: running.count("requests") == 2)
+        half.sendall(b"GET /health HTTP/1.1\r\nho")
+        engine.free.clear()
+        late = client.hang_up(7)
+        until(lambda: running.desk.working)
+        late.close()
+        until(lambda: running.count("abandoned") == 1)
+        began = time.monotonic()
+        running.stop()
+        running.thread.join(10)
+        assert not running.thread.is_alive() and time.monotonic() - began < 5
+        assert (running.server.dropped, running.server.busy) == (0, True)
+        engine.free.set()
+        unread.close(), half.close()
+
+
+def test_pipelined_requests_are_answered_in_order():
+    with running_endpoint(judge_of(scripted())) as running:
+        client = Client(running).hang_up(1)
+        body = json.dumps(pair_body(2)).encode()
+        head = "POST /compare HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        client.sendall(f"{head}connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        said = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+        assert re.findall(r'"winner":"(\w)","agreement"', said) == ["B", "A"]
+
+
 # ---- what is counted
 
 LINE = re.compile(r'(rmr1_\w+)(\{\w+="(?:[^"\\\n]|\\["\\n])*"(?:,\w+="(?:[^"\\\n]|\\["\\n])*")*\})? (\S+)')
