@@ -21,6 +21,8 @@ import tomllib
 import typer
 
 from rmr1_lite.cli.main import app
+from rmr1_lite.endpoint.errors import KINDS
+from rmr1_lite.endpoint.metrics import FAMILIES
 from rmr1_lite.evaluation.benchmarks import BENCHMARKS
 from rmr1_lite.extras import EXTRAS
 
@@ -70,12 +72,14 @@ def pages() -> dict[Path, str]:
         notebooks: fill(notebooks, "badges", badge_table()),
         servers: fill(servers, "servers", server_table()),
         install: fill(install, "extras", extras_table()),
+        ROOT / "docs" / "serving.md": serving_page(),
     }
 
 
-def fill(path: Path, name: str, piece: str) -> str:
-    """The text of `path` with `piece` between its two marks; ValueError unless each appears once."""
-    text = path.read_text(encoding="utf-8")
+def fill(path: Path, name: str, piece: str, text: str | None = None) -> str:
+    """`text`, by default that of `path`, with `piece` between its two marks; ValueError unless each appears
+    once."""
+    text = path.read_text(encoding="utf-8") if text is None else text
     marks = re.compile(rf"(<!-- {name}: written by docs/build\.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     text, count = marks.subn(lambda found: f"{found[1]}{piece}{found[2]}", text)
     if count != 1:
@@ -158,6 +162,18 @@ def extras_table() -> str:
     ]
     head = f"{found['date']}, Python {found['python']}, {found['torch']}: each in an empty environment.\n\n"
     return head + table(("extra", "for", "brings", "on the disk"), rows)
+
+
+def serving_page() -> str:
+    """The judge endpoint's errors and metrics."""
+    path = ROOT / "docs" / "serving.md"
+    errors = [(str(status), f"`{kind}`", said) for status, (kind, said) in KINDS.items()]
+    text = fill(path, "endpoint-errors", table(("status", "type", "when"), errors))
+    metrics = [
+        (f"`{each.name}`", each.kind, each.labels[0] if each.labels else "", each.help)
+        for each in FAMILIES.values()
+    ]
+    return fill(path, "endpoint-metrics", table(("metric", "kind", "label", "meaning"), metrics), text)
 
 
 def badge_table() -> str:

@@ -200,6 +200,7 @@ class Desk:
             self.working.difference_update(jobs)
         self._ended = time.monotonic()
         self._seconds, self._back = self._ended - began, len(jobs) + len(self.waiting)
+        self.metrics.add("rmr1_busy_seconds_total", self._seconds)
         error = asked.exception()
         if error is None:
             self._hand_out(jobs, asked.result())

@@ -171,15 +171,15 @@ class Gate:
         error = work.exception()
         if error is None:
             return
-        self.record_error(error)
+        self._record_error(error)
         if not visit.started:
             raise Refused(500, f"The endpoint failed ({type(error).__name__}). Its log names the place.")
 
-    def record_error(self, error: BaseException) -> None:
+    def _record_error(self, error: BaseException) -> None:
         """The place of an error; its message may quote a prompt."""
-        frames = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(
-            error.__traceback__)]  # fmt: skip
-        self.log.error("error %s at %s", type(error).__name__, " < ".join(reversed(frames)))
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        places = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+        self.log.error("error %s at %s", type(error).__name__, places)
 
     async def _refuse(self, error: Refused, visit: Visit, scope: Any, receive: Receive, send: Send) -> None:
         body = error.body()

@@ -25,7 +25,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True)
 class Family:
-    """One metric. labels: its label's name with the values that are there from the start."""
+    """One metric. labels: the names of its labels, and the values that are there from the start."""
 
     name: str
     kind: str
@@ -36,17 +36,23 @@ class Family:
 FAMILIES = {
     each.name: each
     for each in (
-        Family("rmr1_requests_total", "counter", "answered requests, by route and HTTP status"),
+        Family("rmr1_requests_total", "counter", "answered requests", ("route, status", ())),
         Family("rmr1_request_seconds", "histogram", "time from a request's head to its answer, of verdicts"),
         Family("rmr1_abandoned_total", "counter", "requests whose client hung up before the answer"),
-        Family("rmr1_judge_calls_total", "counter", "judge calls, by status", ("status", STATUSES)),
+        Family("rmr1_judge_calls_total", "counter", "judge calls", ("status", STATUSES)),
         Family("rmr1_unparsed_judge_calls_total", "counter", "judge calls without a verdict, for any reason"),
         Family("rmr1_judge_call_seconds", "histogram", "time attributed to one judge call"),
         Family("rmr1_engine_stops_total", "counter", "times that the judge's own server could not go on"),
         Family("rmr1_pairs_both_orders_total", "counter", "pairs judged in both orders"),
         Family("rmr1_order_flips_total", "counter", "of these, pairs whose two orders prefer different ones"),
-        Family("rmr1_tokens_total", "counter", "tokens, by kind", ("kind", ("prompt", "completion"))),
+        Family(
+            "rmr1_tokens_total",
+            "counter",
+            "tokens of prompts and of chains",
+            ("kind", ("prompt", "completion")),
+        ),
         Family("rmr1_batches_total", "counter", "times that the judge was called"),
+        Family("rmr1_busy_seconds_total", "counter", "time in these calls; of parallel ones the sum"),
         Family("rmr1_queue_length", "gauge", "requests that wait for the judge"),
         Family("rmr1_in_flight", "gauge", "requests at the judge"),
         Family("rmr1_ready", "gauge", "1 once the judge is loaded, until the endpoint stops"),
@@ -69,7 +75,7 @@ class Metrics:
             elif each.kind == "counter":
                 name, values = each.labels or ("", ())
                 self._values[each.name] = {((name, value),): 0 for value in values}
-                if each.labels is None and each.name != "rmr1_requests_total":
+                if each.labels is None:
                     self._values[each.name] = {(): 0}
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:

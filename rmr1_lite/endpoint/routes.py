@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -73,7 +74,7 @@ class StrictRoute(APIRoute):
 def _object_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice = next(name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1)
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"{twice!r:.40} appears twice")
     return found
 
@@ -82,15 +83,12 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def build_app(
-    desk: Desk, metrics: Metrics, config: EndpointConfig, spec: str, record_error: Callable[[Any], None]
-) -> FastAPI:
-    """The application behind the gate. spec: the judge's name, as shown. record_error: for errors that are
-    not the caller's."""
+def build_app(desk: Desk, metrics: Metrics, config: EndpointConfig, spec: str) -> FastAPI:
+    """The application behind the gate. spec: the judge's name, as shown."""
     app = FastAPI(
         title="rmr1_lite judge endpoint",
         version=__version__,
-        description=(app_description(spec)),
+        description=f"Verdicts of the judge {spec}. A pair without a verdict has winner null and its reason.",
         docs_url=None,  # its page loads scripts from elsewhere; /docs here is this kit's own
         redoc_url=None,
         redirect_slashes=False,
@@ -98,12 +96,8 @@ def build_app(
     app.router.route_class = StrictRoute
     _add_verdicts(app, desk, config)
     _add_reports(app, desk, metrics, spec)
-    _add_errors(app, record_error)
+    _add_errors(app)
     return app
-
-
-def app_description(spec: str) -> str:
-    return f"Verdicts of the judge {spec}. A pair without a verdict has winner null and its reason."
 
 
 def _add_verdicts(app: FastAPI, desk: Desk, config: EndpointConfig) -> None:
@@ -170,7 +164,10 @@ def _add_reports(app: FastAPI, desk: Desk, metrics: Metrics, spec: str) -> None:
         return HTMLResponse(docs_page(app.openapi()))
 
 
-def _add_errors(app: FastAPI, record_error: Callable[[Any], None]) -> None:
+def _add_errors(app: FastAPI) -> None:
+    """Every error in one shape. One that nobody expected is raised again behind its answer, for the gate to
+    record its place."""
+
     async def answer(request: Request, error: Exception) -> Response:
         fields = FIELDS.get(request.url.path, ())
         if isinstance(error, RequestValidationError):
@@ -181,12 +178,8 @@ def _add_errors(app: FastAPI, record_error: Callable[[Any], None]) -> None:
             refused = refused_by(error, fields)
         return Response(refused.body(), refused.status, refused.headers, "application/json")
 
-    async def defect(request: Request, error: Exception) -> Response:
-        return await answer(request, error)  # raised again behind it: the gate records the place
-
-    for kind in (RequestValidationError, HTTPException, Refused, InputError):
+    for kind in (RequestValidationError, HTTPException, Refused, InputError, Exception):
         app.add_exception_handler(kind, answer)
-    app.add_exception_handler(Exception, defect)
 
 
 def _words(error: HTTPException, request: Request) -> str:

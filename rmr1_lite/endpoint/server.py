@@ -115,7 +115,7 @@ class EndpointServer:
 
         self.metrics = Metrics()
         self.desk = Desk(self.config, self.metrics, self.batch_size)
-        app = build_app(self.desk, self.metrics, self.config, self.shown, lambda e: self.gate.record_error(e))
+        app = build_app(self.desk, self.metrics, self.config, self.shown)
         open_to_all = not self.config.key
         self.gate = Gate(app, self.desk, self.metrics, self.config, self.log, self.keys, open_to_all)
         server = make_server(self.gate, self._asked_to_stop)

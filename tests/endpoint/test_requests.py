@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import socket
+from pathlib import Path
 
 import httpx
 import pytest
@@ -295,6 +297,22 @@ def test_nano_gives_the_texts_of_python_to_eight_clients_at_once(nano):
         assert (reply["winner"], reply["id"]) == (alone["winner"], alone["id"])
         if alone["winner"]:
             assert reply["confidence"] == pytest.approx(alone["confidence"], abs=1e-4)
+
+
+def test_the_examples_of_the_guide_give_what_it_shows(nano, capsys):
+    running, _ = nano
+    guide = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```", guide, re.DOTALL | re.MULTILINE))
+    words = shlex.split(blocks["sh"].replace("http://127.0.0.1:8080", running.url))
+    assert words[:2] == ["curl", "-s"]
+    name, _, value = words[words.index("-H") + 1].partition(": ")
+    reply = httpx.post(words[2], content=words[words.index("-d") + 1], headers={name: value}, timeout=30)
+    shown = json.loads(blocks["json"])
+    shown["confidence"] = pytest.approx(shown["confidence"], abs=1e-4)
+    assert without_times(reply.json()) == without_times(shown)
+    capsys.readouterr()
+    exec(blocks["python"].replace("http://127.0.0.1:8080", running.url), {})  # as a reader would paste it
+    assert capsys.readouterr().out == blocks["text"]
 
 
 def test_a_panel_comes_from_the_stored_answers(nano):
