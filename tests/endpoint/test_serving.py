@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from fixtures import endpoint as fake
 from fixtures.judge_endpoint import judge_of, pair_body, running_endpoint, scripted, until
 from fixtures.scripted import A, B
 
+from rmr1_lite import load_judge
 from rmr1_lite.endpoint.metrics import BUCKETS, FAMILIES, Metrics, sample
 from rmr1_lite.types import STATUSES, EngineStopped, Generation, InputError
 
@@ -211,6 +213,24 @@ def test_a_call_that_fails_beside_one_that_does_not_is_a_result():
         reply = running.post("/compare", pair_body(2))
         assert (reply.status_code, reply.json()["winner"]) == (200, None)
         assert "500: try later" in reply.json()["reason"]
+
+
+def test_a_server_that_refuses_every_request_is_quoted_until_it_is_repaired(monkeypatch):
+    """The real engine, asked by eight at once: each gets the words, none an error of ours."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-of-ours")
+    with fake.serving() as texts:
+        texts.answers = lambda body: (401, {"error": {"message": "the key sk-a-secret-of-ours is wrong"}})
+        texts.writes = lambda body: A if body["messages"][-1]["content"].find("GOOD") >= 0 else B
+        judge = load_judge(f"openai:m@{texts.url}", style="compact")
+        with running_endpoint(judge) as running:
+            client = Client(running)
+            for reply in [future.result() for future in [client.send(number) for number in range(8)]]:
+                said = reply.json()["error"]["message"]
+                assert reply.status_code == 502 and "the key *** is wrong" in said
+                assert "sk-a-secret" not in said + running.log
+            assert 0 < running.count("engine_stops") <= 8
+            texts.answers = lambda body: None
+            assert client.send(2).result().json()["calls"][0]["status"] == "ok"
 
 
 def test_a_pair_that_breaks_its_batch_breaks_only_itself(held):
