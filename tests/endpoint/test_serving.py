@@ -59,14 +59,18 @@ def test_forty_at_once_get_their_own_answers(here):
     engine = scripted(here=here)
     with running_endpoint(judge_of(engine), batch_size=16, concurrency=4) as running:
         client = Client(running)
-        replies = [future.result().json() for future in [client.send(number) for number in range(40)]]
+        engine.free.clear()
+        sent = [client.send(number) for number in range(40)]
+        until(lambda: len(running.desk.waiting) + len(running.desk.working) == 40)
+        engine.free.set()
+        replies = [future.result().json() for future in sent]
         for number, reply in enumerate(replies):
             assert reply["winner"] == ("A" if number % 2 == 0 else "B")
             assert all(f"task-{number}-end" in call["text"] for call in reply["calls"])
         assert sum(engine.batches) == 80 and max(engine.asked.values()) == 1
         # a local model's are shared and never too long; a server's are one request each
         assert max(engine.batches) <= 16 if here else set(engine.batches) == {2}
-        assert len(engine.batches) <= 12 if here else len(engine.batches) == 40
+        assert len(engine.batches) <= 6 if here else len(engine.batches) == 40
         assert running.count("judge_calls", status="ok") == 80
 
 
@@ -147,7 +151,7 @@ def test_bodies_on_their_way_fill_the_queue_too():
 
 def test_the_time_of_a_request_ends_whether_it_waits_or_is_judged():
     engine = scripted()
-    with running_endpoint(judge_of(engine), timeout=0.4) as running:
+    with running_endpoint(judge_of(engine), timeout=1.0) as running:
         client = Client(running)
         engine.free.clear()
         late = [client.send(number) for number in (0, 1)]
@@ -285,7 +289,7 @@ def test_a_stop_finishes_what_is_under_way_and_takes_nothing_new(held):
     assert [client.first.result().status_code, waiting.result().status_code] == [200, 200]
     began = time.monotonic()
     running.thread.join(10)
-    assert time.monotonic() - began < 2 and running.server.dropped == 0
+    assert time.monotonic() - began < 5 and running.server.dropped == 0
     assert running.server.farewell().startswith("Stopped: 4 requests answered, 0 abandoned")
     with pytest.raises(httpx.TransportError):
         running.post("/compare", pair_body(3))
@@ -325,7 +329,7 @@ def test_what_a_client_left_half_done_does_not_hold_the_stop():
         began = time.monotonic()
         running.stop()
         running.thread.join(10)
-        assert not running.thread.is_alive() and time.monotonic() - began < 5
+        assert not running.thread.is_alive() and time.monotonic() - began < 8
         assert (running.server.dropped, running.server.busy) == (0, True)
         engine.free.set()
         unread.close(), half.close()
