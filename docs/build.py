@@ -21,6 +21,8 @@ import tomllib
 import typer
 
 from rmr1_lite.cli.main import app
+from rmr1_lite.endpoint.errors import KINDS
+from rmr1_lite.endpoint.metrics import FAMILIES
 from rmr1_lite.evaluation.benchmarks import BENCHMARKS
 from rmr1_lite.extras import EXTRAS
 
@@ -55,7 +57,11 @@ STATUS = (
     ),
     ("Windows, macOS", "pins resolve; never run", ("tests/platforms",)),
     ("rollouts with vLLM", "arguments tested; never run", ("tests/unsloth_cpu", "tests/models")),
-    ("merged and GGUF export", "not there yet", ()),
+    (
+        "export: merged, GGUF, vLLM, Ollama, LM Studio",
+        "parity gate, real vLLM and llama.cpp on a CPU; never Ollama or LM Studio ([guide](docs/serving.md))",
+        ("tests/integrations", "perf/results/export-parity.json"),
+    ),
 )
 
 
@@ -70,12 +76,14 @@ def pages() -> dict[Path, str]:
         notebooks: fill(notebooks, "badges", badge_table()),
         servers: fill(servers, "servers", server_table()),
         install: fill(install, "extras", extras_table()),
+        ROOT / "docs" / "serving.md": serving_page(),
     }
 
 
-def fill(path: Path, name: str, piece: str) -> str:
-    """The text of `path` with `piece` between its two marks; ValueError unless each appears once."""
-    text = path.read_text(encoding="utf-8")
+def fill(path: Path, name: str, piece: str, text: str | None = None) -> str:
+    """`text`, by default that of `path`, with `piece` between its two marks; ValueError unless each appears
+    once."""
+    text = path.read_text(encoding="utf-8") if text is None else text
     marks = re.compile(rf"(<!-- {name}: written by docs/build\.py -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     text, count = marks.subn(lambda found: f"{found[1]}{piece}{found[2]}", text)
     if count != 1:
@@ -158,6 +166,60 @@ def extras_table() -> str:
     ]
     head = f"{found['date']}, Python {found['python']}, {found['torch']}: each in an empty environment.\n\n"
     return head + table(("extra", "for", "brings", "on the disk"), rows)
+
+
+def parity_tables() -> str:
+    """One table a judge, as measured by perf/export_parity.py."""
+    path = ROOT / "perf" / "results" / "export-parity.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    head = (
+        "export",
+        "numbers",
+        "read by",
+        "MB",
+        "same texts",
+        "same verdicts",
+        "right",
+        "may differ",
+        "gate",
+    )
+    parts = []
+    for judge, measured in found.items():
+        versions = ", ".join(f"{k} {v}" for k, v in {**measured["versions"], **measured["servers"]}.items())
+        rows = [parity_row(row) for row in measured["rows"]]
+        title = f"{judge[:1].upper()}{judge[1:]}, {measured['date']}, on a CPU: {versions}."
+        parts.append(f"{title}\n\n{table(head, rows)}")
+    return "\n".join(parts)
+
+
+def parity_row(row: dict[str, Any]) -> list[str]:
+    form = row["form"] + (", original base" if row["base"] == "original" and row.get("other_base") else "")
+    right = "" if row["right_after"] is None else f"{row['right_after']} ({row['right_before']} before)"
+    counts = [f"{row[key]} of {row['calls']}" for key in ("same_text", "same_verdict")]
+    gate = "passed" if row["passed"] else "not passed"
+    return [
+        form,
+        row["number_type"],
+        row["engine"],
+        f"{row['mb']}",
+        *counts,
+        right,
+        str(row["allowed"]),
+        gate,
+    ]
+
+
+def serving_page() -> str:
+    """What exports change; the judge endpoint's errors and metrics."""
+    path = ROOT / "docs" / "serving.md"
+    errors = [(str(status), f"`{kind}`", said) for status, (kind, said) in KINDS.items()]
+    text = fill(path, "endpoint-errors", table(("status", "type", "when"), errors))
+    text = fill(path, "parity", parity_tables(), text)
+    metrics = [
+        (f"`{each.name}`", each.kind, each.labels[0] if each.labels else "", each.help)
+        for each in FAMILIES.values()
+    ]
+    return fill(path, "endpoint-metrics", table(("metric", "kind", "label", "meaning"), metrics), text)
 
 
 def badge_table() -> str:

@@ -3,8 +3,7 @@ real servers.
 
     make serve-env                                                         # once
     python perf/export_parity.py --judge nano --out perf/results/export-parity.json
-    python perf/export_parity.py --judge runs/smol-sft/adapter --pairs mine.jsonl --out
-    perf/results/export-parity.json
+    python perf/export_parity.py --judge ADAPTER --pairs mine.jsonl --out perf/results/export-parity.json
 
 The judge as it was trained, in 32 bits by the kit's own engine, is compared on the same pairs, in both
 orders, greedily. A judge's rows replace its earlier ones in the file. Each row is what `export --gate
@@ -87,6 +86,7 @@ class Measured:
                 "form": form,
                 "type": number_type,
                 "base": done.info.base_weights,
+                "other_base": base != "auto",
                 "mb": round(sum(file.stat().st_size for file in files) / 1e6, 1),
                 "export_seconds": round(time.perf_counter() - began, 1),
             }

@@ -63,7 +63,7 @@ def commands_of(text: str) -> Iterator[tuple[int, str]]:
 def refusal(command: str) -> str:
     """Why the command cannot be run as written; empty if it can."""
     words = shlex.split(command)
-    while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+    while words and re.fullmatch(r"[A-Z][A-Z0-9_]*=\S*", words[0]):
         words = words[1:]
     if words[:3] == ["python", "-m", "rmr1_lite"]:
         from rmr1_lite.cli.main import app

@@ -28,8 +28,8 @@ PACKAGES = {
     "pyarrow": "datasets",
     "huggingface_hub": "transformers",
     "httpx": "transformers",
-    "fastapi": "transformers",
-    "uvicorn": "transformers",
+    "starlette": "fastapi",
+    "pydantic": "fastapi",
 }
 # of pytest, which loads its plugin; of a notebook alone, whose set-up cell looks what is there; of a platform
 NOT_OURS = {"pytest", "IPython", "packaging", "google", "kaggle_secrets"}

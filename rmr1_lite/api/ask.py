@@ -21,13 +21,13 @@ class JudgeAsker:
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
         # an engine with a local model can also give a letter's probability
-        self._local = all(hasattr(judge.engine, name) for name in ("model", "tokenizer"))
-        self._local = self._local and not isinstance(judge.engine.model, str)  # type: ignore[attr-defined]
+        self.local = all(hasattr(judge.engine, name) for name in ("model", "tokenizer"))
+        self.local = self.local and not isinstance(judge.engine.model, str)  # type: ignore[attr-defined]
         self._lock = Lock()
 
     def turn(self) -> AbstractContextManager[Any]:
         """Held during judge calls."""
-        return self._lock if self._local else nullcontext()
+        return self._lock if self.local else nullcontext()
 
     def compare(
         self,
@@ -58,7 +58,7 @@ class JudgeAsker:
     ) -> list[Comparison]:
         """The judgments as Comparisons. log: probabilities are stored next to it, so that none is computed
         twice."""
-        chances = self._chances(pairs, judgments, log) if confidence and self._local else {}
+        chances = self._chances(pairs, judgments, log) if confidence and self.local else {}
         return [
             Comparison.of(pair, judgment, chances.get(pair.id))
             for pair, judgment in zip(pairs, judgments, strict=True)

@@ -95,6 +95,11 @@ class PairwiseJudge:
     def __repr__(self) -> str:
         return f"load_judge({self.spec!r})"
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether the model is in this process, where it generates for one caller at a time."""
+        return self._asker.local
+
     def compare(
         self,
         prompt: Prompt,

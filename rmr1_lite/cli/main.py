@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rmr1_lite.app import command as judge_app
-from rmr1_lite.cli import bias, data, evaluate, export, models, serve, train, use
+from rmr1_lite.cli import bias, data, endpoint, evaluate, export, models, serve, train, use
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.exit_status import run_command
 
@@ -36,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "reproduce": train.reproduce_command,
     "report": evaluate.report,
     "app": judge_app.start,
+    "endpoint": endpoint.endpoint,
 }
 for name, command in COMMANDS.items():
     app.command(name=name)(command)

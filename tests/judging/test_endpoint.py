@@ -17,7 +17,7 @@ from rmr1_lite.judging.engines.base import Sampling
 from rmr1_lite.judging.engines.endpoint import OpenAIEngine
 from rmr1_lite.judging.engines.local import LocalEngine
 from rmr1_lite.judging.judge import Judge
-from rmr1_lite.types import EngineStopped, InputError
+from rmr1_lite.types import EngineStopped, InputError, Pair
 
 KEY = "sk-a-secret-of-ours"
 GREEDY = Sampling(max_new_tokens=12)
@@ -159,3 +159,17 @@ def test_a_real_server_gives_the_texts_of_the_local_engine(transformers_serve: t
     request = Judge(engines[1]).request(tiny.sum_pair(0), "ab")
     pieces, generation = streamed(engines[1].stream(request, GREEDY))
     assert len(pieces) > 1 and generation.text.strip() == written(local)[0][0] and not generation.finished
+
+
+def test_a_stop_is_raised_although_another_caller_begins_anew(client, monkeypatch):
+    """Callers share an engine: the next one resets `stopped` while this one still waits for its requests."""
+
+    def asked(request, sampling):
+        client.stopped = ""  # as the beginning of another caller's `generate`
+        return "the key is wrong"
+
+    client._answered = True
+    monkeypatch.setattr(client, "ask_unless_stopped", asked)
+    pair = Pair("p", ({"role": "user", "content": "q"},), "x", "y")
+    with pytest.raises(EngineStopped, match="the key is wrong"):
+        Judge(client, "compact").compare(pair)

@@ -51,6 +51,7 @@ WITHOUT_AN_EXTRA = (
     ("demo --out demo", "train"),
     ("push adapter me/mine", "local"),
     ("app --judge replay:log.jsonl", "app"),
+    ("endpoint --judge replay:log.jsonl", "serve"),
     ("models get smol", "local"),
 )
 

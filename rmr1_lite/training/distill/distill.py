@@ -192,7 +192,7 @@ def _ask_teacher(
                 continue
             for future in done:
                 asked_for, generation = waiting.pop(future), future.result()
-                if generation is not None:
+                if isinstance(generation, Generation):
                     yield *asked_for, generation
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -83,7 +83,7 @@ class OpenAIEngine:
 
         Raises EngineStopped for a permanent failure, after yielding the requests in flight.
         """
-        self.stopped, self._failures, waiting, first = "", 0, list(range(len(requests))), None
+        self.stopped, self._failures, waiting, first, why = "", 0, list(range(len(requests))), None, ""
         # the first request is sent alone: refused parts are found once, and a permanent failure ends here
         if waiting and not self._answered:
             first = self.one(requests[0], sampling)
@@ -97,14 +97,16 @@ class OpenAIEngine:
         try:
             for future in as_completed(futures):
                 made, asked = future.result(), futures[future]
-                if asked is None and first is not None and made is not None:
-                    self._compare(first, made)
-                elif asked is not None and made is not None:
+                if isinstance(made, str):
+                    why = made  # kept: another caller's next call may reset `stopped`
+                elif asked is not None:
                     yield asked, made
+                elif first is not None:
+                    self._compare(first, made)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-        if self.stopped:
-            raise EngineStopped(self.stopped)
+        if why or self.stopped:
+            raise EngineStopped(why or self.stopped)
 
     def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
         """Yield the text as it is written; returns the Generation (an error is in it, never raised)."""
@@ -129,9 +131,9 @@ class OpenAIEngine:
             return self._failed(error, time.perf_counter() - start, reply)
         return self._generation(request, reply, time.perf_counter() - start)
 
-    def ask_unless_stopped(self, request: Request, sampling: Sampling) -> Generation | None:
-        """As `one`; None, without a request, once the engine has stopped."""
-        return None if self.stopped else self.one(request, sampling)
+    def ask_unless_stopped(self, request: Request, sampling: Sampling) -> Generation | str:
+        """As `one`; the reason, without a request, once the engine has stopped."""
+        return self.stopped or self.one(request, sampling)
 
     def one(self, request: Request, sampling: Sampling) -> Generation:
         """One answer; what goes wrong is in its `error`. Safe from several threads."""
