@@ -141,7 +141,7 @@ def test_a_body_over_the_limit_is_refused_whatever_its_head_says(endpoint):
 
 
 def test_a_refused_body_is_not_asked_for(endpoint):
-    """A client that waits for `100 Continue` gets the answer and the end at once: nothing is to be discarded."""
+    """A client that waits for `100 Continue` gets the answer and the end at once."""
     host, port = endpoint.url.removeprefix("http://").split(":")
     head = "POST /compare HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     with socket.create_connection((host, int(port)), timeout=1.5) as client:
