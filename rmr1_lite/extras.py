@@ -41,8 +41,9 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "app": ("the judge app, and all of `local`", ("gradio",)),
     "smol": ("get the real model smol-base, and all of `local`", ("gguf",)),
     "gpu": ("Unsloth's kernels on an NVIDIA card, and all of `train`", ("unsloth", "unsloth_zoo")),
-    "serve": (
-        "serve an adapter with `transformers serve`, or verdicts with `endpoint`, and all of `local`",
+    "serve": ("serve an adapter with `transformers serve`, and all of `local`", ()),
+    "endpoint": (
+        "give verdicts over HTTP; judges behind a server need no more",
         ("fastapi", "uvicorn", "starlette", "pydantic"),
     ),
 }

@@ -50,8 +50,9 @@ WITHOUT_AN_EXTRA = (
     ("grpo --pairs pairs.jsonl --out grpo", "train"),
     ("demo --out demo", "train"),
     ("push adapter me/mine", "local"),
+    ("export nano --to merged --out exported", "local"),
     ("app --judge replay:log.jsonl", "app"),
-    ("endpoint --judge replay:log.jsonl", "serve"),
+    ("endpoint --judge replay:log.jsonl", "endpoint"),
     ("models get smol", "local"),
 )
 
