@@ -279,3 +279,18 @@ def test_the_pass_for_the_letter_holds_no_second_copy_of_the_model(tmp_path, mon
     monkeypatch.setattr(loading, "load", load_again)
     made = evaluate(asked, judge, tmp_path / "out", "cmd", progress=False)
     assert "log-probability" in made.stages["judge"].calibration and there == [False]
+
+
+def test_calls_over_another_base_are_not_mixed_into_the_same_folder(llmbar, tmp_path):
+    asked, _ = llmbar
+    evaluate(asked, judge_for(asked), tmp_path / "out", "cmd", progress=False)
+    for other in (replace(asked, base="original"), replace(asked, four_bit=False)):
+        with pytest.raises(InputError, match="created with other settings"):
+            evaluate(other, no_judge, tmp_path / "out", "cmd", progress=False)
+    path = tmp_path / "out" / "run.json"
+    former = json.loads(path.read_bytes())
+    del former["base"], former["four_bit"]  # a folder of before these were settings
+    path.write_text(json.dumps(former))
+    evaluate(asked, no_judge, tmp_path / "out", "cmd", progress=False)
+    with pytest.raises(InputError, match="base was 'auto'"):
+        evaluate(replace(asked, base="original"), no_judge, tmp_path / "out", "cmd", progress=False)

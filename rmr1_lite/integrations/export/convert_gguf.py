@@ -6,6 +6,7 @@ The converter knows a tokenizer by a hash of token ids. RULE names one of its ow
 choice to it. Runs as a script with the converter's Python, and imports nothing of this kit.
 """
 
+import importlib
 import runpy
 import sys
 from pathlib import Path
@@ -15,9 +16,8 @@ def main() -> None:
     source, rule = Path(sys.argv[1]), sys.argv[2]
     sys.path[:0] = [str(source), str(source / "gguf-py")]
     if rule != "-":
-        from conversion.base import TextModel
-
-        TextModel.get_vocab_base_pre = lambda self, tokenizer: rule
+        model = importlib.import_module("conversion.base").TextModel
+        model.get_vocab_base_pre = lambda self, tokenizer: rule
     sys.argv = ["convert_hf_to_gguf.py", *sys.argv[3:]]
     runpy.run_path(str(source / "convert_hf_to_gguf.py"), run_name="__main__")
 
