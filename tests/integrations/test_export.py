@@ -86,6 +86,20 @@ def test_base_and_adapter_for_vllm_are_the_judge(tmp_path):
         make_judge(str(done.folder))
 
 
+def test_an_exported_judge_is_exported_again_without_loss(merged, tmp_path):
+    """What it was made from stays known: llama.cpp's converter needs the tokenizer's rule."""
+    source = check_request(ExportRequest(str(merged.folder), "merged", tmp_path / "out"))
+    assert (source.first_base, source.read_as, source.number_type) == ("nano-base", "fp32", "fp32")
+    again = export_judge(ExportRequest(str(merged.folder), "merged", tmp_path / "out", gate="off"))
+    weights = [(each / "model.safetensors").read_bytes() for each in (again.folder, merged.folder)]
+    assert weights[0] == weights[1]
+    assert (again.info.style, again.info.base, again.info.base_weights) == (
+        "compact",
+        "nano-base",
+        "dequantised",
+    )
+
+
 def test_a_killed_export_leaves_nothing_under_the_final_name(tmp_path, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
@@ -125,6 +139,11 @@ def taken(folder: Path) -> str:
     return "nano"
 
 
+def taken_by_another(folder: Path) -> str:
+    (folder / "out.not-passed").mkdir()
+    return "nano"
+
+
 def quantised(folder: Path) -> str:
     base = folder / "base"
     shutil.copytree(NANO["nano-base"], base)
@@ -150,6 +169,7 @@ def no_template(folder: Path) -> str:
 
 REFUSED = [
     (taken, {}, "exists and is not empty", "nothing of the user's is overwritten"),
+    (taken_by_another, {}, "is not an export, and its name is needed", "nor under the other name"),
     ("nano", {"number_type": "q3"}, "choose from fp32, bf16, fp16", "an unknown type"),
     ("nano", {"number_type": "q8_0"}, "choose from fp32", "a GGUF's type for safetensors"),
     ("nano", {"form": "gguf", "number_type": "fp32"}, "choose from f32", "and the reverse"),

@@ -32,6 +32,7 @@ from rmr1_lite.integrations.export.request import (
     ExportRequest,
     Source,
     check_request,
+    not_passed,
 )
 from rmr1_lite.integrations.export.weights import names_in_files, plain_tensors, write_weights
 from rmr1_lite.integrations.serving.plan import engine_of
@@ -76,7 +77,7 @@ def export_judge(request: ExportRequest) -> Exported:
     pairs = gate.read_pairs_for(request, source)
     draft = _empty_draft(request.out)
     print(f"Reading {request.spec}{_over(source)}")
-    loaded = load(request.spec, source.four_bit)
+    loaded = load(request.spec, source.four_bit, number_type=source.read_as)
     protocol = gate.settle_protocol(request, pairs, loaded)
     info = _describe(request, source, loaded, protocol)
     for line in _write_files(request, source, loaded, info, draft):
@@ -118,8 +119,8 @@ def _describe(request: ExportRequest, source: Source, loaded: Any, protocol: gat
     return ExportInfo(
         form=request.form,
         source=request.spec,
-        base=source.base,
-        fingerprint=fingerprint_of(source.base),
+        base=source.first_base,
+        fingerprint=fingerprint_of(source.first_base),
         base_weights=source.base_weights,
         style="" if request.form == BASE else protocol.style,
         thinking="" if loaded.thinking == AS_SAVED else loaded.thinking,
@@ -153,7 +154,7 @@ def _write_files(
         file = draft / info.model
         file.parent.mkdir(parents=True, exist_ok=True)
         print(f"Converting to GGUF ({source.number_type})")
-        write_gguf(plain, source.base, source.number_type, file)
+        write_gguf(plain, source.first_base, source.number_type, file)
     if request.form == OLLAMA:
         atomic_write_text(draft / "Modelfile", _modelfile(loaded, info))
     return said
@@ -208,7 +209,7 @@ def _over_base(source: Source, plain: Path) -> Any:
 def _finish(request: ExportRequest, info: ExportInfo, parity: list[Parity], draft: Path) -> Exported:
     """Write what describes the folder, and give it its name."""
     kept = request.allow or all(each.passed for each in parity)
-    folder = request.out if kept else request.out.with_name(f"{request.out.name}.not-passed")
+    folder = request.out if kept else not_passed(request.out)
     info = replace(info, parity=[each.summary() for each in parity])
     if parity:
         write_json(draft / CALLS, [each.summary() | {"changed": list(each.changed)} for each in parity])

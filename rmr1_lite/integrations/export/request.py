@@ -21,6 +21,7 @@ from rmr1_lite.models.adapters import (
     trained_in_4bit,
 )
 from rmr1_lite.models.base_weights import AUTO, BASES, DEQUANTISED, ORIGINAL
+from rmr1_lite.models.exports import FILE
 from rmr1_lite.models.judge_specs import find_folder, parse_spec
 from rmr1_lite.models.memory import gib
 from rmr1_lite.models.model_files import read_config, stored_bytes, stored_in_4bit
@@ -91,7 +92,23 @@ class Source:
 
     @property
     def base_weights(self) -> str:
+        """Over which base the judge lies; an export of an export lies where the first one did."""
+        before = export_info(self.base)
+        if before is not None:
+            return before.base_weights
         return DEQUANTISED if self.four_bit else ORIGINAL
+
+    @property
+    def read_as(self) -> str:
+        """The type to read the weights in: nothing is rounded before it is written. A dequantised weight has
+        more digits than 16 bits hold."""
+        return "fp32" if self.four_bit else stored_type(self.base)
+
+    @property
+    def first_base(self) -> str:
+        """The base's own spec where `base` is an earlier export of it."""
+        before = export_info(self.base)
+        return before.base if before is not None else self.base
 
 
 def check_request(request: ExportRequest) -> Source:
@@ -133,6 +150,14 @@ def check_out(out: Path) -> None:
     """The export becomes `out` in one step at the end, so nothing may be there."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not empty. Give another --out, or remove it.")
+    refused = not_passed(out)
+    if refused.exists() and not (refused / FILE).is_file():
+        raise InputError(f"{refused} is not an export, and its name is needed. Give another --out.")
+
+
+def not_passed(out: Path) -> Path:
+    """Where an export goes whose verdicts changed too much; an earlier one there is replaced."""
+    return out.with_name(f"{out.name}.not-passed")
 
 
 def check_disk(request: ExportRequest, source: Source) -> None:
@@ -155,9 +180,9 @@ def check_disk(request: ExportRequest, source: Source) -> None:
 
 
 def stored_type(base: str) -> str:
-    """The type that a base's config names: bf16, fp16 or fp32."""
+    """The type that a base's config names: bf16, fp16, or fp32, which holds every other one."""
     names = {f"torch.{theirs}": ours for ours, theirs in TORCH_NAMES.items()}
-    return names.get(str(read_config(base).dtype), "bf16")
+    return names.get(str(read_config(base).dtype), "fp32")
 
 
 def _check_choices(request: ExportRequest) -> None:
