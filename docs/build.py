@@ -58,8 +58,8 @@ STATUS = (
     ("Windows, macOS", "pins resolve; never run", ("tests/platforms",)),
     ("rollouts with vLLM", "arguments tested; never run", ("tests/unsloth_cpu", "tests/models")),
     (
-        "export: merged, GGUF, vLLM, Ollama, LM Studio",
-        "parity gate, real vLLM and llama.cpp on a CPU; never Ollama or LM Studio ([guide](docs/serving.md))",
+        "export",
+        "verdicts kept in vLLM and llama.cpp on a CPU; never Ollama, LM Studio ([guide](docs/serving.md))",
         ("tests/integrations", "perf/results/export-parity.json"),
     ),
 )
