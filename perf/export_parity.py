@@ -17,7 +17,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -46,7 +46,7 @@ ROWS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("gguf", "q6_k", "auto", ("llama.cpp",)),
     ("gguf", "q4_k_m", "auto", ("llama.cpp",)),
 )
-EXTRA = {"llama.cpp": ("--threads", "2")}
+EXTRA = {"llama.cpp": ("--threads", "1")}  # two wait for each other where the machine has other work
 
 
 class Measured:
@@ -109,18 +109,15 @@ class Measured:
         return found
 
 
-def measure(spec: str, pairs: str | None, limit: int, only: list[str]) -> list[dict[str, Any]]:
-    """All rows of a judge."""
+def measure(spec: str, pairs: str | None, limit: int, only: list[str]) -> Iterator[dict[str, Any]]:
+    """All rows of a judge, as they come."""
     with tempfile.TemporaryDirectory() as place:
         measured = Measured(spec, pairs, limit, Path(place) / "plain")
         export_judge(measured.request)
-        return [
-            row
-            for form, number_type, base, servers in ROWS
-            if not (base == "original" and not measured.source.four_bit)
-            and (not only or f"{form}-{number_type}" in only)
-            for row in measured.row(form, number_type, base, servers)
-        ]
+        for form, number_type, base, servers in ROWS:
+            one_base = base == "original" and not measured.source.four_bit
+            if not one_base and (not only or f"{form}-{number_type}" in only):
+                yield from measured.row(form, number_type, base, servers)
 
 
 def main() -> None:
@@ -132,17 +129,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="rows like gguf-q8_0")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    rows = measure(given.judge, given.pairs, given.limit, given.only)
     stored = json.loads(given.out.read_bytes()) if given.out.exists() else {}
-    name = given.about or given.judge
-    stored[name] = {
+    rows: list[dict[str, Any]] = []
+    stored[given.about or given.judge] = {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "versions": installed_versions(),
         "servers": server_versions(),
-        "pairs": given.limit,
         "rows": rows,
     }
-    write_json(given.out, stored)
+    for row in measure(given.judge, given.pairs, given.limit, given.only):
+        rows.append(row)
+        write_json(given.out, stored)
 
 
 def server_versions() -> dict[str, str]:
