@@ -53,8 +53,18 @@ class Measured:
     """One judge: its calls before, and what every export makes of them. plain: an exported folder with the
     tokenizer, for GGUF files."""
 
-    def __init__(self, spec: str, pairs: str | None, limit: int, plain: Path) -> None:
-        self.request = ExportRequest(spec, "merged", plain, "fp32", pairs=pairs, limit=limit, gate="off")
+    def __init__(self, given: argparse.Namespace, plain: Path) -> None:
+        spec = given.judge
+        self.request = ExportRequest(
+            spec,
+            "merged",
+            plain,
+            "fp32",
+            pairs=given.pairs,
+            limit=given.limit,
+            gate="off",
+            max_new_tokens=given.max_new_tokens,
+        )
         self.source, self.plain = check_request(self.request), plain
         loaded = load(spec, self.source.four_bit, number_type="fp32")
         self.protocol = gate.settle_protocol(
@@ -109,14 +119,14 @@ class Measured:
         return found
 
 
-def measure(spec: str, pairs: str | None, limit: int, only: list[str]) -> Iterator[dict[str, Any]]:
+def measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All rows of a judge, as they come."""
     with tempfile.TemporaryDirectory() as place:
-        measured = Measured(spec, pairs, limit, Path(place) / "plain")
+        measured = Measured(given, Path(place) / "plain")
         export_judge(measured.request)
         for form, number_type, base, servers in ROWS:
             one_base = base == "original" and not measured.source.four_bit
-            if not one_base and (not only or f"{form}-{number_type}" in only):
+            if not one_base and (not given.only or f"{form}-{number_type}" in given.only):
                 yield from measured.row(form, number_type, base, servers)
 
 
@@ -126,6 +136,7 @@ def main() -> None:
     parser.add_argument("--about", default="", help="what the judge is, where its spec does not say")
     parser.add_argument("--pairs")
     parser.add_argument("--limit", type=int, default=100, help="pairs, each judged in both orders")
+    parser.add_argument("--max-new-tokens", type=int, help="longest chain; default: the judge's own")
     parser.add_argument("--only", nargs="*", default=[], help="rows like gguf-q8_0")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
@@ -137,7 +148,7 @@ def main() -> None:
         "servers": server_versions(),
         "rows": rows,
     }
-    for row in measure(given.judge, given.pairs, given.limit, given.only):
+    for row in measure(given):
         rows.append(row)
         write_json(given.out, stored)
 
