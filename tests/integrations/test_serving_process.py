@@ -55,7 +55,14 @@ class Place:
         self.behave(behaviour)
         command = [*before, sys.executable, "-m", "rmr1_lite", "serve", "judge", "--port", str(self.port)]
         own = environment_with_kit(os.environ)
-        return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command,
+            env=own,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=heard_signals,
+        )
 
     def run(self, behaviour: str, judge: str = "judge", **more: Any) -> tuple[int, str]:
         """The command in this process: its exit status, and what it said."""
@@ -97,6 +104,12 @@ def gone(place: Place, seconds: float = 5.0) -> bool:
     while place.alive() and time.monotonic() < deadline:
         time.sleep(0.05)
     return len(place.pids()) == 2 and not place.alive()
+
+
+def heard_signals() -> None:
+    """Tests in the background of a script run with Ctrl-C ignored, which a child inherits."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def read_until(child: subprocess.Popen[str], words: str) -> str:

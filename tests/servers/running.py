@@ -59,6 +59,8 @@ def running(name: str, exports: Exports, folder: Path) -> Iterator[Served]:
             env=environment_with_kit(os.environ) | SETTINGS,
             stdout=out,
             stderr=subprocess.STDOUT,
+            # tests in the background of a script run with Ctrl-C ignored, which a child inherits
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         _wait_for(child, said)
