@@ -27,6 +27,7 @@ def demo(tmp_path_factory):
     return config, run_demo(config)
 
 
+@pytest.mark.long  # the chain takes two minutes
 def test_the_chain_ends_in_results_and_a_report(demo):
     _, path = demo
     results = load_results(path)
@@ -45,6 +46,7 @@ def test_the_chain_ends_in_results_and_a_report(demo):
     assert "grpo" in list(tables.judges_table(results, "nano").columns[0].cells)
 
 
+@pytest.mark.long  # the chain takes two minutes
 def test_the_same_command_again_finds_everything_done(demo, capsys):
     config, path = demo
     before = json.loads(path.read_text())["stages"]
@@ -56,6 +58,7 @@ def test_the_same_command_again_finds_everything_done(demo, capsys):
         assert after[name].pop("seconds") == pytest.approx(row.pop("seconds"), abs=0.1) and after[name] == row
 
 
+@pytest.mark.long  # the chain takes two minutes
 def test_only_lora_tensors_of_the_shipped_path_are_saved(demo):
     from safetensors import safe_open
 
@@ -64,6 +67,7 @@ def test_only_lora_tensors_of_the_shipped_path_are_saved(demo):
         assert all("lora_" in name for name in file.keys())  # noqa: SIM118
 
 
+@pytest.mark.long  # the chain takes two minutes
 def test_forced_letters_follow_what_is_forced(demo):
     """If the verdict already contains the letter's own tokens there is nothing to choose."""
     from rmr1_lite.models.loading import load as load_model
