@@ -44,7 +44,7 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("serve an adapter with `transformers serve`, and all of `local`", ()),
     "endpoint": (
         "give verdicts over HTTP; judges behind a server need no more",
-        ("fastapi", "uvicorn", "starlette", "pydantic"),
+        ("fastapi", "uvicorn", "starlette"),
     ),
 }
 

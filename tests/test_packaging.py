@@ -29,7 +29,7 @@ PACKAGES = {
     "huggingface_hub": "transformers",
     "httpx": "transformers",
     "starlette": "fastapi",
-    "pydantic": "fastapi",
+    "pydantic": "openai",
 }
 # of pytest, which loads its plugin; of a notebook alone, whose set-up cell looks what is there; of a platform
 NOT_OURS = {"pytest", "IPython", "packaging", "google", "kaggle_secrets"}
@@ -64,7 +64,7 @@ def third_party() -> Iterator[tuple[str, str]]:
 def test_every_import_is_brought_by_the_light_installation_or_by_a_known_extra():
     light = {canonicalize_name(each.name) for each in wanted("")}
     for module, file in third_party():
-        if module in NOT_OURS or module in light:
+        if module in NOT_OURS or PACKAGES.get(module, module) in light:
             continue
         extra = extra_of(module)
         assert extra, f"{file} imports {module}: name it in rmr1_lite/extras.py and pyproject.toml"
