@@ -84,9 +84,11 @@ class Measured:
             self.baselines[theirs] = changed_verdicts(self.before, after)
         return self.baselines[theirs]
 
-    def row(self, form: str, number_type: str, base: str, servers: tuple[str, ...]) -> list[dict[str, Any]]:
+    def row(
+        self, form: str, number_type: str, base: str, servers: tuple[str, ...]
+    ) -> Iterator[dict[str, Any]]:
         """One export, read back by transformers and behind each server."""
-        found, protocol = [], self.protocol
+        protocol = self.protocol
         with tempfile.TemporaryDirectory() as place:
             out, began = Path(place) / "export", time.perf_counter()
             request = replace(self.request, form=form, number_type=number_type, base=base, out=out)
@@ -114,9 +116,8 @@ class Measured:
                     calls = served_calls(protocol, out, engine, EXTRA.get(engine, ()))
                 made = compare_calls(protocol.pairs, self.before, calls, number_type, engine, baseline)
                 seconds = round(time.perf_counter() - began, 1)
-                found.append({**common, **made.summary(), "seconds": seconds})
                 print("\n".join(made.lines()), flush=True)
-        return found
+                yield {**common, **made.summary(), "seconds": seconds}
 
 
 def measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
