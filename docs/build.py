@@ -59,7 +59,8 @@ STATUS = (
     ("rollouts with vLLM", "arguments tested; never run", ("tests/unsloth_cpu", "tests/models")),
     (
         "export",
-        "verdicts kept in vLLM and llama.cpp on a CPU; never Ollama, LM Studio ([guide](docs/serving.md))",
+        "nano keeps its verdicts in vLLM and llama.cpp; smol fails in llama.cpp; never Ollama, "
+        "LM Studio ([guide](docs/serving.md))",
         ("tests/integrations", "perf/results/export-parity.json"),
     ),
 )
