@@ -59,7 +59,7 @@ STATUS = (
     ("rollouts with vLLM", "arguments tested; never run", ("tests/unsloth_cpu", "tests/models")),
     (
         "export",
-        "nano keeps its verdicts in vLLM and llama.cpp; smol fails in llama.cpp; never Ollama, "
+        "nano keeps verdicts in vLLM, llama.cpp; smol fails in llama.cpp; never Ollama, "
         "LM Studio ([guide](docs/serving.md))",
         ("tests/integrations", "perf/results/export-parity.json"),
     ),
