@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1] / "rmr1_lite"
 GROUND = (
     "types",
     "presets",
+    "children",
     "environment",
     "extras",
     "exit_status",
@@ -29,6 +30,7 @@ GROUND = (
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "types": (),
     "presets": (),
+    "children": (),
     "environment": (),
     "extras": ("types",),
     "exit_status": ("types", "extras"),

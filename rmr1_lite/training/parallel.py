@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from rmr1_lite.children import ended, reaped
 from rmr1_lite.types import TrainingStopped
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 POLL = 2.0  # seconds
+GRACE = 60.0  # seconds from SIGTERM to SIGKILL: a training stores its state
 
 
 def run_all(
@@ -41,13 +43,14 @@ def run_all(
                 running[name] = _start_process(waiting.pop(name), folder / f"{name}.log", environment)
             watch(list(running))
             time.sleep(poll)
-            for name in [name for name, process in running.items() if process.poll() is not None]:
+            for name in [name for name, process in running.items() if ended(process)]:
                 _check_status(name, running.pop(name).returncode, folder / f"{name}.log")
     finally:
         for process in running.values():
             process.terminate()
         for process in running.values():
-            process.wait()
+            ended(process, within=GRACE)
+            process.kill()
 
 
 def threads_per_job(jobs: int) -> int:
@@ -57,7 +60,8 @@ def threads_per_job(jobs: int) -> int:
 
 def _start_process(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen:
     with open(log, "ab") as file:  # a resumed run adds to its log
-        return subprocess.Popen(list(command), stdout=file, stderr=subprocess.STDOUT, env=dict(environment))
+        child = subprocess.Popen(list(command), stdout=file, stderr=subprocess.STDOUT, env=dict(environment))
+    return reaped(child)
 
 
 def _check_status(name: str, status: int, log: Path) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from rmr1_lite.children import ended, reaped
 from rmr1_lite.types import InputError
 
 GRACE = 10.0  # seconds from SIGTERM to SIGKILL; vLLM does not listen to it while it loads
@@ -58,7 +59,7 @@ class Server:
 
     def check_alive(self) -> None:
         """Raises ServerEnded."""
-        if self.child.poll() is not None:
+        if ended(self.child):
             raise ServerEnded(f"The server ended: {self.how_it_ended()}.\n{self._log_words()}")
 
     def wait_until_ready(self, limit: float, say: Callable[[float], None] = lambda seconds: None) -> None:
@@ -78,9 +79,8 @@ class Server:
 
     def watch(self) -> None:
         """Wait until the server ends, which is never wanted. Raises ServerEnded then."""
-        while self.child.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                self.child.wait(0.5)
+        while not ended(self.child, within=60):
+            pass
         self.check_alive()
 
     def _log_words(self) -> str:
@@ -105,14 +105,14 @@ def stop(child: subprocess.Popen[bytes]) -> None:
     """End the complete group: terminated, after GRACE or at the next Ctrl-C killed. What the leader left
     behind is killed as well."""
     try:
-        if child.poll() is None:
+        if not ended(child):
             _signal_group(child, force=False)
-            child.wait(GRACE)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            ended(child, within=GRACE)
+    except KeyboardInterrupt:
         pass
     finally:
         _signal_group(child, force=True)
-        child.wait()
+        ended(child, within=GONE)
         _wait_until_gone(child.pid)
 
 
@@ -168,7 +168,7 @@ def ends_as_interrupts() -> Iterator[None]:
 
 def _start(command: Sequence[str], environment: Mapping[str, str], out: int) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -179,6 +179,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str], out: int) -> 
         )
     except OSError as error:
         raise InputError(f"{command[0]} cannot be started ({error.strerror}). Check the program.") from None
+    return reaped(child)
 
 
 def _follow_parent() -> Callable[[], None]:
