@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rmr1_lite.integrations.export.export import export_judge
+from rmr1_lite.integrations.export.gguf import write_gguf
 from rmr1_lite.integrations.export.request import ExportRequest
 from rmr1_lite.models.exports import FILE, read_export
 from rmr1_lite.models.judge_specs import NANO
@@ -57,3 +58,32 @@ def test_a_tokenizer_that_the_converter_does_not_know_is_said_in_its_words(tmp_p
     with pytest.raises(InputError, match="(?s)converter to GGUF ended with status.*pre-tokenizer"):
         export_judge(request)
     assert not (tmp_path / "out").exists()
+
+
+def test_byte_level_tokens_stay_byte_level_in_a_llama(tmp_path: Path):
+    """transformers writes byte_fallback for such a tokenizer when it reads it from a GGUF. The converter then
+    made a SentencePiece vocabulary of it, and llama-server answered every request with `_Map_base::at`."""
+    from gguf import GGUFReader
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    base = tmp_path / "llama"
+    shutil.copytree(NANO["nano-base"], base, ignore=shutil.ignore_patterns("config.json", "*.safetensors"))
+    tokenizer = json.loads((base / "tokenizer.json").read_bytes())
+    tokenizer["model"]["byte_fallback"] = True
+    tokenizer["decoder"] = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, tokenizer["decoder"]]}
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    known = len(tokenizer["model"]["vocab"]) + len(tokenizer["added_tokens"])
+    LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=known,
+            hidden_size=64,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+        )
+    ).save_pretrained(base)
+    file = tmp_path / "llama.gguf"
+    write_gguf(base, "nano-base", "f16", file)
+    found = GGUFReader(file).get_field("tokenizer.ggml.model")
+    assert found is not None and found.contents() == "gpt2"
