@@ -13,6 +13,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
@@ -21,7 +22,8 @@ def main() -> None:
     if rule != "-":
         importlib.import_module("conversion.base").TextModel.get_vocab_base_pre = lambda self, tokenizer: rule
     if splits_bytes(model / "tokenizer.json"):
-        importlib.import_module("gguf").LlamaHfVocab = refuse
+        gguf: Any = importlib.import_module("gguf")
+        gguf.LlamaHfVocab = refuse
     sys.argv = ["convert_hf_to_gguf.py", *sys.argv[3:]]
     runpy.run_path(str(source / "convert_hf_to_gguf.py"), run_name="__main__")
 
