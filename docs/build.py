@@ -210,12 +210,36 @@ def parity_row(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def endpoint_speed() -> str:
+    """The judge endpoint under load, as measured by perf/endpoint.py."""
+    path = ROOT / "perf" / "results" / "endpoint-nano.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    load, remote, engine = found["nano"]["load"], found["openai"], found["nano"]["eight_at_once"]
+    head = f"{found['date']}, {found['cores']} cores, `--batch-size {found['batch_size']}`.\n\n"
+    rows = [
+        ("nano, 20 requests at once, a restart in the middle", *speed_cells(load), load["wrong_or_missing"]),
+        ("an `openai:` judge (a stand-in server)", *speed_cells(remote), remote["mixed"]),
+    ]
+    columns = ("judge", "requests", "p50", "p99", "judge calls a second", "wrong or missing")
+    end = (
+        f"\nEight clients at once take {engine['ratio_of_sums']:.2f} times as long as the same pairs in one "
+        "call without HTTP.\n"
+    )
+    return head + table(columns, [[str(cell) for cell in row] for row in rows]) + end
+
+
+def speed_cells(load: dict[str, Any]) -> tuple[str, ...]:
+    seconds = (f"{load[name]:.1f} s" for name in ("p50_seconds", "p99_seconds"))
+    return str(load["requests"]), *seconds, f"{load['looks_per_second']:.1f}"
+
+
 def serving_page() -> str:
-    """What exports change; the judge endpoint's errors and metrics."""
+    """What exports change; the judge endpoint's speed, errors and metrics."""
     path = ROOT / "docs" / "serving.md"
     errors = [(str(status), f"`{kind}`", said) for status, (kind, said) in KINDS.items()]
     text = fill(path, "endpoint-errors", table(("status", "type", "when"), errors))
     text = fill(path, "parity", parity_tables(), text)
+    text = fill(path, "endpoint-speed", endpoint_speed(), text)
     metrics = [
         (f"`{each.name}`", each.kind, each.labels[0] if each.labels else "", each.help)
         for each in FAMILIES.values()
