@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "judging": (*GROUND, "data", "models"),
     "evaluation": (*GROUND, "data", "models", "judging"),
     "app": (*GROUND, "data", "models", "judging"),
-    "integrations": (*GROUND, "data", "models", "judging", "evaluation"),
+    "integrations": (*GROUND, "data", "models", "judging", "evaluation", "api"),
     "api": (*GROUND, "data", "models", "judging", "evaluation"),
     "endpoint": (*GROUND, "data", "judging", "api", "app"),
     "training": (*GROUND, "data", "models", "judging", "evaluation"),
