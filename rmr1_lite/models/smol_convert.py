@@ -150,7 +150,20 @@ def _write_tokenizer(gguf: Path, folder: Path) -> None:
     tokenizer.model_max_length = CONTEXT
     tokenizer.clean_up_tokenization_spaces = False
     tokenizer.padding_side = "left"
+    _split_as_trained(tokenizer.backend_tokenizer)
     tokenizer.save_pretrained(folder)
+
+
+def _split_as_trained(tokenizer: Any) -> None:
+    """Digits apart, before everything else, and bytes as tokens. A GGUF only names this rule ("smollm"), and
+    transformers reads every such file as GPT-2's: then a digit behind two line ends split those as well."""
+    from tokenizers import decoders, pre_tokenizers
+
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    pieces = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pieces])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.model.byte_fallback = False
 
 
 def _download(folder: Path) -> Path:
