@@ -55,7 +55,7 @@ def test_the_weights_are_those_of_the_pinned_file(loaded):
     [
         ("12345", ["1", "2", "3", "4", "5"], "digits one by one"),
         (" capital", ["Ġcapital"], "a frequent word is one token"),
-        ("a\n\n1.", ["a", "ĊĊ", "1", "."], "a digit behind an empty line leaves it whole, as llama.cpp has it"),
+        ("a\n\n1.", ["a", "ĊĊ", "1", "."], "a digit leaves the empty line whole"),
     ],
 )
 def test_the_tokenizer_splits_as_the_models_own(loaded, text, pieces, reason):
