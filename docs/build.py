@@ -59,9 +59,13 @@ STATUS = (
     ("rollouts with vLLM", "arguments tested; never run", ("tests/unsloth_cpu", "tests/models")),
     (
         "export",
-        "nano keeps verdicts in vLLM, llama.cpp; smol fails in llama.cpp; never Ollama, "
-        "LM Studio ([guide](docs/serving.md))",
+        "verdicts kept in vLLM, llama.cpp; never Ollama, LM Studio ([guide](docs/serving.md))",
         ("tests/integrations", "perf/results/export-parity.json"),
+    ),
+    (
+        "verl, Ray Data",
+        "on a CPU up to the check for a card; never trained ([guide](docs/scale.md))",
+        ("tests/scale", "tests/servers/test_ray_data.py"),
     ),
 )
 
