@@ -70,6 +70,11 @@ COMMANDS = {
         "--lora-modules judge=/m/adapter --max-lora-rank 32 --dtype bfloat16 --max-model-len 4096 "
         "--generation-config vllm --host 127.0.0.1 --port 8000",
     ),
+    "llama.cpp rounds nothing where the file does not": (
+        Launch("llama.cpp", ("llama-server",), FILE, "judge", "f32", 4096, "127.0.0.1", 81, slots=1),
+        "llama-server -m /m/j.gguf --alias judge -c 4096 -np 1 --cache-type-k f32 --cache-type-v f32 --jinja "
+        "--repeat-penalty 1.0 --top-k 0 --top-p 1 --min-p 0 --temp 0 --host 127.0.0.1 --port 81",
+    ),
     "llama.cpp divides the context by its slots": (
         Launch("llama.cpp", ("llama-server",), FILE, "judge", "q8_0", 4096, "0.0.0.0", 81, slots=2),
         "llama-server -m /m/j.gguf --alias judge -c 8192 -np 2 --jinja --repeat-penalty 1.0 --top-k 0 "

@@ -132,6 +132,8 @@ def llama_flags(launch: Launch) -> list[str]:
     flags = ["-m", str(launch.model), "--alias", launch.name]
     # the context is divided by the slots
     flags += ["-c", str(launch.context * launch.slots), "-np", str(launch.slots)]
+    if launch.number_type == "f32":  # else keys and values are rounded to 16 bits all the same
+        flags += ["--cache-type-k", "f32", "--cache-type-v", "f32"]
     neutral = "--repeat-penalty 1.0 --top-k 0 --top-p 1 --min-p 0 --temp 0"
     # --jinja: the model's own template; older versions guess one from a list without it
     return [*flags, "--jinja", *neutral.split(), *_address(launch)]
