@@ -1,5 +1,5 @@
 """How a judge's requests reach its model: `direct` asks it, `batch` writes them into files for others to
-answer.
+answer. The command line imports this for its help, so everything else is imported where it is used.
 
     engine = engine_via(Via.batch, "openai:MODEL", "runs/evaluation/batch")
     judge = make_judge("openai:MODEL", "rubrics", engine=engine)
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rmr1_lite.judging.engines.base import Engine
-from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.types import InputError
+
+if TYPE_CHECKING:
+    from rmr1_lite.judging.engines.base import Engine
 
 
 class Via(str, Enum):
@@ -36,8 +38,10 @@ def engine_via(
     folder: of the batch files. style, thinking, thought_open: see `make_engine`. Raises InputError for a
     judge that cannot be asked in this way.
     """
+    from rmr1_lite.models.judge_specs import parse_spec
+
     if via is Via.direct:
-        parse_spec(spec)  # with the address of an endpoint, which only files do without
+        parse_spec(spec)  # an endpoint's address must be there: only files do without
         return None
     from rmr1_lite.judging.engines.batch_files import BatchFilesEngine
 
