@@ -29,11 +29,11 @@ from rmr1_lite.judging.engines.endpoint.client import (
     read_chunks,
 )
 from rmr1_lite.judging.engines.endpoint.failures import Failure, explain
-from rmr1_lite.judging.engines.endpoint.parameters import THINKING, Parameters
-from rmr1_lite.judging.engines.endpoint.prompt_counts import fewest_tokens
-from rmr1_lite.judging.engines.endpoint.replies import Reply, is_another_model, read_reply
+from rmr1_lite.judging.engines.endpoint.parameters import Parameters
+from rmr1_lite.judging.engines.endpoint.reading import Reader, failure_in, remedy_of
+from rmr1_lite.judging.engines.endpoint.replies import Reply, read_reply
 from rmr1_lite.models.thinking import request_fields
-from rmr1_lite.types import EngineStopped, Generation, Problem
+from rmr1_lite.types import EngineStopped, Generation
 
 TRIES = 12  # of one request, each without one more part that the server refuses
 # failed requests in a row, without a single success, after which the engine stops
@@ -75,6 +75,7 @@ class OpenAIEngine:
         self._errors = expected_errors()  # here, on one thread: importing httpx on several at once fails
         self.server = str(self._client.base_url).rstrip("/")
         self._parameters = Parameters(model, request_fields(thinking), self._say)
+        self._reader = Reader(model, thought_open, self._say, self._safe)
         self._lock, self._said = Lock(), set[str]()
         self._failures, self._answered = 0, False
 
@@ -184,57 +185,9 @@ class OpenAIEngine:
 
     def _generation(self, request: Request, reply: Reply, seconds: float) -> Generation:
         """The Generation of a finished reply."""
-        if reply.error or reply.end == "failed":
-            return self._broken(reply, seconds)
-        counts = (reply.prompt_tokens, reply.completion_tokens, seconds)
-        problem, why = self._find_loss(request, reply)
-        if why:
-            return self._counted(Generation(reply.text, False, False, *counts, error=why, problem=problem))
-        finished = {"finished": True, "length": False}.get(reply.end)
-        self._tell_oddities(reply, finished)
-        thought_open = self.thought_open and not reply.text.startswith("<think>")
-        return self._counted(Generation(reply.text, finished, thought_open, *counts))
-
-    def _find_loss(self, request: Request, reply: Reply) -> tuple[Any, str]:
-        """("filtered" or "clipped", the reason); ("", "") when the reply is complete."""
-        if reply.end == "filtered":
-            return "filtered", f"the server's content filter stopped the answer ({reply.reason})"
-        seen, least = reply.prompt_tokens + reply.cached_tokens, fewest_tokens(request.messages)
-        if not 0 < seen < least:
-            return "", ""
-        why = (
-            f"the server truncated the prompt: it counts {seen:,} tokens, the text has at least {least:,}. "
-            "Raise its context length (Ollama: num_ctx)"
-        )
-        self._say(f"T{why[1:]}. Such replies are not counted (status clipped).", "clipped")
-        return "clipped", why
-
-    def _tell_oddities(self, reply: Reply, finished: bool | None) -> None:
-        """Report once each what affects this server's metrics."""
-        if is_another_model(self.model, reply.model):
-            self._say(f"The server names its model {reply.model!r:.80}.", "model")
-        if finished is None:
-            said = "no finish_reason" if reply.reason is None else f"the finish_reason {reply.reason!r:.40}"
-            self._say(
-                f"The server gives {said}, so it is unknown whether a text is complete: such texts count as "
-                "unparsed (status end_unknown).",
-                "end",
-            )
-        if finished and not reply.text.strip():
-            self._say(
-                "A reply was empty: it counts as unparsed (status missing). Some servers return an empty "
-                "reply to a prompt that is longer than their context.",
-                "empty",
-            )
-
-    def _broken(self, reply: Reply, seconds: float) -> Generation:
-        """A reply that holds an error, in itself or in its choice."""
-        code = reply.error.get("code") if isinstance(reply.error, dict) else None
-        status = int(str(code)) if str(code).isdigit() else None
-        if not reply.error:
-            failure = Failure("passing", f"finish_reason {reply.reason!r:.40}")
-            return self._judge_failure(failure, "the server interrupted the answer", seconds, reply)
-        return self._judge_failure(explain(status, reply.error), "the reply is an error", seconds, reply)
+        if failed := failure_in(reply):
+            return self._judge_failure(*failed, seconds, reply)
+        return self._counted(self._reader.read(request, reply, seconds))
 
     def _failed(self, error: Exception, seconds: float, reply: Reply) -> Generation:
         """A request without an answer, or with the wrong kind of answer."""
@@ -256,32 +209,14 @@ class OpenAIEngine:
         return self._judge_failure(failure, name, seconds, reply)
 
     def _judge_failure(self, failure: Failure, name: str, seconds: float, reply: Reply) -> Generation:
-        words = self._safe(failure.words)
-        reply.close()
-        counts = (reply.prompt_tokens, reply.completion_tokens, seconds)
-        if failure.kind == "too_long":
-            self._say(f"A prompt is too long for the server ({words}): status too_long.", "too_long")
-            return self._counted(Generation("", False, False, *counts, too_long=True))
-        problem: Problem = "filtered" if failure.kind == "filtered" else "error"
-        made = Generation(
-            reply.text, False, self.thought_open, *counts, error=f"{name}: {words}"[:500], problem=problem
-        )
+        made = self._reader.read_failure(failure, name, reply, seconds)
         hopeless = failure.kind == "hopeless" or failure.kind == "refused"
         return self._counted(made, self._remedy(failure) if hopeless else "")
 
     def _remedy(self, failure: Failure) -> str:
-        if failure.kind == "refused":
-            option = "--thinking" if THINKING in failure.parts else ", ".join(failure.parts)
-            return f"The server does not accept {option}: leave it out, or use another server."
-        known = {
-            "key": f"Set {self._key_name} to a key of this server with access to this model.",
-            "address": "Check the address: it usually ends with /v1.",
-        }
-        return (
-            known_models(self._client)
-            if failure.remedy == "model"
-            else known.get(failure.remedy, failure.remedy)
-        )
+        if failure.kind != "refused" and failure.remedy == "model":
+            return known_models(self._client)
+        return remedy_of(failure, self._key_name)
 
     # ---- counting and telling
 
