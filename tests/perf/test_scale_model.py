@@ -30,7 +30,7 @@ from scale.grpo import checkpoint_plan, grpo_step, length_limits  # noqa: E402
 from scale_model import rounded, study  # noqa: E402
 from scale_tables import SOURCES, tables  # noqa: E402
 
-# weights of 200 bytes, 8 bytes of cache a token; a card that reads 100 bytes and computes 1,000 times a second
+# 200 bytes of weights, 8 bytes of cache a token; a card reads 100 bytes and computes 1,000 times a second
 TINY = Shape("tiny", 100, layers=1, kv_heads=1, head_size=2)
 CARD = Card(memory=1000, bandwidth=100, operations=1000, price=2.0, node=2, link=100, network=10)
 PLAIN = Efficiency(1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 100, 0.0)
@@ -39,7 +39,7 @@ WORLD = World(CARD, PLAIN, Lengths(10, 0.0, 0.0, 10, 0.0), Recipe(8, 4, 2, 2), F
 TOKENS = [
     (1, 0, 2.0, "weights alone: 200 bytes at 100 a second"),
     (1, 25, 4.0, "25 tokens of cache are 200 bytes more"),
-    (20, 0, 4.0, "20 sequences are 4,000 operations at 1,000 a second: longer than reading"),
+    (20, 0, 4.0, "20 sequences are 4,000 operations at 1,000 a second, more than reading"),
 ]
 
 
