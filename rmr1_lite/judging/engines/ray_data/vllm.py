@@ -192,8 +192,8 @@ def device_of_vllm() -> str:
     without one."""
     if not is_here("vllm"):
         raise InputError(
-            "vLLM is needed here but not installed. Run this command in an environment with vLLM, Ray and this "
-            "kit, or serve the judge and give --judge openai:MODEL@URL."
+            "vLLM is needed here but not installed. Run this command where vLLM, Ray and this kit are "
+            "installed together, or serve the judge and give --judge openai:MODEL@URL."
         )
     try:
         return "CPU" if "cpu" in version("vllm") else "GPU"
