@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from rmr1_lite.extras import named_extras
-from rmr1_lite.types import InputError, TrainingStopped
+from rmr1_lite.types import AnswersPending, InputError, TrainingStopped
 
 DONE, WRONG_INPUT, PARTLY_DONE = 0, 1, 2
 PARSER = 2  # exit status of the command line's parser after a wrong option
@@ -32,7 +32,7 @@ def run_command(command: Callable[[], None]) -> NoReturn:
             command()
     except SystemExit as done:
         sys.exit(WRONG_INPUT if done.code == PARSER else done.code)
-    except PartlyDone as error:
+    except (PartlyDone, AnswersPending) as error:
         _fail(f"Not everything was done ({error}): exit status {PARTLY_DONE}.", PARTLY_DONE)
     except TrainingStopped as error:
         _fail(f"Error: {error}", PARTLY_DONE)

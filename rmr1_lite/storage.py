@@ -55,9 +55,10 @@ class AtomicLines:
             self._files[path] = open(temporary, "wb")
         return self
 
-    def write(self, path: str | Path, row: dict[str, Any]) -> None:
-        """Add one row to one of the files."""
-        self._files[Path(path)].write(json_line(row).encode())
+    def write(self, path: str | Path, row: dict[str, Any] | str) -> None:
+        """Add one row, or the line of one, to one of the files."""
+        line = row if isinstance(row, str) else json_line(row)
+        self._files[Path(path)].write(line.encode())
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         whole = False

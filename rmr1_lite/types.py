@@ -27,6 +27,10 @@ class EngineStopped(InputError):
     """A failure that every further request would meet too: the server's words and the remedy."""
 
 
+class AnswersPending(EngineStopped):
+    """Requests were written for others to answer, and some have no answer yet: how many, and where."""
+
+
 class TrainingStopped(RuntimeError):
     """A training met a stop condition: the message says which, and what to change."""
 

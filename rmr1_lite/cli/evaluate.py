@@ -21,6 +21,7 @@ from rmr1_lite.cli.judge_options import (
 from rmr1_lite.cli.outputs import print_report, this_command
 from rmr1_lite.config import THINKING_HELP, StyleName, Thinking
 from rmr1_lite.exit_status import PartlyDone
+from rmr1_lite.judging.via import VIA_HELP, Via, engine_via
 
 
 class BenchmarkName(str, Enum):
@@ -45,15 +46,19 @@ def judge_command(
     four_bit: Annotated[
         bool, typer.Option(help="load a local model in 4 bits (NF4); otherwise as stored")
     ] = True,
+    via: Annotated[Via, typer.Option(help=f"{VIA_HELP} (in OUT.batch)")] = Via.direct,
 ) -> None:
-    """Judge every pair of a file in both orders. Exit status 2: some of it could not be judged."""
+    """Judge every pair of a file in both orders. Exit status 2: some of it could not be judged, or waits for
+    answers."""
     from rmr1_lite.judging.batch import judge_file
     from rmr1_lite.judging.factory import make_judge
 
+    engine = engine_via(via, judge, f"{out}.batch", style=style, thinking=thinking, thought_open=thought_open)
     loaded = make_judge(
         judge,
         style,
         settle_reading(reading, judge),
+        engine=engine,
         batch_size=batch_size,
         four_bit=four_bit,
         thinking=thinking,
@@ -103,9 +108,10 @@ def evaluate(
         bool, typer.Option(help="load a local model in 4 bits (NF4); otherwise as stored")
     ] = True,
     base: Annotated[BaseName, typer.Option(help=BASE_HELP)] = BaseName.auto,
+    via: Annotated[Via, typer.Option(help=f"{VIA_HELP} (in OUT/batch)")] = Via.direct,
 ) -> None:
     """Evaluate a judge on a benchmark or on labelled pairs, in both orders, with intervals. The same
-    command resumes. Exit status 2: some judge calls failed."""
+    command resumes. Exit status 2: some judge calls failed, or wait for answers."""
     from rich import print as show
 
     from rmr1_lite.cli import tables
@@ -114,6 +120,7 @@ def evaluate(
     from rmr1_lite.judging.factory import make_judge, sampling_for
 
     asked_style = None if style == "auto" else style
+    engine = engine_via(via, judge, out / "batch", style=style, thinking=thinking, thought_open=thought_open)
     sampling = sampling_for(judge, temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
     request = EvaluationRequest(
         benchmark.value,
@@ -137,6 +144,7 @@ def evaluate(
             judge,
             asked_style,
             request.reading,
+            engine=engine,
             batch_size=batch_size,
             four_bit=four_bit,
             thinking=thinking,

@@ -66,7 +66,7 @@ def read_pairs_of(request: EvaluationRequest) -> tuple[Benchmark, list[Pair]]:
 
 def check_confidence(request: EvaluationRequest) -> None:
     """A log-probability needs a local model: InputError for a log or an endpoint."""
-    if request.confidence and not parse_spec(request.judge).runs_here:
+    if request.confidence and not parse_spec(request.judge, needs_url=False).runs_here:
         raise InputError(
             f"{request.judge} returns text only. Confidence by log-probability needs a local model; --votes "
             "works."

@@ -111,7 +111,7 @@ class Judge:
                 raise
             made = sum(look.generation.error is None for look in looks.values())
             kept = f"{made} of {len(plan)} judge calls are stored in {log.path}; the same command continues."
-            raise EngineStopped(f"{error} {kept}") from None
+            raise type(error)(f"{error} {kept}") from None
         found = defaultdict(list)
         for key in plan:
             found[key[0]].append(looks[key])

@@ -69,13 +69,13 @@ def is_smol(spec: str) -> bool:
 
 def adapter_info(spec: str) -> AdapterInfo | None:
     """The info of the adapter that a spec names, None for every other kind of spec."""
-    folder = parse_spec(spec).folder
+    folder = parse_spec(spec, needs_url=False).folder
     return read_adapter(folder) if folder is not None and is_adapter(folder) else None
 
 
 def export_info(spec: str) -> ExportInfo | None:
     """What the exported folder that a spec names says about itself, None for every other kind of spec."""
-    folder = parse_spec(spec).folder
+    folder = parse_spec(spec, needs_url=False).folder
     return read_export(folder) if folder is not None else None
 
 

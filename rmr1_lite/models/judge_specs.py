@@ -6,7 +6,7 @@ A spec is one of these:
     smol-base                    a small real language model, see rmr1_lite.models.smol
     FOLDER                       an adapter or a model
     OWNER/NAME                   a model or an adapter on the hub
-    openai:MODEL@URL             an OpenAI-compatible endpoint
+    openai:MODEL@URL             an OpenAI-compatible endpoint; for batch files openai:MODEL is enough
     replay:FILE                  the log of an earlier run
 """
 
@@ -35,7 +35,7 @@ class Spec:
 
     folder   folder: of an adapter or a model, including an adapter fetched from the hub
     hub      model: the hub id
-    openai   model: its name at the endpoint; url: of the endpoint
+    openai   model: its name at the endpoint; url: of the endpoint, "" for batch files
     replay   log: the file of texts
     """
 
@@ -51,14 +51,15 @@ class Spec:
         return self.kind in ("folder", "hub")
 
 
-def parse_spec(text: str) -> Spec:
-    """Parse a spec. Raises InputError for a missing path and for an incomplete endpoint."""
+def parse_spec(text: str, needs_url: bool = True) -> Spec:
+    """Parse a spec. needs_url: whether the model of an endpoint is asked, so that its address must be there.
+    Raises InputError for a missing path and for an incomplete endpoint."""
     kind, _, rest = text.partition(":")
     if kind == "replay":
         return Spec("replay", log=rest)
     if kind == "openai":
-        model, _, url = rest.rpartition("@")
-        if not model or not url:
+        model, _, url = rest.rpartition("@") if needs_url or "://" in rest else (rest, "", "")
+        if not model or needs_url and not url:
             raise InputError(
                 "The endpoint spec is incomplete. Write openai:MODEL@URL, like openai:m@http://host/v1."
             )

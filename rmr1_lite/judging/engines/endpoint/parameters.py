@@ -51,11 +51,14 @@ _ORDER = (
 
 
 class Parameters:
-    """The body of a request for one server. say: called once for every change."""
+    """The body of a request for one server. say: called once for every change. left_out: parts to treat as
+    refused from the start."""
 
-    def __init__(self, model: str, extra: dict[str, Any], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, model: str, extra: dict[str, Any], say: Callable[[str], None], left_out: Iterable[str] = ()
+    ) -> None:
         self.model, self._extra, self._say = model, extra, say
-        self._refused: set[str] = set()
+        self._refused = set(left_out)
         self._lock = Lock()
 
     def body(self, request: Request, sampling: Sampling, stream: bool = False) -> dict[str, Any]:
@@ -77,6 +80,15 @@ class Parameters:
             wanted |= {"stream": True, "stream_options": {"include_usage": True}}
         kept = {name: value for name, value in wanted.items() if name not in self._refused}
         return {"model": self.model, "messages": turns, **kept}
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The parts that are renamed or left out by now."""
+        return frozenset(self._refused)
+
+    def as_of(self, left_out: Iterable[str]) -> Parameters:
+        """The same requests with other parts left out; its changes are not reported."""
+        return Parameters(self.model, self._extra, lambda text: None, left_out)
 
     def names(self, body: dict[str, Any]) -> set[str]:
         """The parts of a body that a server may refuse."""

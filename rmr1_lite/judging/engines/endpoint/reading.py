@@ -1,5 +1,5 @@
-"""A reply or a failure becomes a Generation: of the endpoint engine, which asks over HTTP, and of batch files,
-which somebody else sends.
+"""A reply or a failure becomes a Generation: of the endpoint engine, which asks over HTTP, and of batch
+files, which somebody else sends.
 
 What affects a server's metrics (a clipped prompt, another model, no finish reason) is reported once.
 """

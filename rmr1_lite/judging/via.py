@@ -1,0 +1,58 @@
+"""How a judge's requests reach its model: `direct` asks it, `batch` writes them into files for others to
+answer.
+
+    engine = engine_via(Via.batch, "openai:MODEL", "runs/evaluation/batch")
+    judge = make_judge("openai:MODEL", "rubrics", engine=engine)
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+from rmr1_lite.judging.engines.base import Engine
+from rmr1_lite.models.judge_specs import parse_spec
+from rmr1_lite.types import InputError
+
+
+class Via(str, Enum):
+    direct, batch = "direct", "batch"
+
+
+VIA_HELP = "direct: ask the judge; batch: write OpenAI batch files, and read their answers when run again"
+
+
+def engine_via(
+    via: Via,
+    spec: str,
+    folder: str | Path,
+    *,
+    style: str | None = None,
+    thinking: str = "auto",
+    thought_open: bool = False,
+) -> Engine | None:
+    """The engine for `make_judge`; None with `direct`, where the spec itself names one.
+
+    folder: of the batch files. style, thinking, thought_open: see `make_engine`. Raises InputError for a
+    judge that cannot be asked in this way.
+    """
+    if via is Via.direct:
+        parse_spec(spec)  # with the address of an endpoint, which only files do without
+        return None
+    from rmr1_lite.judging.engines.batch_files import BatchFilesEngine
+
+    if not spec.startswith("openai:"):
+        raise InputError(_not_for_files(spec))
+    parsed = parse_spec(spec, needs_url=False)
+    style = None if style == "auto" else style
+    return BatchFilesEngine(parsed.model, folder, parsed.url, style, thought_open, thinking)
+
+
+def _not_for_files(spec: str) -> str:
+    if spec.startswith("replay:"):
+        return f"{spec} is a log, which already has its answers. Leave --via out."
+    return (
+        f"{spec} runs here, and files of requests are for models that run elsewhere. Export it (`export "
+        f"{spec} --to vllm --out FOLDER`; a complete model on the hub needs no export), and give the name "
+        "that it has there: --judge openai:NAME. Or leave --via out."
+    )
