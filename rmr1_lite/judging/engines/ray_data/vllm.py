@@ -18,6 +18,7 @@ from rmr1_lite.extras import is_here
 from rmr1_lite.judging.engines.base import Request, Sampling, request_seed
 from rmr1_lite.judging.engines.ray_data.cluster import running_cluster
 from rmr1_lite.judging.engines.ray_data.rounds import INDEX, Again, Row, in_rounds
+from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.exports import ExportInfo, read_export
 from rmr1_lite.models.render import opens_thought, render_ids
 from rmr1_lite.models.thinking import settle_switch
@@ -47,7 +48,7 @@ class RayVllmEngine:
         self.folder = Path(folder).resolve()
         self.info = _usable(self.folder)
         self.name, self.style = str(folder), style or self.info.style
-        self.fingerprint = self.info.fingerprint
+        self.fingerprint = fingerprint_of(str(self.folder))
         self._reading = _reading(self.folder / self.info.model, self.info.context)
         self.thinking = settle_switch(self._reading.tokenizer, self.style, thinking, self.info.thinking)
 
