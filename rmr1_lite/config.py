@@ -184,6 +184,11 @@ class DistillConfig:
     budget: float = _doc(0.0, "stop before this much is spent; 0: no limit")
     limit: int = _doc(0, "use only the first pairs; 0: all")
     seed: int = _doc(0, "seed of the orders and, if the server honours it, of sampling")
+    via: Literal["direct", "batch"] = _doc(
+        "direct",
+        "direct: ask the servers; batch: write OpenAI batch files (in OUT/batch), and read their answers "
+        "when run again",
+    )
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def push(
 @from_config(DistillConfig)
 def distill(config: DistillConfig) -> None:
     """Make chains with any teacher behind an OpenAI-compatible server, in two passes. The same command
-    resumes. Exit status 2: some requests failed."""
+    resumes. Exit status 2: some requests failed, or wait for answers."""
     from rmr1_lite.training.distill.attempts import count_undone
     from rmr1_lite.training.distill.distill import distill as run
 

@@ -1,5 +1,6 @@
 """How a judge's requests reach its model: `direct` asks it, `batch` writes them into files for others to
-answer, `ray` spreads them over the workers of a Ray cluster.
+answer, `ray` spreads them over the workers of a Ray cluster. The command line imports this for its help, so
+everything else is imported where it is used.
 
     engine = engine_via(Via.batch, "openai:MODEL", "runs/evaluation/batch")
     judge = make_judge("openai:MODEL", "rubrics", engine=engine)
@@ -9,12 +10,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rmr1_lite.extras import need
-from rmr1_lite.judging.engines.base import Engine
-from rmr1_lite.models.exports import read_export
-from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.types import InputError
+
+if TYPE_CHECKING:
+    from rmr1_lite.judging.engines.base import Engine
 
 
 class Via(str, Enum):
@@ -41,8 +42,10 @@ def engine_via(
     folder: of the batch files. style, thinking, thought_open: see `make_engine`. Raises InputError for a
     judge that cannot be asked in this way.
     """
+    from rmr1_lite.models.judge_specs import parse_spec
+
     if via is Via.direct:
-        parse_spec(spec)  # with the address of an endpoint, which only files do without
+        parse_spec(spec)  # an endpoint's address must be there: only files do without
         return None
     style = None if style == "auto" else style
     if via is Via.ray:
@@ -57,8 +60,11 @@ def engine_via(
 
 def _through_ray(spec: str, style: str | None, thinking: str, thought_open: bool) -> Engine:
     """Over the endpoint that the spec names, or with the exported judge in its folder."""
+    from rmr1_lite.extras import need
     from rmr1_lite.judging.engines.endpoint import OpenAIEngine
     from rmr1_lite.judging.engines.ray_data import RayEndpointEngine, RayVllmEngine
+    from rmr1_lite.models.exports import read_export
+    from rmr1_lite.models.judge_specs import parse_spec
 
     need("ray", "aiohttp")
     parsed = parse_spec(spec)

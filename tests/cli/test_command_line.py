@@ -47,6 +47,8 @@ FOR_HELP = {
     "environment",
     "extras",
     "exit_status",
+    "judging",
+    "judging.via",
     "presets",
     "types",
 }

@@ -307,7 +307,7 @@ VIA = [
 
 @pytest.mark.parametrize(("spec", "more", "said", "reason"), VIA, ids=[row[-1] for row in VIA])
 def test_judges_that_ray_cannot_ask(monkeypatch, spec, more, said, reason):
-    monkeypatch.setattr("rmr1_lite.judging.via.need", lambda *_: None)
+    monkeypatch.setattr("rmr1_lite.extras.need", lambda *_: None)
     with pytest.raises(InputError, match=said):
         engine_via(Via.ray, spec, "unused", **more)
 
@@ -320,6 +320,6 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 
 
 def test_over_an_endpoint_the_name_is_that_of_the_endpoint(monkeypatch):
-    monkeypatch.setattr("rmr1_lite.judging.via.need", lambda *_: None)
+    monkeypatch.setattr("rmr1_lite.extras.need", lambda *_: None)
     engine = engine_via(Via.ray, "openai:m@http://127.0.0.1:9/v1", "unused", style="auto")
     assert (engine.name, engine.style) == ("openai:m@http://127.0.0.1:9/v1", None)

@@ -26,6 +26,20 @@ def test_a_spec_is_taken_apart(text, spec, runs_here, reason):
     assert parse_spec(text) == spec and spec.runs_here is runs_here
 
 
+NAMES = [
+    ("openai:m", Spec("openai", model="m"), "a name"),
+    ("openai:m@1", Spec("openai", model="m@1"), "a name with an @"),
+    ("openai:m@1@http://h/v1", Spec("openai", model="m@1", url="http://h/v1"), "with its address"),
+]
+
+
+@pytest.mark.parametrize(("text", "spec", "reason"), NAMES, ids=[row[-1] for row in NAMES])
+def test_a_name_is_enough_where_nobody_is_asked(text, spec, reason):
+    assert parse_spec(text, needs_url=False) == spec
+    with pytest.raises(InputError, match="incomplete"):
+        parse_spec("openai:", needs_url=False)
+
+
 def test_a_folder_goes_before_a_hub_id(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "model").mkdir(parents=True)

@@ -42,6 +42,7 @@ from rmr1_lite.training.distill.attempts import (
 )
 from rmr1_lite.training.distill.budget import Budget
 from rmr1_lite.training.distill.preparation import (
+    Teacher,
     check_request,
     make_engines,
     prices_of_pass,
@@ -72,6 +73,7 @@ FREE = (
     "second_base_url",
     "api_key_env",
     "second_api_key_env",
+    "via",
 )
 PAID_FOR = (
     "filtered",
@@ -123,7 +125,7 @@ def _one_pass(
     config: DistillConfig,
     number: int,
     tasks: Sequence[Task],
-    engines: dict[int, OpenAIEngine],
+    engines: dict[int, Teacher],
     log: JsonlLog,
     budget: Budget,
 ) -> Counter[str]:
@@ -137,7 +139,8 @@ def _one_pass(
     right, last = 0, ""
     with tqdm(total=len(todo), desc=f"pass {number}", unit="chain") as bar:
         at = 0
-        while window := todo[at : at + 4 * config.concurrency]:
+        # batch files hold all requests of a pass; a server gets a window of them, so that the budget holds
+        while window := todo[at : at + (len(todo) if config.via == "batch" else 4 * config.concurrency)]:
             window = window[
                 : budget.affordable([asked for _, asked in window], prices, config.max_new_tokens)
             ]
@@ -155,10 +158,6 @@ def _one_pass(
                     right += row["kept"]
                 bar.update()
                 bar.set_postfix_str(f"kept {right}, failed {failed.total()}, spent {budget.spent:.2f}")
-            if engines[number].stopped:
-                raise EngineStopped(
-                    f"{engines[number].stopped} Stored replies are kept; the same command continues."
-                )
         if last:
             bar.write(f"pass {number}: {failed.total()} requests failed, the last one with {last}")
         if at < len(todo):
@@ -170,6 +169,23 @@ def _one_pass(
 
 
 def _ask_teacher(
+    engine: Teacher, window: Sequence[tuple[Task, Request]], sampling: Sampling
+) -> Iterator[tuple[Task, Request, Generation]]:
+    """Answers as they arrive. Raises EngineStopped after the last one when others cannot come, AnswersPending
+    when they have not come yet."""
+    try:
+        if isinstance(engine, OpenAIEngine):
+            yield from _ask_server(engine, window, sampling)
+            if engine.stopped:
+                raise EngineStopped(engine.stopped)
+        else:
+            for index, made in engine.generate([asked for _, asked in window], sampling):
+                yield *window[index], made
+    except EngineStopped as error:
+        raise type(error)(f"{error} Stored replies are kept; the same command continues.") from None
+
+
+def _ask_server(
     engine: OpenAIEngine, window: Sequence[tuple[Task, Request]], sampling: Sampling
 ) -> Iterator[tuple[Task, Request, Generation]]:
     """Answers as they arrive, fewer once the engine has stopped. An interruption waits for those in flight:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from rmr1_lite.config import DistillConfig
 from rmr1_lite.data.pairs import read_pairs
+from rmr1_lite.judging.engines.batch_files import BatchFilesEngine
 from rmr1_lite.judging.engines.endpoint import OpenAIEngine
 from rmr1_lite.prompts import judge_messages, pair_as_shown, seeded_order
 from rmr1_lite.storage import JsonlLog
@@ -21,6 +23,9 @@ from rmr1_lite.training.distill.attempts import (
 )
 from rmr1_lite.training.distill.budget import Budget, Prices, tokens_of
 from rmr1_lite.types import ORDERS, InputError
+
+BATCH = "batch"  # folder of the batch files
+Teacher = OpenAIEngine | BatchFilesEngine
 
 
 def check_request(config: DistillConfig) -> None:
@@ -74,7 +79,13 @@ def read_tasks(config: DistillConfig) -> list[Task]:
     return [Task(pair, seeded_order(pair.id, config.seed)) for pair in pairs]
 
 
-def make_engines(config: DistillConfig) -> dict[int, OpenAIEngine]:
+def make_engines(config: DistillConfig) -> dict[int, Teacher]:
+    """The teacher of each pass."""
+    if config.via == "batch":
+        folder = Path(config.out) / BATCH
+        first_files = BatchFilesEngine(config.teacher, folder)
+        second_files = BatchFilesEngine(config.second_teacher or config.teacher, folder)
+        return {FIRST: first_files, SECOND: second_files, REWRITE: second_files}
     more: dict[str, Any] = {
         "concurrency": config.concurrency,
         "max_retries": config.max_retries,

@@ -38,6 +38,14 @@ class Answer:
         """Whether it is an error, as far as can be seen without reading the reply."""
         return bool(self.error) or not isinstance(self.body, dict) or not self.body.get("choices")
 
+    @property
+    def error_status(self) -> int | None:
+        """The status of an error: with 200, the code inside the body, if it is one of HTTP."""
+        if self.status is None or self.status >= 400:
+            return self.status
+        error = self.body.get("error") if isinstance(self.body, dict) else None
+        return _status(error.get("code")) if isinstance(error, dict) else None
+
 
 def answer_files(folder: Path) -> list[Path]:
     """The files to read, by name. Hidden ones are left out: macOS writes them next to copied files."""

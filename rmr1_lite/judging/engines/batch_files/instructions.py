@@ -10,8 +10,6 @@ from rmr1_lite.judging.engines.batch_files.rounds import URL, Part
 from rmr1_lite.judging.engines.endpoint.failures import Failure
 from rmr1_lite.judging.engines.endpoint.reading import remedy_of
 
-GUIDE = "docs/batch.md"
-
 
 def next_steps(waiting: Mapping[Part, int], folder: Path, model: str) -> str:
     """What to do with the files that wait; the number of their requests without an answer."""
@@ -24,7 +22,7 @@ def next_steps(waiting: Mapping[Part, int], folder: Path, model: str) -> str:
         f"With a vendor: upload each file as a batch for {URL}, and download its output file and its error "
         f"file into {folder}, under any names that end in .jsonl."
     )
-    lines.append(f"Then run the same command again. More is in {GUIDE}.")
+    lines.append("Then run the same command again.")
     return "\n".join(lines)
 
 

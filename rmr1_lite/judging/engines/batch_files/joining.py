@@ -128,7 +128,7 @@ class Join:
         left_out = self._parameters.left_out if part is None else part.left_out
         sent = self._parameters.as_of(left_out).body(request, self._sampling)
         what = answer.error or answer.body
-        failure = explain(answer.status, what, self._parameters.names(sent))
+        failure = explain(answer.error_status, what, self._parameters.names(sent))
         if failure.kind == "refused" and self._parameters.give_up(failure.parts, sent, failure.words):
             return Failure("passing", failure.words)
         return failure
