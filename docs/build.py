@@ -82,6 +82,7 @@ def pages() -> dict[Path, str]:
         servers: fill(servers, "servers", server_table()),
         install: fill(install, "extras", extras_table()),
         ROOT / "docs" / "serving.md": serving_page(),
+        ROOT / "docs" / "scale.md": scale_page(),
     }
 
 
@@ -249,6 +250,16 @@ def serving_page() -> str:
         for each in FAMILIES.values()
     ]
     return fill(path, "endpoint-metrics", table(("metric", "kind", "label", "meaning"), metrics), text)
+
+
+def scale_page() -> str:
+    """docs/scale.md with the tables of the scale model."""
+    path, text = ROOT / "docs" / "scale.md", None
+    scale = module_at(ROOT / "perf" / "scale_tables.py")
+    for name, piece in scale.tables(scale.read_results()).items():
+        text = fill(path, name, piece, text)
+    assert text is not None
+    return text
 
 
 def badge_table() -> str:

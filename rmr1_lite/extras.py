@@ -46,6 +46,7 @@ EXTRAS: dict[str, tuple[str, tuple[str, ...]]] = {
         "give verdicts over HTTP; judges behind a server need no more",
         ("fastapi", "uvicorn", "starlette"),
     ),
+    "ray": ("evaluate on a Ray cluster (`--via ray`)", ("ray", "aiohttp")),
 }
 
 

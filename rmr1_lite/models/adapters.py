@@ -166,7 +166,11 @@ def fingerprint_of(spec: str) -> str:
     if spec == smol.NAME:
         return smol.FINGERPRINT
     folder = NANO.get(spec) or Path(spec)
-    return fingerprint_folder(folder) if folder.is_dir() else ""
+    if not folder.is_dir():
+        return ""
+    # exported as base and adapter: one base may lie under several judges
+    export = read_export(folder)
+    return fingerprint_folder(folder / export.adapter if export else folder)
 
 
 def _check_weights(path: Path) -> None:

@@ -15,7 +15,6 @@ from rmr1_lite.integrations.serving.commands import (
     checked_extra,
     command_line,
     environment_for,
-    smallest_rank,
     variables,
 )
 from rmr1_lite.integrations.serving.serve import usage
@@ -32,6 +31,7 @@ from rmr1_lite.integrations.serving.target import (
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.exports import ExportInfo, write_export
 from rmr1_lite.models.judge_specs import NANO
+from rmr1_lite.models.vllm_settings import smallest_rank
 from rmr1_lite.types import InputError
 
 MODEL, FILE, LORA = Path("/m/base"), Path("/m/j.gguf"), Path("/m/adapter")

@@ -8,19 +8,14 @@ llama.cpp 11434 (common/arg.cpp), transformers 5.17 (cli/serve.py).
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rmr1_lite.models.vllm_settings import DTYPES, OFFLINE, process_variables, smallest_rank
 from rmr1_lite.types import InputError
 
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # vllm.config.lora.MaxLoRARanks
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-# the files are here, and nothing is sent home
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-VLLM = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 # hide a server's key from the command line, which every user of the machine can read
 KEY_VARIABLES = {"vllm": "VLLM_API_KEY", "llama.cpp": "LLAMA_API_KEY"}
 KEY = "RMR1_SERVER_KEY"
@@ -86,10 +81,7 @@ def variables(launch: Launch, key: str = "") -> dict[str, str]:
     """
     found = {} if launch.engine == "llama.cpp" else dict(OFFLINE)
     if launch.engine == "vllm":
-        found |= VLLM
-        found["PYTHONDONTWRITEBYTECODE"] = ""  # its processes would compile a thousand modules at every start
-        if not launch.card:
-            found["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2")  # GB
+        found |= process_variables(launch.card)
     if not key:
         return found
     if launch.engine not in KEY_VARIABLES:
@@ -160,16 +152,6 @@ ENGINES = {
     "llama.cpp": Engine(("gguf", "ollama", "lmstudio"), "gguf", llama_flags),
     "transformers": Engine(("merged", "base"), "merged", transformers_flags, lists_name=False),
 }
-
-
-def smallest_rank(rank: int) -> int:
-    """The smallest --max-lora-rank that holds the adapter. Raises InputError beyond vLLM's largest."""
-    for allowed in RANKS:
-        if rank <= allowed:
-            return allowed
-    raise InputError(
-        f"The adapter's rank is {rank}; vLLM serves at most {RANKS[-1]}. Export the judge merged instead."
-    )
 
 
 def dtype_of(launch: Launch) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Lock
 from typing import Any
+from urllib.parse import urlencode
 
 from rmr1_lite.judging.engines.base import Request, Sampling
 from rmr1_lite.judging.engines.endpoint.client import (
@@ -30,7 +31,7 @@ from rmr1_lite.judging.engines.endpoint.client import (
 )
 from rmr1_lite.judging.engines.endpoint.failures import Failure, explain
 from rmr1_lite.judging.engines.endpoint.parameters import Parameters
-from rmr1_lite.judging.engines.endpoint.reading import Reader, failure_in, remedy_of
+from rmr1_lite.judging.engines.endpoint.reading import Reader, code_of, failure_in, remedy_of
 from rmr1_lite.judging.engines.endpoint.replies import Reply, read_reply
 from rmr1_lite.models.thinking import request_fields
 from rmr1_lite.types import EngineStopped, Generation
@@ -74,8 +75,8 @@ class OpenAIEngine:
         self._client = make_client(base_url, key, max_retries, timeout)
         self._errors = expected_errors()  # here, on one thread: importing httpx on several at once fails
         self.server = str(self._client.base_url).rstrip("/")
-        self._parameters = Parameters(model, request_fields(thinking), self._say)
-        self._reader = Reader(model, thought_open, self._say, self._safe)
+        self._parameters = Parameters(model, request_fields(thinking), self.say)
+        self._reader = Reader(model, thought_open, self.say, self._safe)
         self._lock, self._said = Lock(), set[str]()
         self._failures, self._answered = 0, False
 
@@ -145,6 +146,35 @@ class OpenAIEngine:
             return self._failed(error, time.perf_counter() - start, reply)
         return self._generation(request, reply, time.perf_counter() - start)
 
+    # ---- for senders of their own (Ray Data)
+
+    @property
+    def address(self) -> tuple[str, dict[str, str]]:
+        """The complete address of requests, and the headers that carry the key."""
+        url = self._client.base_url
+        headers = {"Authorization": f"Bearer {self._client.api_key}"} if self._secrets else {}
+        extra = {name: str(value) for name, value in self._client._custom_headers.items()}
+        query = f"?{urlencode(self._client.default_query)}" if self._client.default_query else ""
+        return f"{str(url).rstrip('/')}{PATH}{query}", {**headers, **extra}
+
+    def body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
+        """What is sent for a request, without what the server has refused."""
+        return self._parameters.body(request, sampling)
+
+    def read(self, request: Request, sent: dict[str, Any], answer: Any, seconds: float) -> Generation | None:
+        """The Generation of the `answer`, as JSON, to a body that was `sent`. None where the server refused a
+        part of it, which is left out from now on: ask again."""
+        try:
+            reply = read_reply(answer)
+        except ValueError as error:
+            return self._failed(error, seconds, Reply())
+        if reply.error:
+            failure = explain(code_of(reply), reply.error, self._parameters.names(sent))
+            if self._adapt(failure, code_of(reply) or 0, sent):
+                return None
+            return self._judge_failure(failure, "the reply is an error", seconds, reply)
+        return self._generation(request, reply, seconds)
+
     # ---- asking
 
     def _worth_repeating(self, first: Generation, sampling: Sampling) -> bool:
@@ -154,7 +184,7 @@ class OpenAIEngine:
     def _compare(self, first: Generation, second: Generation) -> None:
         """The first was sent alone, the second together with others: batches change texts on many servers."""
         if second.error is None and second.text != first.text:
-            self._say(
+            self.say(
                 "The first prompt, sent twice at temperature 0, gave two different texts: this server is "
                 "not deterministic, so another run may give different verdicts."
             )
@@ -239,7 +269,7 @@ class OpenAIEngine:
     def _stop(self, why: str) -> None:
         self.stopped = self.stopped or f"{self.server}: {why}"
 
-    def _say(self, text: str, kind: str = "") -> None:
+    def say(self, text: str, kind: str = "") -> None:
         """Print a line about the server, once per kind, without disturbing a progress bar."""
         from tqdm import tqdm
 

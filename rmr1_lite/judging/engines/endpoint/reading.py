@@ -96,9 +96,13 @@ def failure_in(reply: Reply) -> tuple[Failure, str] | None:
         return None
     if not reply.error:
         return Failure("passing", f"finish_reason {reply.reason!r:.40}"), "the server interrupted the answer"
+    return explain(code_of(reply), reply.error), "the reply is an error"
+
+
+def code_of(reply: Reply) -> int | None:
+    """The status inside a reply's error, None without one."""
     code = reply.error.get("code") if isinstance(reply.error, dict) else None
-    status = int(str(code)) if str(code).isdigit() else None
-    return explain(status, reply.error), "the reply is an error"
+    return int(str(code)) if str(code).isdigit() else None
 
 
 def remedy_of(failure: Failure, key_name: str) -> str:

@@ -1,0 +1,85 @@
+"""A Ray cluster to run on: the one that RAY_ADDRESS names, else a new one on this machine.
+
+Ray waits in silence for resources that a cluster does not have, so they are compared first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rmr1_lite.extras import need
+from rmr1_lite.types import InputError
+
+ADDRESS = "RAY_ADDRESS"
+
+
+@contextmanager
+def running_cluster(needed: Mapping[str, float]) -> Iterator[dict[str, float]]:
+    """Connect to a cluster, quietly; yields its resources. needed: what the smallest run takes.
+
+    A cluster that was started here ends with the block. Raises InputError where Ray is not installed, cannot
+    be reached, or has less than `needed`.
+    """
+    need("ray", "aiohttp")
+    # read by Ray when it starts: no report to its makers, no lines of its C++ side
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    own = not ray.is_initialized()
+    with _quiet():
+        try:
+            if own:
+                _start(ray)
+            context = ray.data.DataContext.get_current()
+            context.enable_progress_bars = context.print_on_execution_start = False
+            resources = ray.cluster_resources()
+            check(resources, needed)
+            yield resources
+        finally:
+            if own:
+                ray.shutdown()
+
+
+def check(resources: Mapping[str, float], needed: Mapping[str, float]) -> None:
+    """Raises InputError that names every resource of which the cluster has too little."""
+    short = [
+        f"{name} {amount:g} (it has {resources.get(name, 0):g})"
+        for name, amount in needed.items()
+        if resources.get(name, 0) < amount
+    ]
+    if short:
+        raise InputError(
+            f"The Ray cluster is too small: this judge needs {', '.join(short)}. Start Ray on a larger "
+            f"machine, or name another cluster in {ADDRESS}."
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No plans and advice of Ray's beside the kit's own lines: its loggers set their levels by themselves."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _start(ray: Any) -> None:
+    address = os.environ.get(ADDRESS)
+    silent = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address:
+            ray.init(address=address, **silent)
+        else:
+            # a number that is told to Ray; its smallest pipeline takes two slots, also on one core
+            slots = max(2, os.cpu_count() or 1)
+            ray.init(address="local", num_cpus=slots, include_dashboard=False, **silent)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"at {ADDRESS}={address}" if address else "on this machine"
+        raise InputError(f"Ray did not start {where}: {error}. Check it with `ray status`.") from None
