@@ -29,7 +29,8 @@ def verl(
     validation_share: Annotated[float, typer.Option(help=SHARE)] = 0.02,
     preset: Annotated[str, typer.Option(help=PRESET)] = "auto",
     max_prompt_tokens: Annotated[
-        Optional[int], typer.Option(min=1, help="longer prompts are listed and left out; default: the preset's")
+        Optional[int],
+        typer.Option(min=1, help="longer prompts are listed and left out; default: the preset's"),
     ] = None,
     max_new_tokens: Annotated[
         Optional[int], typer.Option(min=1, help="longest answer in tokens; default: the preset's")
@@ -64,3 +65,24 @@ def verl(
     print("\n".join([f"Written: {done.folder}", *done.lines()]))
     print(f"Next, where verl is installed: {done.folder}/first_minute.sh, then {done.folder}/run.sh")
     print("Never trained: validated up to verl's check for a card. README.md there says what that means.")
+
+
+@app.command(name="import")
+def bring_back(
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT)],
+    model: Annotated[Path, typer.Option(help=BASE)],
+    out: Annotated[Path, typer.Option(help="adapter folder to write; it must not exist yet")],
+    alpha: Annotated[Optional[int], typer.Option(min=1, help=ALPHA)] = None,
+    pairs: Annotated[
+        Optional[Path],
+        typer.Option(help="JSONL of pairs to judge; default: the nano world's, or English ones"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="pairs to judge, in both orders")] = 24,
+) -> None:
+    """Make an adapter of this kit from a checkpoint of verl, and judge a small set with it. Exit status 1: it
+    belongs to another model, or gives no verdict."""
+    from rmr1_lite.integrations.verl.bring_back import ImportRequest, import_adapter
+
+    done = import_adapter(ImportRequest(checkpoint, model, out, alpha, str(pairs) if pairs else None, limit))
+    print("\n".join(done.lines()))
+    print(f"Next: python -m rmr1_lite evaluate --judge {done.folder}")

@@ -1,7 +1,7 @@
 """What a run on verl needs on 1, 4 and 8 cards: estimates with the planner's formulas, none of them measured.
 
-verl keeps the base in 32 bits while it trains (spread over the cards), computes all logits of a micro-batch at
-once, and gives vLLM a 16-bit copy of the model on every card.
+verl keeps the base in 32 bits while it trains (spread over the cards), computes all logits of a micro-batch
+at once, and gives vLLM a 16-bit copy of the model on every card.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ ROOM = 0.9  # of a card that a plan may fill
 
 @dataclass(frozen=True)
 class CardEstimate:
-    """One size of a machine. training, writing: GiB on each card, at the longest. at_once: answers of full length
-    that vLLM's cache holds on a card. hours: of one pass over the rows, at best."""
+    """One size of a machine. training, writing: GiB on each card, at the longest. at_once: answers of full
+    length that vLLM's cache holds on a card. hours: of one pass over the rows, at best."""
 
     cards: int
     training: float
@@ -46,8 +46,8 @@ class CardEstimate:
 
 
 def choose_micro_batch(config: GRPOConfig, model: Path, gpu: str) -> int:
-    """The most answers in one pass of a card that the planner lets fit on a single card: a divisor of the answers
-    of a step. 1 where the model's shape is not known, or nothing fits."""
+    """The most answers in one pass of a card that the planner lets fit on a single card: a divisor of the
+    answers of a step. 1 where the model's shape is not known, or nothing fits."""
     shape = _known_shape(model)
     total = config.groups * config.rollouts
     fitting = [

@@ -21,6 +21,7 @@ from rmr1_lite.integrations.export.export import export_judge
 from rmr1_lite.integrations.verl.estimate import choose_micro_batch, estimate
 from rmr1_lite.integrations.verl.request import (
     DIVIDED,
+    FILE,
     LOSS,
     MODEL,
     VERL,
@@ -37,7 +38,6 @@ from rmr1_lite.storage import AtomicLines, atomic_write_text, write_json
 from rmr1_lite.training.planning.plan import GPUS
 from rmr1_lite.types import InputError, Pair
 
-FILE = "rmr1_lite_verl.json"
 OVERLONG, LEFT_OUT = "overlong.jsonl", "left_out.json"
 SCRIPTS = ("run.sh", "first_minute.sh")
 PROGRAMS = ("judge_manager.py", "check.py", "first_minute.py")
@@ -67,7 +67,8 @@ class VerlFolder:
     def lines(self) -> list[str]:
         """What is in the folder and what is not, a sentence a line."""
         said = [
-            f"{each.split}.parquet: {each.rows} rows of {each.rows // 2} pairs in both orders, the longest prompt "
+            f"{each.split}.parquet: {each.rows} rows of {each.rows // 2} pairs in both orders, the "
+            f"longest prompt "
             f"has {each.longest} tokens"
             for each in (self.train, self.validation)
         ]
@@ -75,7 +76,8 @@ class VerlFolder:
             said.append(f"Left out: {overlong} pairs with longer prompts, listed in {self.folder / OVERLONG}")
         if self.unlabelled or self.bad_rows:
             said.append(
-                f"Left out: {self.unlabelled} pairs without a label and {self.bad_rows} unusable rows, listed in "
+                f"Left out: {self.unlabelled} pairs without a label and {self.bad_rows} unusable rows, "
+                f"listed in "
                 f"{self.folder / LEFT_OUT}"
             )
         return said
@@ -109,7 +111,7 @@ def write_folder(request: VerlRequest) -> VerlFolder:
     shutil.rmtree(request.out, ignore_errors=True)
     draft.rename(request.out)
     counts = len(left_out["unlabelled"]), len(left_out["problems"])
-    return VerlFolder(request.out, *written, *counts)
+    return VerlFolder(request.out, written[0], written[1], counts[0], counts[1])
 
 
 def make_renderer(request: VerlRequest) -> Renderer:
@@ -135,7 +137,8 @@ def read_splits(request: VerlRequest) -> tuple[Split, Split, dict[str, Any]]:
         kept = labelled
     if not kept[0]:
         raise InputError(
-            f"{request.pairs}: no labelled pair is left to train on. Give pairs with a label, or with chosen and "
+            f"{request.pairs}: no labelled pair is left to train on. Give pairs with a label, or with "
+            f"chosen and "
             "rejected."
         )
     if not kept[1]:
@@ -163,9 +166,7 @@ def _is_held_out(pair: Pair, request: VerlRequest) -> bool:
     return hash_to_unit(prompt_key(pair), request.seed) < request.validation_share
 
 
-def write_parquet(
-    folder: Path, splits: Sequence[Split], renderer: Renderer, limit: int
-) -> list[RowsWritten]:
+def write_parquet(folder: Path, splits: Sequence[Split], renderer: Renderer, limit: int) -> list[RowsWritten]:
     """Both files of rows and the list of overlong prompts. Raises InputError if a file would be empty."""
     path = folder / OVERLONG
     with AtomicLines(path) as lines:
@@ -197,7 +198,8 @@ def _check_exported_tokenizer(model: Path, renderer: Renderer, pairs: Sequence[P
     sample = pairs[:SAMPLED]
     if renderer.render(sample) != exported.render(sample):
         raise InputError(
-            f"{model}: the exported tokenizer renders prompts otherwise than the judge's own. Copy the judge's "
+            f"{model}: the exported tokenizer renders prompts otherwise than the judge's own. Copy the "
+            f"judge's "
             "tokenizer files into its base's folder, and write the folder again."
         )
 

@@ -14,7 +14,8 @@ from rmr1_lite.training.planning.plan import GPUS
 from rmr1_lite.types import InputError
 
 VERL = "0.9.1"  # the version that the folder is written for and was checked with
-MODEL = "model"
+MODEL = "model"  # in the folder: the merged judge
+FILE = "rmr1_lite_verl.json"  # what the folder says about itself
 # TRL's names, which the kit's settings use -> verl's. bnpo averages over the tokens of a part of the batch
 LOSS = {
     "dapo": "token-mean",

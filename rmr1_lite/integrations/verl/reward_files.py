@@ -16,7 +16,8 @@ COPIED = {
     "training/rewards.py": "rewards.py",
     **{f"verdict/{path.name}": f"verdict/{path.name}" for path in sorted((KIT / "verdict").glob("*.py"))},
 }
-ABOUT = '''"""The reward of rmr1_lite {version}, copied: what it does is described in each file. Do not edit."""
+ABOUT = '''"""The reward of rmr1_lite {version}, copied: what it does is described in each file. Do not
+edit."""
 '''
 
 

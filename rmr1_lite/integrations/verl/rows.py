@@ -1,7 +1,8 @@
-"""Pairs as the rows that verl reads: one Parquet row for each order of a pair, both orders next to each other.
+"""Pairs as the rows that verl reads: one Parquet row for each order of a pair, both orders next to each
+other.
 
-verl applies the chat template itself, to what a row holds. So control tokens inside the judged texts are inert
-in the row, and every row is rendered twice: as the kit does it, and as verl does. Other token ids stop
+verl applies the chat template itself, to what a row holds. So control tokens inside the judged texts are
+inert in the row, and every row is rendered twice: as the kit does it, and as verl does. Other token ids stop
 the export.
 """
 
@@ -39,8 +40,8 @@ class Rendered:
 
 @dataclass
 class RowsWritten:
-    """What became of the pairs of one split. overlong: pairs that were left out. longest: prompt tokens of the
-    longest row that was written."""
+    """What became of the pairs of one split. overlong: pairs that were left out. longest: prompt tokens of
+    the longest row that was written."""
 
     split: str
     pairs: int = 0
@@ -94,7 +95,8 @@ def _render_all(pairs: Sequence[Pair], renderer: Renderer) -> Iterator[list[Rend
             yield from pool.map(_render_chunk, chunks)
     except BrokenProcessPool:
         raise InputError(
-            "A process that rendered rows was killed, probably for lack of memory. Close other programs and run "
+            "A process that rendered rows was killed, probably for lack of memory. Close other programs "
+            "and run "
             "the same command again."
         ) from None
 
@@ -118,9 +120,7 @@ def _fitting(
         if longest > limit:
             done.overlong += 1
             for each in both:
-                overlong(
-                    {"pair": each.pair, "order": each.order, "tokens": each.tokens, "split": done.split}
-                )
+                overlong({"pair": each.pair, "order": each.order, "tokens": each.tokens, "split": done.split})
             continue
         done.longest = max(done.longest, longest)
         for each in both:
@@ -163,7 +163,8 @@ class Renderer:
         for (pair, order, shown), (messages, text), ids in zip(looks, prompts, encoded, strict=True):
             if not self._same_for_verl(messages, text, ids):
                 raise InputError(
-                    f"pair {pair.id!r:.80}, order {order}: the tokenizer's chat template gives verl other token "
+                    f"pair {pair.id!r:.80}, order {order}: the tokenizer's chat template gives verl other "
+                    f"token "
                     "ids than the kit's prompt. This model cannot be trained there: choose another one."
                 )
             opened = opens_thought(self.tokenizer, ids)
