@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo reproduce app notebooks test test-all test-long smol unsloth-cpu servers wheel wheel-check pins \
-  lint clean serve-env
+  lint clean serve-env scale scale-env
 
 help:  ## list the targets
 	@grep -E '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -116,6 +116,21 @@ serve-env: $(VLLM_STAMP) $(LLAMA_STAMP)  ## what serve and export can use on a C
 servers: $(VLLM_STAMP) $(LLAMA_STAMP)  ## real servers behind the kit's client: transformers serve, vLLM, llama.cpp
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest tests/servers $(ARGS)
 
+# verl has other versions of transformers and tokenizers than the kit: its environment puts them before those of .venv.
+SCALE_STAMP := .venv-scale/.installed
+
+$(SCALE_STAMP): $(STAMP) requirements-scale.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v in ((3, 11), (3, 12)) else \
+	  "verl needs Python 3.11 or 3.12, this is %d.%d: choose one with make PYTHON=python3.12 ..." % v)'
+	$(call on_top_of_the_kit,.venv-scale)
+	.venv-scale/bin/python -m pip install --no-deps --no-compile -r requirements-scale.txt
+	@touch $@
+
+scale-env: $(SCALE_STAMP)  ## verl without a card, in an environment of its own: a minute
+
+scale: $(STAMP)  ## what `scale verl` writes in verl's own hands, up to its check for a card; needs scale-env or RMR1_SCALE_PYTHON
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest tests/scale $(ARGS)
+
 # The same bytes whenever it is built; without build isolation nothing is downloaded for it.
 wheel: $(STAMP)  ## build dist/rmr1_lite-*.whl (6 MB); what its extras are for is in docs/install.md
 	rm -rf build dist
@@ -135,6 +150,6 @@ lint: $(STAMP)  ## ruff: rules and layout; mypy: types
 	$(BIN)/python -m mypy
 
 clean:  ## remove the environment, caches and build artefacts; runs/ stays
-	rm -rf .venv .venv-unsloth .venv-vllm .venv-llama build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis \
+	rm -rf .venv .venv-unsloth .venv-vllm .venv-llama .venv-scale build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis \
 	  unsloth_compiled_cache
 	find . -name __pycache__ -not -path './.git/*' -type d -prune -exec rm -rf {} +

@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "integrations": (*GROUND, "data", "models", "judging", "evaluation", "api"),
     "endpoint": (*GROUND, "data", "judging", "api", "app"),
     "training": (*GROUND, "data", "models", "judging", "evaluation"),
+    "integrations": (*GROUND, "data", "models", "judging", "evaluation", "training"),
     "reporting": (*GROUND, "data", "models", "evaluation", "training"),
     "demo": (*GROUND, "data", "models", "judging", "evaluation", "training"),
     "reproduce": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "demo"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rmr1_lite.app import command as judge_app
-from rmr1_lite.cli import bias, data, endpoint, evaluate, export, models, serve, train, use
+from rmr1_lite.cli import bias, data, endpoint, evaluate, export, models, scale, serve, train, use
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.exit_status import run_command
 
@@ -42,6 +42,7 @@ for name, command in COMMANDS.items():
     app.command(name=name)(command)
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(scale.app, name="scale")
 
 
 def main() -> None:

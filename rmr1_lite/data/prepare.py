@@ -297,7 +297,7 @@ def _write_item(
     pair = item.pair
     if config.order != "given" and pair.label != side_of_chosen(pair.id, config.seed):
         pair = swap_responses(pair)
-    name = "validation" if _hash_to_unit(prompt_key(pair), config.seed) < config.validation else "train"
+    name = "validation" if hash_to_unit(prompt_key(pair), config.seed) < config.validation else "train"
     for placed in (
         (pair, replace(swap_responses(pair), id=f"{pair.id}/ba")) if config.order == "both" else (pair,)
     ):
@@ -307,7 +307,7 @@ def _write_item(
         _count_longer(placed, done)
 
 
-def _hash_to_unit(key: bytes, seed: int) -> float:
+def hash_to_unit(key: bytes, seed: int) -> float:
     """A number in [0, 1) that depends only on the conversation and the seed, so that added rows move no
     other row."""
     return int.from_bytes(blake2b(key, digest_size=6, key=str(seed).encode()).digest(), "big") / 2**48

@@ -49,9 +49,10 @@ def is_adapter(folder: Path) -> bool:
 
 
 def default_max_new_tokens(spec: str) -> int:
-    """The default limit of a judge's tokens: the embedded ones write short chains, others up to
-    2,048."""
-    if (export := export_info(spec)) is not None:
+    """The default limit of a judge's tokens: an exported one says its own, also below an adapter; the
+    embedded ones write short chains, others up to 2,048."""
+    info = adapter_info(spec)
+    if (export := export_info(info.base if info else spec)) is not None:
         return export.max_new_tokens
     return NANO_TOKENS if is_nano(spec) else SMOL_TOKENS if is_smol(spec) else OTHER_TOKENS
 

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from rmr1_lite.models import smol, unsloth_backend
-from rmr1_lite.models.adapters import AdapterInfo, fingerprint_of, is_adapter, read_adapter, style_of
+from rmr1_lite.models.adapters import (
+    AdapterInfo,
+    export_info,
+    fingerprint_of,
+    is_adapter,
+    read_adapter,
+    style_of,
+)
 from rmr1_lite.models.backend import choose_backend, prepare_card, this_machine
 from rmr1_lite.models.exports import ExportInfo, read_export
 from rmr1_lite.models.judge_specs import find_folder
@@ -57,7 +64,8 @@ def load(
     export = read_export(folder) if folder is not None else None
     _check_export(spec, export)
     base, tokenizer, pad = info.base if info else spec, load_tokenizer(spec), None
-    four_bit = four_bit and not _keeps_its_weights(base, export is not None and not training)
+    exported = export is not None or (info is not None and export_info(base) is not None)
+    four_bit = four_bit and not _keeps_its_weights(base, exported and not training)
     if training:
         training, pad = _check_and_fit(base, tokenizer, training)
     if info is None or folder is None:

@@ -49,7 +49,7 @@ def trl_reward(
     ) -> list[float]:
         opened = columns.get("thought_open") or [False] * len(completion_ids)
         verdicts = [
-            _read_completion(tokenizer, ids, ends, thought)
+            read_completion(tokenizer, ids, ends, thought)
             for ids, thought in zip(completion_ids, opened, strict=True)
         ]
         if watch is not None:
@@ -82,7 +82,8 @@ def reward_every_other(reward: Callable[..., list[float]]) -> Callable[..., list
     return every_other_reward
 
 
-def _read_completion(tokenizer: Any, ids: list[int], ends: frozenset[int], thought_open: bool) -> Verdict:
+def read_completion(tokenizer: Any, ids: list[int], ends: frozenset[int], thought_open: bool) -> Verdict:
+    """The verdict of a completion's token ids: finished only if the last one is among `ends`."""
     finished = bool(ids) and ids[-1] in ends
     kept = ids[:-1] if finished else ids
     text = tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
