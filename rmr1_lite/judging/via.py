@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 class Via(str, Enum):
+    """What `--via` takes."""
+
     direct, batch = "direct", "batch"
 
 

@@ -417,6 +417,12 @@ def test_a_damaged_record_is_named(folder, text):
         generated(engine(folder), asked(1))
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(folder):
+    folder.write_text("")
+    with pytest.raises(InputError, match="batch is a file, but batch files need a folder"):
+        generated(engine(folder), asked(1))
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 12), st.integers(1, 7), st.randoms(use_true_random=False), st.floats(0, 0.9))
 def test_whatever_gets_lost_every_request_gets_its_own_answer(tmp_path_factory, count, most, chance, loss):
