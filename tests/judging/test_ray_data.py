@@ -217,7 +217,7 @@ def test_tries_are_bounded_and_the_last_reason_is_kept():
     found = Script([(0, "a"), (1, "!busy")], [(1, "!busy")], [(1, "!still busy")]).run(3)
     assert found[0].error is None
     assert found[1].error == f"Ray Data, {TRIES} tries: still busy"
-    assert found[2].error == f"Ray Data, {TRIES} tries: no row came back"
+    assert found[2].error.startswith(f"Ray Data, {TRIES} tries: no row came back")
     assert found[1].problem == "error"  # so that the same command asks again
 
 
@@ -239,8 +239,8 @@ def test_an_error_without_words_has_its_name():
 # ---- what is refused before anything starts
 
 SHORT = [
-    ({"CPU": 1.0}, {"CPU": 2.0}, "CPU 2 (it has 1)", "too few CPUs"),
-    ({"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}, "GPU 1 (it has 0)", "no GPU"),
+    ({"CPU": 1.0}, {"CPU": 2.0}, "CPU 2 (now 1)", "too few CPUs"),
+    ({"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}, "GPU 1 (now 0)", "no GPU"),
 ]
 
 

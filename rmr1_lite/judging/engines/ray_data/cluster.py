@@ -39,6 +39,8 @@ def running_cluster(needed: Mapping[str, float]) -> Iterator[dict[str, float]]:
             context.enable_progress_bars = context.print_on_execution_start = False
             resources = ray.cluster_resources()
             check(resources, needed)
+            if taken := lacking(ray.available_resources(), needed):
+                print(f"Others use the Ray cluster: this run begins when {', '.join(taken)} is free.")
             yield resources
         finally:
             if own:
@@ -47,16 +49,20 @@ def running_cluster(needed: Mapping[str, float]) -> Iterator[dict[str, float]]:
 
 def check(resources: Mapping[str, float], needed: Mapping[str, float]) -> None:
     """Raises InputError that names every resource of which the cluster has too little."""
-    short = [
-        f"{name} {amount:g} (it has {resources.get(name, 0):g})"
-        for name, amount in needed.items()
-        if resources.get(name, 0) < amount
-    ]
-    if short:
+    if short := lacking(resources, needed):
         raise InputError(
             f"The Ray cluster is too small: this judge needs {', '.join(short)}. Start Ray on a larger "
             f"machine, or name another cluster in {ADDRESS}."
         )
+
+
+def lacking(resources: Mapping[str, float], needed: Mapping[str, float]) -> list[str]:
+    """Every resource of which there is too little, with both amounts."""
+    return [
+        f"{name} {amount:g} (now {resources.get(name, 0):g})"
+        for name, amount in needed.items()
+        if resources.get(name, 0) < amount
+    ]
 
 
 @contextmanager
