@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -76,8 +77,23 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+def check_address(address: str) -> None:
+    """Raises InputError for a HOST:PORT where nothing listens: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"No Ray cluster answers at {ADDRESS}={address} ({error}). Give the address that `ray start "
+            "--head` printed there, or leave the variable out for a cluster of this machine alone."
+        ) from None
+
+
 def _start(ray: Any) -> None:
-    address = os.environ.get(ADDRESS)
+    address = os.environ.get(ADDRESS, "")
+    check_address(address)
     silent = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
