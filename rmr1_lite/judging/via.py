@@ -23,8 +23,8 @@ class Via(str, Enum):
 
 
 VIA_HELP = (
-    "direct: ask the judge; batch: write OpenAI batch files, and read their answers when run again; ray: ask "
-    "an endpoint, or an exported judge in vLLM, from the workers of a Ray cluster"
+    "direct: ask the judge; ray: ask an endpoint, or an exported judge in vLLM, from the workers of a Ray "
+    "cluster; batch: write OpenAI batch files, and read their answers when run again"
 )
 
 

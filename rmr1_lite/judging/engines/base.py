@@ -58,7 +58,7 @@ class Engine(Protocol):
 
 
 class StreamingEngine(Engine, Protocol):
-    """An engine that can also stream one text: every engine of this package can."""
+    """An engine that can also stream one text: all can, except batch files, which others answer."""
 
     def stream(self, request: Request, sampling: Sampling) -> Generator[str, None, Generation]:
         """Yield the text as it is generated, and return its Generation. Closing it stops the generation."""

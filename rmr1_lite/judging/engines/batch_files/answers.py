@@ -64,10 +64,16 @@ def read_answers(path: Path, say_bad: Callable[[str], None]) -> Iterator[Answer]
     for number, line, ended in read_lines(path):
         place = f"{path.name}, row {number}"
         try:
-            row = parse_line(line, ended)
-            yield _answer(row, place, line, path.name)
+            yield _answer(_row(line, ended), place, line, path.name)
         except RowError as error:
             say_bad(f"{place}: {error.field} {error.text}".replace("(row) ", ""))
+
+
+def _row(line: bytes, ended: bool) -> Any:
+    try:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return parse_line(line, ended)  # says what is wrong
 
 
 def _answer(row: Any, place: str, line: bytes, file: str) -> Answer:

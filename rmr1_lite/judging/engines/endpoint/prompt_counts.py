@@ -24,7 +24,10 @@ _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
 def fewest_tokens(messages: Iterable[Message]) -> int:
     """The fewest tokens that the messages can have."""
     text = "\n".join(message["content"] for message in messages)
-    short = _RUN.sub(r"\1\1\1", text)
-    return int(
-        max(WORDS * len(text.split()), len(short) / CHARS_PER_TOKEN, len(_CJK.findall(text)) / CJK_PER_TOKEN)
-    )
+    least = WORDS * len(text.split())
+    # both searches take longer than the rest of reading an answer, and say nothing about most texts
+    if not text.isascii():
+        least = max(least, len(_CJK.findall(text)) / CJK_PER_TOKEN)
+    if len(text) / CHARS_PER_TOKEN > least:
+        least = max(least, len(_RUN.sub(r"\1\1\1", text)) / CHARS_PER_TOKEN)
+    return int(least)

@@ -148,7 +148,9 @@ def _join_halves(text: str) -> tuple[str, str]:
     """(text, first half of a character at its end)."""
     half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
     whole = text[: len(text) - len(half)]
-    if any("\ud800" <= letter <= "\udfff" for letter in whole):
+    try:
+        whole.encode()
+    except UnicodeEncodeError:  # it holds halves
         whole = whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return whole, half
 
