@@ -33,6 +33,8 @@ from rmr1_lite.types import ORDERS
 
 pytestmark = pytest.mark.timeout(900)  # vLLM's start alone takes minutes beside other work
 FEW, MANY = draw_pairs("test", 20, 9000), draw_pairs("test", 70, 9000)
+# every vLLM on a CPU takes the first core for itself, and two of them share it
+UNBOUND = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 COMPARED = ("text", "status", "verdict", "finished", "prompt_tokens", "completion_tokens")
 Looks = dict[tuple[str, str], tuple[Any, ...]]
 
@@ -71,7 +73,7 @@ class Evaluation:
         words = ["evaluate", "--via", "ray", "--judge", self.judge, "--data", str(data), *self.options]
         return subprocess.Popen(
             [find_vllm(), "-m", "rmr1_lite", *words, "--out", str(self.folder / "out")],
-            env=environment_with_kit(os.environ) | SETTINGS,
+            env=environment_with_kit(os.environ) | SETTINGS | UNBOUND,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
