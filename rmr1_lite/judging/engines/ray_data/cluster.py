@@ -29,6 +29,8 @@ def running_cluster(needed: Mapping[str, float]) -> Iterator[dict[str, float]]:
     # read by Ray when it starts: no report to its makers, no lines of its C++ side
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # a vLLM whose worker was killed would keep the memory that the next worker needs
+    os.environ.setdefault("RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper", "true")
     import ray
 
     own = not ray.is_initialized()
