@@ -16,6 +16,7 @@ from rmr1_lite.types import EngineStopped, Generation
 
 TRIES = 3  # rounds
 INDEX = "index"  # the column that carries a request's place
+NO_ROW = "no row came back; the logs of Ray's workers say why: /tmp/ray/session_latest/logs"
 BATCH = 16  # rows that a worker takes at once: a failure of Ray's loses at most these
 
 Row = Mapping[str, Any]
@@ -40,7 +41,7 @@ def in_rounds(
     one before it. say: prints a line. Raises EngineStopped when a round ends in an error of Ray's without
     having given a single row.
     """
-    left = dict.fromkeys(range(count), "no row came back")
+    left = dict.fromkeys(range(count), NO_ROW)
     twice = 0
     for tried in range(TRIES):
         if not left:
