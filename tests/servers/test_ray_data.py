@@ -118,7 +118,8 @@ def find_worker(child: subprocess.Popen[str], name: str, seconds: float = 400) -
         assert child.poll() is None, child.communicate()[0]
         for each in psutil.Process(child.pid).children(recursive=True):
             with suppress(psutil.Error):  # it may end meanwhile
-                if each.cmdline()[0].startswith("ray::") and name in each.cmdline()[0]:
+                title = " ".join(each.cmdline())
+                if title.startswith("ray::") and name in title:
                     return each
         time.sleep(0.05)
     raise AssertionError(f"no worker {name} in {seconds} s")
