@@ -70,6 +70,7 @@ def pages() -> dict[Path, str]:
     """Every file that holds a generated part -> its text as it should be."""
     evaluation, notebooks = ROOT / "docs" / "evaluation.md", NOTEBOOKS / "README.md"
     servers, install = ROOT / "docs" / "servers.md", ROOT / "docs" / "install.md"
+    batch = ROOT / "docs" / "batch.md"
     return {
         ROOT / "README.md": fill(ROOT / "README.md", "status", status_table()),
         ROOT / "docs" / "options.md": options_page(),
@@ -77,6 +78,7 @@ def pages() -> dict[Path, str]:
         notebooks: fill(notebooks, "badges", badge_table()),
         servers: fill(servers, "servers", server_table()),
         install: fill(install, "extras", extras_table()),
+        batch: fill(batch, "batch-files", batch_table()),
         ROOT / "docs" / "serving.md": serving_page(),
         ROOT / "docs" / "scale.md": scale_page(),
     }
@@ -146,6 +148,22 @@ def server_table() -> str:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     head = f"{found['date']}, judge {found['judge']}, greedy, {found['precision']} on a CPU: {versions}.\n\n"
     return head + table(("server", "same texts", "same verdicts", "same as a stream"), rows)
+
+
+def batch_table() -> str:
+    """A large evaluation through batch files, as measured by perf/batch_files.py."""
+    found = json.loads((ROOT / "perf" / "results" / "batch-files.json").read_text(encoding="utf-8"))
+    says = {
+        "write": f"read the pairs, write {found['request files']} files of {found['request megabytes']:,} MB",
+        "join": f"join {found['answers']:,} answers in another order, write {found['asked again']:,} again",
+        "finish": "join the rest",
+    }
+    rows = [
+        (says[name], f"{row['seconds']:g}", f"{row['cpu_seconds']:g}", f"{row['peak_mib']:,}")
+        for name, row in found["steps"].items()
+    ]
+    head = f"{found['date']}, {found['judge calls']:,} judge calls, {found['machine']}.\n\n"
+    return head + table(("step", "seconds", "of them computing", "peak MiB"), rows)
 
 
 def extras_table() -> str:

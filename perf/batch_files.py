@@ -50,7 +50,7 @@ def write_input(path: Path) -> None:
         path,
         [
             Pair(
-                f"pair-{k}", ({"role": turn, "content": text(rng, 200)},), text(rng, 400), text(rng, 400), "A"
+                f"pair-{k}", ({"role": turn, "content": text(rng, 200)},), text(rng, 650), text(rng, 650), "A"
             )
             for k in range(PAIRS)
         ],

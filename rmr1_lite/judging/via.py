@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 
 class Via(str, Enum):
+    """What `--via` takes."""
+
     direct, batch, ray = "direct", "batch", "ray"
 
 

@@ -241,6 +241,21 @@ def test_a_request_that_fails_again_is_asked_again(folder):
     assert not list(folder.glob("requests-5*"))
 
 
+def test_an_error_that_stands_in_two_files_is_one(folder):
+    """Rows without ids of their own, in the output file and in the error file."""
+    requests = asked(1)
+    generated(engine(folder), requests)
+    rows = [
+        {name: value for name, value in refusal(row, 500, {"message": "later"}).items() if name != "id"}
+        for row in requests_of(folder)
+    ]
+    for name in ("output.jsonl", "errors.jsonl"):
+        write_answers(folder / name, rows)
+    for _ in range(2):
+        assert "2 requests in 1 file" in generated(engine(folder), requests)[1]
+    assert len(requests_of(folder, "requests-2-*")) == 2 and not list(folder.glob("requests-3*"))
+
+
 def test_an_overwritten_answer_file_loses_nothing_that_was_stored(folder):
     requests = asked(2)
     generated(engine(folder), requests)
@@ -414,6 +429,12 @@ def test_a_damaged_record_is_named(folder, text):
     generated(engine(folder), asked(1))
     (folder / "round-1.json").write_text(text)
     with pytest.raises(InputError, match="round-1.json is damaged.*or delete it"):
+        generated(engine(folder), asked(1))
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(folder):
+    folder.write_text("")
+    with pytest.raises(InputError, match="batch is a file, but batch files need a folder"):
         generated(engine(folder), asked(1))
 
 

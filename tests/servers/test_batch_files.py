@@ -23,7 +23,7 @@ from rmr1_lite.integrations.serving.commands import OFFLINE, VLLM
 from rmr1_lite.judging.factory import make_judge
 from rmr1_lite.types import ORDERS
 
-pytestmark = pytest.mark.timeout(500)  # two starts of vLLM
+pytestmark = pytest.mark.timeout(900)  # two starts of vLLM, which may have to compile its bytecode
 PAIRS = draw_pairs("test", 20, 9000)
 
 

@@ -110,7 +110,7 @@ class BatchFilesEngine:
                 for name, request in wanted.items()
                 if name in asked
             )
-            used = {each.mark for each in join.failed.values()}
+            used = {mark for each in join.failed.values() for mark in each.marks}
             rounds.write(rows, parameters.left_out, used, *self._most)
 
     def _check_complete(self, join: Join, rounds: Rounds) -> None:

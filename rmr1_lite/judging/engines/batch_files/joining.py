@@ -20,12 +20,12 @@ FINAL = ("too_long", "filtered")  # failures that stay when the request is sent 
 
 @dataclass(frozen=True)
 class Failed:
-    """A request that failed, in the last answer to it. said: where and why. mark: of that row. part: the file
-    that asked."""
+    """A request that failed, by the last answer to it. said: where and why. marks: of all rows that say so.
+    part: the file that asked."""
 
     failure: Failure
     said: str
-    mark: str
+    marks: tuple[str, ...]
     part: Part | None
 
 
@@ -104,7 +104,9 @@ class Join:
         if isinstance(read, Failure):
             words = f"{_status(answer)}: {read.words or 'no reason is given'}"
             said = f"{answer.place} ({name_of(request)}): {words}"
-            self.failed[answer.custom_id] = Failed(read, said, answer.mark, part)
+            before = self.failed.get(answer.custom_id)
+            marks = (*(before.marks if before else ()), answer.mark)
+            self.failed[answer.custom_id] = Failed(read, said, marks, part)
             return None
         return None if self._is_repeated(answer, read) else read
 

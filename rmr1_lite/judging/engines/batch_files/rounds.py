@@ -38,6 +38,8 @@ class Rounds:
     record."""
 
     def __init__(self, folder: Path, model: str) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file, but batch files need a folder of that name. Move it away.")
         self.folder, self.model, self.last = folder, model, 0
         self.parts: list[Part] = []
         self.left_out: frozenset[str] = frozenset()
