@@ -223,9 +223,9 @@ def test_tries_are_bounded_and_the_last_reason_is_kept():
 
 
 def test_an_error_in_the_middle_keeps_what_came():
-    script = Script([(0, "a"), RuntimeError("trace\nActorDied: killed")], [(1, "b")])
+    script = Script([(0, "a"), RuntimeError("trace\nActorDiedError: killed")], [(1, "b")])
     assert {index: made.text for index, made in script.run(2).items()} == {0: "a", 1: "b"}
-    assert "Ray Data stopped in the middle (ActorDied: killed)." in script.said
+    assert "Ray Data stopped in the middle (ActorDiedError: killed)." in script.said
 
 
 def test_an_error_before_any_row_stops_the_engine():
@@ -233,8 +233,17 @@ def test_an_error_before_any_row_stops_the_engine():
         Script([RuntimeError("no such model")]).run(2)
 
 
-def test_an_error_without_words_has_its_name():
-    assert cause_of(RuntimeError("")) == "RuntimeError"
+CAUSES = [
+    ("", "RuntimeError", "no words"),
+    ("no such model", "no such model", "one line"),
+    ("Traceback:\n  File x\nValueError: bad\n  more of it\n", "ValueError: bad more of it", "a traceback"),
+    ("a.B.CoreError: first\n  File y\nKeyError: 'k'", "KeyError: 'k'", "the last of several"),
+]
+
+
+@pytest.mark.parametrize(("words", "cause", "reason"), CAUSES, ids=[row[-1] for row in CAUSES])
+def test_the_cause_of_an_error_of_rays(words, cause, reason):
+    assert cause_of(RuntimeError(words)) == cause
 
 
 # ---- what is refused before anything starts

@@ -72,7 +72,7 @@ def lacking(resources: Mapping[str, float], needed: Mapping[str, float]) -> list
 def _quiet() -> Iterator[None]:
     """No plans and advice of Ray's beside the kit's own lines: its loggers set their levels by themselves."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.ERROR)  # an error of a run is raised too
     try:
         yield
     finally:

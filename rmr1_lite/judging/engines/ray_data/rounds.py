@@ -7,6 +7,7 @@ missing. Should a row come twice after that, the second one is counted and not u
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ NO_ROW = "no row came back; the logs of Ray's workers say why: /tmp/ray/session_
 BATCH = 16  # rows that a worker takes at once: a failure of Ray's loses at most these
 
 Row = Mapping[str, Any]
+
+
+_NAMED = re.compile(r"[\w.]*(?:Error|Exception)\b")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def ray_errors() -> tuple[type[Exception], ...]:
 
 
 def cause_of(error: BaseException) -> str:
-    """The last line of an error of Ray's, which holds the worker's traceback before it."""
+    """The words of an error of Ray's, behind the workers' tracebacks: from the last line that names one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:400]
+    named = [place for place, line in enumerate(lines) if _NAMED.match(line)]
+    return (" ".join(lines[named[-1] if named else -1 :]) or type(error).__name__)[:400]

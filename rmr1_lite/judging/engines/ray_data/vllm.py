@@ -17,7 +17,7 @@ from typing import Any
 from rmr1_lite.extras import is_here
 from rmr1_lite.judging.engines.base import Request, Sampling, request_seed
 from rmr1_lite.judging.engines.ray_data.cluster import running_cluster
-from rmr1_lite.judging.engines.ray_data.rounds import INDEX, Again, Row, in_rounds
+from rmr1_lite.judging.engines.ray_data.rounds import BATCH, INDEX, Again, Row, in_rounds
 from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.exports import ExportInfo, read_export
 from rmr1_lite.models.render import opens_thought, render_ids
@@ -26,6 +26,7 @@ from rmr1_lite.models.vllm_settings import DTYPES, process_variables, smallest_r
 from rmr1_lite.types import Generation, InputError
 
 FORMS = ("merged", "vllm")
+IN_FLIGHT = 1024  # requests at once for a worker, as many as vLLM takes on a large card
 COLUMNS = (INDEX, "generated_tokens", "__inference_error__")
 
 
@@ -104,6 +105,7 @@ class _Run:
             engine_kwargs=engine_settings(self._engine.folder, self._engine.info, self.device),
             batch_size=batch,
             concurrency=(self.workers, self.workers),
+            max_concurrent_batches=IN_FLIGHT // BATCH,
             placement_group_config={"bundle_per_worker": {"CPU": 1, **self._cards()}},
             should_continue_on_error=True,
             log_engine_metrics=False,
