@@ -103,8 +103,16 @@ WRONG = [
     (["report", "nowhere"], "does not exist", "a run that is not there"),
     (["evaluate", "--data", "none.jsonl"], "none.jsonl", "nothing to evaluate on"),
     (["evaluate"], "Give --benchmark", "neither a benchmark nor a file"),
-    (["scale", "verl", "--model", "nano-sft", "--pairs", "none.jsonl", "--out", "x"], "none.jsonl", "no pairs"),
-    (["scale", "import", "none", "--model", "none", "--out", "x"], "copy the folder", "no model to come back to"),
+    (
+        ["scale", "verl", "--model", "nano-sft", "--pairs", "none.jsonl", "--out", "x"],
+        "none.jsonl",
+        "no pairs",
+    ),
+    (
+        ["scale", "import", "none", "--model", "none", "--out", "x"],
+        "copy the folder",
+        "no model to come back to",
+    ),
     (["bias", "--change", "colour"], "Choose from padding", "an unknown change names the choices"),
     (["bias", "--pairs", "none.jsonl"], "none.jsonl", "no pairs to measure a bias on"),
     (["bias", "--judge", "nano-base", "--attach"], "Leave --attach out", "no adapter to put the card into"),
