@@ -26,7 +26,7 @@ from rmr1_lite.prompts import judge_messages, pair_as_shown
 from rmr1_lite.training.rewards import read_completion, verdict_reward
 from rmr1_lite.types import InputError
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)  # of a machine with other work; alone each takes under a minute
 ROLLOUTS = 200
 NO_CARD = "Total available GPUs 0 is less than total desired GPUs 1"
 SLOW_START = "The current node timed out during startup"  # Ray gives itself 30 seconds
