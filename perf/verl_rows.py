@@ -4,8 +4,9 @@
     python perf/verl_rows.py --out perf/results/verl-rows.json
 
 The tokenizer is smol-base's (49,152 tokens) where it is installed, else nano's, which has few tokens and is
-slower. The prompts are those of the style `rubrics`. Seconds are wall time, whatever else the machine does;
-peak memory is that of the process and of all that render for it together, sampled every half second.
+slower. The prompts are those of the style `rubrics`. Seconds are wall time, whatever else the machine does,
+cpu_seconds those of all processes together; peak memory is that of the process and of all that render for
+it together, sampled every half second.
 """
 
 from __future__ import annotations
@@ -93,29 +94,29 @@ class PeakMemory:
             self.mib = max(self.mib, total / 2**20)
 
 
-def measure(count: int) -> dict[str, Any]:
-    """Seconds, rows and memory for `count` pairs."""
-    spec = smol.NAME if smol.state().kind == "ready" else "nano-sft"
+def measure(count: int, spec: str) -> dict[str, Any]:
+    """Seconds, rows and memory for `count` pairs with the tokenizer of `spec`."""
     tokenizer, _ = tokenizer_and_style(spec, "rubrics")
     began = time.perf_counter()
     pairs = make_pairs(count)
-    made = time.perf_counter()
+    made, cpu = time.perf_counter(), sum(os.times()[:4])
     overlong: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, PeakMemory() as peak:
         path = Path(folder) / "train.parquet"
         done = write_rows(pairs, "train", Renderer(tokenizer, "rubrics"), LIMIT, path, overlong.append)
-        seconds = time.perf_counter() - made
+        seconds, cpu = time.perf_counter() - made, sum(os.times()[:4]) - cpu
         size = path.stat().st_size
     characters = sum(len(p.response_a) + len(p.response_b) + len(p.prompt[0]["content"]) for p in pairs)
     return {
         "pairs": count,
         "rows": done.rows,
         "overlong": done.overlong,
-        "tokenizer": spec,
+        "tokenizer": Path(spec).name,
         "characters_a_pair": round(characters / count),
         "longest_prompt": done.longest,
         "seconds": round(seconds, 1),
         "pairs_a_second": round(count / seconds, 1),
+        "cpu_seconds": round(cpu, 1),
         "seconds_to_generate_the_pairs": round(made - began, 1),
         "peak_mib": round(peak.mib),
         "file_mb": round(size / 1e6, 1),
@@ -127,11 +128,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    default = smol.NAME if smol.state().kind == "ready" else "nano-sft"
     parser.add_argument("--pairs", type=int, default=64_000)
+    parser.add_argument("--tokenizer", default=default, help="a model's name or folder")
     parser.add_argument("--out", type=Path, default=Path("perf/results/verl-rows.json"))
     given = parser.parse_args()
     load = os.getloadavg()[0]
-    found = measure(given.pairs)
+    found = measure(given.pairs, given.tokenizer)
     machine = {
         "cores": os.cpu_count(),
         "processor": platform.processor() or platform.machine(),

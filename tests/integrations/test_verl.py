@@ -16,7 +16,7 @@ from fixtures import tiny
 
 from rmr1_lite.config import preset
 from rmr1_lite.data.pairs import write_pairs
-from rmr1_lite.integrations.verl.estimate import choose_micro_batch, estimate, training_need
+from rmr1_lite.integrations.verl.estimate import choose_micro_batch, estimate, step_seconds, training_need
 from rmr1_lite.integrations.verl.folder import VerlFolder, write_folder
 from rmr1_lite.integrations.verl.request import VerlRequest
 from rmr1_lite.integrations.verl.rows import Renderer, write_rows
@@ -90,7 +90,8 @@ def test_both_orders_of_a_pair_are_rows_next_to_each_other(written):
         assert rows and len(rows) % 2 == 0
         for place, row in enumerate(rows):
             extra = row["extra_info"]
-            assert (extra["split"], extra["index"]) == (name, place)
+            assert extra["split"] == name and extra["index"] % 2 == place % 2
+            assert place == 0 or extra["index"] > rows[place - 1]["extra_info"]["index"]
             assert extra["order"] == ("ab", "ba")[place % 2]
             assert extra["pair"] == rows[place - place % 2]["extra_info"]["pair"]
             shown = pair_as_shown(pairs[extra["pair"]], extra["order"])
@@ -436,6 +437,16 @@ def test_a_micro_batch_fits_the_card_and_hours_shrink_with_the_cards(tmp_path):
     assert made is not None and [each.cards for each in made] == [1, 4, 8]
     assert made[0].hours == pytest.approx(8 * made[2].hours) and made[0].training > made[2].training
     assert made[2].fits and made[2].at_once > 0
+
+
+def test_a_step_of_a_7b_is_counted_by_hand():
+    shape, config = SHAPES["Qwen/Qwen2.5-7B-Instruct"], preset("grpo", "paper")
+    # 42 answers in two waves; weights and cache are read once for each of 8,192 tokens, at 3,350 GB/s
+    cached = 21 * (0.6 * 4096 + 4096) * 57344
+    writing = 2 * 8192 * (2 * 7.616e9 + cached) / 3350e9
+    tokens = 42 * 0.6 * (4096 + 8192)
+    training = 6 * 7.616e9 * tokens / (989e12 * 0.35)  # forward twice, backward to the inputs
+    assert step_seconds(shape, config, "h100", 38) == pytest.approx(writing + training, rel=0.01)
 
 
 def test_a_model_that_the_planner_does_not_know_is_not_estimated(tmp_path):

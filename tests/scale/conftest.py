@@ -40,7 +40,7 @@ def verl_python() -> str:
 def in_verl(verl_python: str) -> Callable[..., str]:
     """Runs a script of tests/scale/in_verl with verl's Python; returns what it printed."""
 
-    def run(script: str, *arguments: object, timeout: float = 240) -> str:
+    def run(script: str, *arguments: object, timeout: float = 500) -> str:
         command = [verl_python, str(SCRIPTS / script), *map(str, arguments)]
         done = subprocess.run(
             command,

@@ -26,7 +26,7 @@ from rmr1_lite.prompts import judge_messages, pair_as_shown
 from rmr1_lite.training.rewards import read_completion, verdict_reward
 from rmr1_lite.types import InputError
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)  # of a machine with other work; alone each takes under a minute
 ROLLOUTS = 200
 NO_CARD = "Total available GPUs 0 is less than total desired GPUs 1"
 SLOW_START = "The current node timed out during startup"  # Ray gives itself 30 seconds
@@ -123,13 +123,6 @@ def recorded_rollouts(tokenizer) -> list[dict]:
     return rows
 
 
-def composed(folder: Path, in_verl, tmp_path: Path, **variables: str) -> dict:
-    """verl's configuration from run.sh's settings."""
-    (tmp_path / "settings.txt").write_text("\n".join(settings(folder, **variables)))
-    in_verl("config.py", tmp_path / "settings.txt", tmp_path / "config.json")
-    return json.loads((tmp_path / "config.json").read_bytes())
-
-
 def settings(folder: Path, **variables: str) -> list[str]:
     done = subprocess.run(
         [folder / "run.sh"], capture_output=True, text=True, env=environment() | {"DRY_RUN": "1"} | variables
@@ -138,15 +131,33 @@ def settings(folder: Path, **variables: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_verls_reward_workers_give_the_kits_rewards(folder, in_verl, tmp_path):
+SIZES = [
+    ({"N_GPUS": "1", "PROMPTS": "8"}, "one card"),
+    ({"N_GPUS": "4", "PROMPTS": "16", "KL": "0.001"}, "four cards, with a KL"),
+    ({"N_GPUS": "8", "NODES": "2", "RAY_ADDRESS": "auto", "PROMPTS": "16"}, "two machines"),
+    ({"PROMPTS": "8", "REWARD": "LengthRewardManager", "ROLLOUT_LORA": "merged"}, "the first minute"),
+]
+
+
+@pytest.fixture(scope="module")
+def configs(folder: VerlFolder, in_verl, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """verl's configuration for every row of SIZES, in one process: importing verl takes most of the time."""
+    place = tmp_path_factory.mktemp("configs")
+    for number, (variables, _) in enumerate(SIZES):
+        (place / f"{number}.txt").write_text("\n".join(settings(folder.folder, **variables)))
+    in_verl("config.py", place)
+    return {row[-1]: json.loads((place / f"{k}.json").read_bytes()) for k, row in enumerate(SIZES)}
+
+
+def test_verls_reward_workers_give_the_kits_rewards(folder, configs, in_verl, tmp_path):
     """Two workers on a real Ray cluster, 200 rollouts, every status."""
     from rmr1_lite.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(str(folder.folder / "model"))
     rows = recorded_rollouts(tokenizer)
     (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = composed(folder.folder, in_verl, tmp_path, PROMPTS="8")
-    config["reward"]["num_workers"] = 2
+    config = configs["one card"]
+    config = config | {"reward": config["reward"] | {"num_workers": 2}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     in_verl("rewards.py", tmp_path, tmp_path / "rollouts.jsonl", tmp_path / "scored.json")
     scored = json.loads((tmp_path / "scored.json").read_bytes())
@@ -162,17 +173,9 @@ def test_verls_reward_workers_give_the_kits_rewards(folder, in_verl, tmp_path):
     assert sum(scored["metrics"]["acc"]) == ours.count(1.0)
 
 
-SIZES = [
-    ({"N_GPUS": "1", "PROMPTS": "8"}, "one card"),
-    ({"N_GPUS": "4", "PROMPTS": "16", "KL": "0.001"}, "four cards, with a KL"),
-    ({"N_GPUS": "8", "NODES": "2", "RAY_ADDRESS": "auto", "PROMPTS": "16"}, "two machines"),
-    ({"PROMPTS": "8", "REWARD": "LengthRewardManager", "ROLLOUT_LORA": "merged"}, "the first minute"),
-]
-
-
 @pytest.mark.parametrize(("variables", "reason"), SIZES, ids=[row[-1] for row in SIZES])
-def test_verl_accepts_every_setting(variables, reason, folder, in_verl, tmp_path):
-    config = composed(folder.folder, in_verl, tmp_path, **variables)
+def test_verl_accepts_every_setting(variables, reason, folder, configs):
+    config = configs[reason]
     assert config["data"]["train_files"] == str(folder.folder / "train.parquet")
     assert config["reward"]["reward_manager"]["source"] == "importlib"
     assert config["actor_rollout_ref"]["actor"]["use_kl_loss"] == ("KL" in variables)

@@ -6,7 +6,7 @@ at once, and gives vLLM a 16-bit copy of the model on every card.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rmr1_lite.config import GRPOConfig
@@ -24,7 +24,7 @@ from rmr1_lite.training.planning.gpu_memory import (
     shape_of,
     weight_bytes,
 )
-from rmr1_lite.training.planning.plan import GPUS, estimate_hours
+from rmr1_lite.training.planning.plan import GPUS, TYPICAL, training_seconds
 from rmr1_lite.types import InputError
 
 CARDS = (1, 4, 8)
@@ -67,14 +67,10 @@ def estimate(
     shape = _known_shape(model)
     if shape is None:
         return None
-    once = replace(config, steps=-(-rows // config.groups))
-    hours = estimate_hours(once, str(model), gpu) or 0.0
-    return [_on(cards, shape, config, gpu, micro_batch, hours) for cards in CARDS]
+    return [_on(cards, shape, config, gpu, micro_batch, rows) for cards in CARDS]
 
 
-def _on(
-    cards: int, shape: Shape, config: GRPOConfig, gpu: str, micro_batch: int, hours: float
-) -> CardEstimate:
+def _on(cards: int, shape: Shape, config: GRPOConfig, gpu: str, micro_batch: int, rows: int) -> CardEstimate:
     card = GPUS[gpu].gib * GIB
     held = count_parameters(shape) * FULL / cards
     training = training_need(shape, config, micro_batch, cards).peak
@@ -83,7 +79,21 @@ def _on(
     at_once = max(0, int(cache // answer))
     writing = held + GPU_SHARE * card
     fits = max(training, writing) <= card and at_once > 0
-    return CardEstimate(cards, training / GIB, writing / GIB, at_once, hours / cards, fits)
+    steps = rows / (config.groups * cards)
+    hours = steps * step_seconds(shape, config, gpu, at_once) / 3600
+    return CardEstimate(cards, training / GIB, writing / GIB, at_once, hours, fits)
+
+
+def step_seconds(shape: Shape, config: GRPOConfig, gpu: str, at_once: int) -> float:
+    """One step of each card's own prompts. Answers are limited by the card's memory bandwidth alone, as with
+    vLLM at its best, and every step waits for its longest answer."""
+    card, answers = GPUS[gpu], config.groups * config.rollouts
+    prompt, answer = config.max_prompt_tokens * TYPICAL, config.max_new_tokens
+    waves = -(-answers // max(1, at_once))
+    cached = answers / waves * (prompt + answer / 2) * cache_bytes(shape)
+    writing = waves * answer * (weight_bytes(shape, four_bit=False) + cached) / (card.gbps * 1e9)
+    tokens = answers * (prompt + answer * TYPICAL)  # verl does not share a group's prompt
+    return writing + training_seconds(shape, card, tokens, checkpointing=True)
 
 
 def training_need(shape: Shape, config: GRPOConfig, micro_batch: int, cards: int) -> Need:

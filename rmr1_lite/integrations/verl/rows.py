@@ -50,6 +50,59 @@ class RowsWritten:
     longest: int = 0
 
 
+@dataclass(frozen=True)
+class Task:
+    """What makes a row group of some pairs. limit: prompt tokens of the longest row."""
+
+    renderer: Renderer
+    split: str
+    limit: int
+
+    def row_group(self, first: int, pairs: Sequence[Pair]) -> RowGroup:
+        """first: place of the first pair in its file."""
+        import pyarrow as pa
+
+        rows, overlong, longest = [], [], 0
+        rendered = self.renderer.render(pairs)
+        for place, both in enumerate(zip(rendered[::2], rendered[1::2], strict=True), first):
+            tokens = max(each.tokens for each in both)
+            if tokens > self.limit:
+                overlong += [self._overlong_row(each) for each in both]
+                continue
+            longest = max(longest, tokens)
+            rows += [self._row(each, len(ORDERS) * place + k) for k, each in enumerate(both)]
+        return RowGroup(pa.Table.from_pylist(rows, schema=_schema()), overlong, longest, len(pairs))
+
+    def _row(self, each: Rendered, index: int) -> dict[str, Any]:
+        """The row as verl reads it. index: of all rows of the split, those that are left out included."""
+        return {
+            "data_source": SOURCE,
+            "prompt": each.messages,
+            "ability": ABILITY,
+            "reward_model": {"style": "rule", "ground_truth": each.label},
+            "extra_info": {
+                "split": self.split,
+                "index": index,
+                "pair": each.pair,
+                "order": each.order,
+                "thought_open": each.thought_open,
+            },
+        }
+
+    def _overlong_row(self, each: Rendered) -> dict[str, Any]:
+        return {"pair": each.pair, "order": each.order, "tokens": each.tokens, "split": self.split}
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """table: the rows. overlong: a row for each order of a pair that is left out. pairs: of both."""
+
+    table: Any
+    overlong: list[dict[str, Any]]
+    longest: int
+    pairs: int
+
+
 def write_rows(
     pairs: Sequence[Pair],
     split: str,
@@ -61,88 +114,58 @@ def write_rows(
     """Write `path`. overlong: takes a row for each order of a pair with a prompt over `limit` tokens; such a
     pair is left out in both orders. Raises InputError if verl would see other token ids than the kit.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
     from tqdm import tqdm
 
-    done, schema = RowsWritten(split, len(pairs)), _schema()
+    done = RowsWritten(split, len(pairs))
     with (
-        pq.ParquetWriter(path, schema) as writer,
+        pq.ParquetWriter(path, _schema()) as writer,
         tqdm(total=len(pairs), desc=f"{split} rows", unit="pair") as bar,
     ):
-        for rendered in _render_all(pairs, renderer):
-            rows = list(_fitting(rendered, done, limit, overlong))
-            if rows:
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-            bar.update(len(rendered) // len(ORDERS))
+        for group in _row_groups(pairs, Task(renderer, split, limit)):
+            if group.table.num_rows:
+                writer.write_table(group.table)
+            for row in group.overlong:
+                overlong(row)
+            done.rows += group.table.num_rows
+            done.overlong += len(group.overlong) // len(ORDERS)
+            done.longest = max(done.longest, group.longest)
+            bar.update(group.pairs)
     return done
 
 
-def _render_all(pairs: Sequence[Pair], renderer: Renderer) -> Iterator[list[Rendered]]:
+def _row_groups(pairs: Sequence[Pair], task: Task) -> Iterator[RowGroup]:
     """The pairs in chunks, in their order; many of them on every core."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+    starts = range(0, len(pairs), CHUNK)
+    chunks = [pairs[start : start + CHUNK] for start in starts]
     cores = os.cpu_count() or 1
     if len(pairs) <= ALONE or cores == 1:
-        yield from map(renderer.render, chunks)
+        yield from map(task.row_group, starts, chunks)
         return
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(cores, context, _start_worker, (renderer,)) as pool:
-            yield from pool.map(_render_chunk, chunks)
+        with ProcessPoolExecutor(cores, context, _start_worker, (task,)) as pool:
+            yield from pool.map(_row_group, starts, chunks)
     except BrokenProcessPool:
         raise InputError(
-            "A process that rendered rows was killed, probably for lack of memory. Close other programs "
-            "and run "
-            "the same command again."
+            "A process that rendered rows was killed, probably for lack of memory. Close other programs and "
+            "run the same command again."
         ) from None
 
 
-_worker: list[Renderer] = []  # of a process that renders
+_worker: list[Task] = []  # of a process that renders
 
 
-def _start_worker(renderer: Renderer) -> None:
-    _worker.append(renderer)
+def _start_worker(task: Task) -> None:
+    _worker.append(task)
 
 
-def _render_chunk(pairs: Sequence[Pair]) -> list[Rendered]:
-    return _worker[0].render(pairs)
-
-
-def _fitting(
-    rendered: list[Rendered], done: RowsWritten, limit: int, overlong: Callable[[dict[str, Any]], None]
-) -> Iterator[dict[str, Any]]:
-    for both in zip(rendered[::2], rendered[1::2], strict=True):
-        longest = max(each.tokens for each in both)
-        if longest > limit:
-            done.overlong += 1
-            for each in both:
-                overlong({"pair": each.pair, "order": each.order, "tokens": each.tokens, "split": done.split})
-            continue
-        done.longest = max(done.longest, longest)
-        for each in both:
-            yield parquet_row(each, done.split, done.rows)
-            done.rows += 1
-
-
-def parquet_row(each: Rendered, split: str, index: int) -> dict[str, Any]:
-    """The row as verl reads it."""
-    return {
-        "data_source": SOURCE,
-        "prompt": each.messages,
-        "ability": ABILITY,
-        "reward_model": {"style": "rule", "ground_truth": each.label},
-        "extra_info": {
-            "split": split,
-            "index": index,
-            "pair": each.pair,
-            "order": each.order,
-            "thought_open": each.thought_open,
-        },
-    }
+def _row_group(first: int, pairs: Sequence[Pair]) -> RowGroup:
+    return _worker[0].row_group(first, pairs)
 
 
 class Renderer:
@@ -151,6 +174,7 @@ class Renderer:
     def __init__(self, tokenizer: Any, style: str) -> None:
         self.tokenizer, self.style = tokenizer, style
         self.encoded = 0  # rows whose ids were also made by the template itself
+        self._system: dict[str, dict[str, Any]] = {}  # the instruction, which is the same in every row
 
     def render(self, pairs: Sequence[Pair]) -> list[Rendered]:
         """Both orders of each pair. Raises InputError naming the first pair that verl would see otherwise."""
@@ -158,7 +182,7 @@ class Renderer:
         if not looks:
             return []
         prompts = [self._prompt(shown) for _, _, shown in looks]
-        encoded = self.tokenizer([text for _, text in prompts], add_special_tokens=False)["input_ids"]
+        encoded = self._ids([text for _, text in prompts])
         made = []
         for (pair, order, shown), (messages, text), ids in zip(looks, prompts, encoded, strict=True):
             if not self._same_for_verl(messages, text, ids):
@@ -174,7 +198,7 @@ class Renderer:
     def _prompt(self, shown: Pair) -> tuple[list[dict[str, Any]], str]:
         """(messages with inert texts, the kit's prompt)."""
         turns: list[Message] = judge_messages(shown, self.style)
-        inert = inert_turns(self.tokenizer, turns)
+        inert = [self._inert(turn) for turn in turns]
         form, text = fit_template(self.tokenizer, inert)
         if form.endswith("in parts"):
             raise InputError(
@@ -183,9 +207,26 @@ class Renderer:
             )
         return FORMS[form](inert), text
 
+    def _inert(self, turn: Message) -> dict[str, Any]:
+        if turn["role"] != "system":
+            return inert_turns(self.tokenizer, [turn])[0]
+        text = turn["content"]
+        if text not in self._system:
+            self._system[text] = inert_turns(self.tokenizer, [turn])[0]
+        return dict(self._system[text])
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of many prompts, without what else a tokenizer returns."""
+        encode = getattr(self.tokenizer, "backend_tokenizer", None)
+        if encode is None:  # one that is not of the library tokenizers
+            return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        encode.no_truncation()  # which a tokenizer may have been saved with
+        encode.no_padding()
+        return [each.ids for each in encode.encode_batch_fast(texts, add_special_tokens=False)]
+
     def _same_for_verl(self, messages: list[dict[str, Any]], text: str, ids: list[int]) -> bool:
         """Whether verl gets the ids of the kit's own prompt. The template is applied to every row; equal
-        texts have equal ids, since both are encoded by one call, which the first rows show."""
+        texts have equal ids, which the first rows show: theirs are made in every way."""
         template = self.tokenizer.apply_chat_template
         if template(messages, add_generation_prompt=True, tokenize=False) != text:
             return False
@@ -193,7 +234,7 @@ class Renderer:
             return True
         self.encoded += 1
         made = template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
-        return made["input_ids"] == ids
+        return made["input_ids"] == ids == self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def _schema() -> Any:

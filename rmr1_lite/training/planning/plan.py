@@ -210,7 +210,7 @@ def _plan_sft(config: SFTConfig, shape: Shape, gpu: GPU, chains: int) -> Stage:
     )
     rows = min(config.limit or chains, chains or config.limit)
     tokens = rows * config.epochs * config.max_length * TYPICAL
-    hours = _training_seconds(shape, gpu, tokens, config.gradient_checkpointing) / 3600 if rows else None
+    hours = training_seconds(shape, gpu, tokens, config.gradient_checkpointing) / 3600 if rows else None
     return Stage("SFT", config, {"training": need}, hours)
 
 
@@ -229,13 +229,13 @@ def _plan_grpo(config: GRPOConfig, shape: Shape, gpu: GPU, chains: int) -> Stage
     prompt, completion = config.max_prompt_tokens * TYPICAL, config.max_new_tokens * TYPICAL
     tokens = config.groups * prompt + count * completion
     seconds = writing_seconds(shape, gpu, count, prompt, config.max_new_tokens)
-    seconds += _training_seconds(shape, gpu, tokens, config.gradient_checkpointing)
+    seconds += training_seconds(shape, gpu, tokens, config.gradient_checkpointing)
     return Stage(
         "GRPO", config, {"writing rollouts": writing, "training": training}, config.steps * seconds / 3600
     )
 
 
-def _training_seconds(shape: Shape, gpu: GPU, tokens: float, checkpointing: bool) -> float:
+def training_seconds(shape: Shape, gpu: GPU, tokens: float, checkpointing: bool) -> float:
     """Forward, backward to the inputs, and with checkpointing the forward pass again: 2 operations per weight
     each."""
     operations = 2 * (3 if checkpointing else 2) * count_parameters(shape) * tokens

@@ -1,5 +1,5 @@
-"""run.sh's settings composed with verl's own defaults and validated by verl; prints the resolved
-configuration."""
+"""run.sh's settings composed with verl's own defaults and validated by verl: each file of settings in a
+folder becomes the configuration next to it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ ranks = types.ModuleType("verl.workers.rollout.vllm_rollout.utils")
 ranks.get_vllm_max_lora_rank = lambda rank: rank
 sys.modules[ranks.__name__] = ranks
 
-settings = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
-with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
-    config = compose("ppo_trainer", overrides=settings)
-validate_config(config, need_reference_policy(config), need_critic(config))
-Path(sys.argv[2]).write_text(json.dumps(OmegaConf.to_container(config, resolve=False)), encoding="utf-8")
+for path in sorted(Path(sys.argv[1]).glob("*.txt")):
+    settings = path.read_text(encoding="utf-8").splitlines()
+    with initialize_config_dir(str(Path(verl.__file__).parent / "trainer" / "config"), version_base=None):
+        config = compose("ppo_trainer", overrides=settings)
+    validate_config(config, need_reference_policy(config), need_critic(config))
+    held = json.dumps(OmegaConf.to_container(config, resolve=False))
+    path.with_suffix(".json").write_text(held, encoding="utf-8")
