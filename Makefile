@@ -113,7 +113,7 @@ $(LLAMA_STAMP): $(STAMP) requirements-servers-llama.txt $(wildcard $(LLAMA_PROGR
 
 serve-env: $(VLLM_STAMP) $(LLAMA_STAMP)  ## what serve and export can use on a CPU: vLLM, llama.cpp's server, converter and quantiser
 
-servers: $(VLLM_STAMP) $(LLAMA_STAMP)  ## real servers behind the kit's client: transformers serve, vLLM, llama.cpp
+servers: $(VLLM_STAMP) $(LLAMA_STAMP)  ## real servers behind the kit's client: transformers serve, vLLM, llama.cpp, Ray
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest tests/servers $(ARGS)
 
 # verl has other versions of transformers and tokenizers than the kit: its environment puts them before those of .venv.

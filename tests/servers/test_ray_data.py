@@ -135,6 +135,7 @@ def test_the_merged_judge_writes_what_the_kits_engine_writes(own: Looks, tmp_pat
     assert "ERROR" not in said and "Traceback" not in said, said
 
 
+@pytest.mark.long
 def test_the_adapter_over_its_base_with_a_worker_killed_in_the_middle(own: Looks, tmp_path: Path):
     judge = written(tmp_path / "lora", "vllm", "fp32")
     evaluation = Evaluation(str(judge), MANY, tmp_path)
@@ -190,6 +191,7 @@ def slow(own: Looks) -> Iterator[Endpoint]:
         yield endpoint
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_the_middle_loses_nothing(slow: Endpoint, own: Looks, tmp_path: Path):
     evaluation = over(f"openai:m@{slow.url}", tmp_path)
     before = []
@@ -206,6 +208,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(slow: Endpoint, own: Looks,
     evaluation.check(own, ("text", "status", "verdict"))
 
 
+@pytest.mark.long
 def test_a_killed_command_resumes_and_asks_nothing_twice(slow: Endpoint, own: Looks, tmp_path: Path):
     evaluation = over(f"openai:m@{slow.url}", tmp_path)
     child = evaluation.start()
@@ -223,6 +226,7 @@ def test_a_killed_command_resumes_and_asks_nothing_twice(slow: Endpoint, own: Lo
     assert all(row in evaluation.rows() for row in before), "what was stored stays as it was"
 
 
+@pytest.mark.long
 def test_errors_of_a_server_are_failures_or_asked_again(slow: Endpoint, own: Looks, tmp_path: Path):
     asked = Counter[str]()
 
