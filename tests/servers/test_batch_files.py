@@ -19,8 +19,8 @@ from rmr1_lite.data.nano.world import draw_pairs
 from rmr1_lite.data.pairs import write_pairs
 from rmr1_lite.environment import environment_with_kit
 from rmr1_lite.integrations.programs import find_vllm
-from rmr1_lite.integrations.serving.commands import OFFLINE, VLLM
 from rmr1_lite.judging.factory import make_judge
+from rmr1_lite.models.vllm_settings import process_variables
 from rmr1_lite.types import ORDERS
 
 pytestmark = pytest.mark.timeout(900)  # two starts of vLLM, which may have to compile its bytecode
@@ -57,7 +57,7 @@ def run_batch(place: Path, name: str, served_as: str = "judge") -> Path:
         [find_vllm(), "-m", "vllm.entrypoints.openai.run_batch", "-i", str(requests), "-o", str(answers)]
         + ["--model", str(place / "merged"), "--served-model-name", served_as, "--generation-config", "vllm"]
         + ["--max-model-len", str(CONTEXT), "--dtype", "float32", "--enforce-eager"],
-        env={**os.environ, **OFFLINE, **VLLM, **SETTINGS},
+        env={**os.environ, **process_variables(card=False), **SETTINGS},
         capture_output=True,
         text=True,
     )
