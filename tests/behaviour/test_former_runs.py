@@ -50,6 +50,7 @@ def run(command: str) -> str:
     return done.output
 
 
+@pytest.mark.long  # a minute
 def test_a_killed_grpo_resumes_from_its_checkpoint(former):
     said = run(GRPO)
     assert "Adapter: grpo/adapter" in said and "Step 1: the KL" not in said, (
