@@ -97,6 +97,7 @@ def test_rounds_through_vllm_end_with_the_texts_of_the_kits_own_engine(place: Pa
         assert (row["finished"], row["prompt_tokens"]) == (made.finished, made.prompt_tokens)
 
 
+@pytest.mark.long
 def test_a_model_under_another_name_stops_with_vllms_words(place: Path):
     (place / "out").rename(place / "complete")
     evaluate(place)
