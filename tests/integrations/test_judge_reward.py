@@ -181,6 +181,17 @@ def test_a_judge_that_cannot_be_read_ends_the_training():
     reward.referee.close()
 
 
+def test_a_filtered_call_is_unread_and_counts_whenever_it_is_made_again():
+    filtered = Generation("", error="stopped by the content filter", problem="filtered")
+    engine = Scripted(lambda request: filtered)
+    reward = JudgeReward(Referee(Judge(engine), wait=lambda _: None, say=lambda _: None))
+    for _ in range(2):
+        made = reward.groups([group(1, reference=5)])
+        assert made.rewards == [[None]] and (made.counts.asked, made.counts.unread) == (2, 2)
+    assert sum(engine.asked.values()) == reward.referee.total.asked == 4
+    reward.referee.close()
+
+
 class Flaky:
     """Dies twice, then answers."""
 

@@ -80,7 +80,7 @@ class Referee:
         no verdict.
         """
         pairs = {pair.id: pair for pair in shown}
-        new = [key for key in pairs if (key, ORDER, 0) not in self._log]
+        new = [key for key in pairs if not self._is_known(key)]
         began = time.monotonic()
         looks = self._ask(list(pairs.values()))
         counts = Counts(len(new), len(pairs) - len(new), seconds=time.monotonic() - began)
@@ -92,6 +92,11 @@ class Referee:
         self.total.add(counts)
         self._check_unread()
         return {key: look.label for key, look in looks.items()}, counts
+
+    def _is_known(self, key: str) -> bool:
+        """Whether a call is stored with a text. Stored failures, as by a content filter, are made again."""
+        stored = (key, ORDER, 0)
+        return stored in self._log and self._log.get(stored)["error"] is None
 
     def _ask(self, pairs: list[Pair]) -> dict[str, Look]:
         """The looks by pair. Calls that failed are made again, as long as `patience` lasts."""
