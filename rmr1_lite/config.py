@@ -158,6 +158,23 @@ class ReproduceConfig:
 
 
 @dataclass(frozen=True)
+class PolicyConfig:
+    """A policy of the nano world, trained with a judge as its only reward."""
+
+    out: str = _doc("runs/policy", "output folder, with a subfolder for each training")
+    judge: str = _doc("nano", "judge that gives the reward: any judge spec")
+    weaker: str = _doc("nano-sft", "another judge to compare it with; empty: none")
+    seeds: int = _doc(3, "seeds 0, 1, ... with each judge, and with random verdicts")
+    steps: int = _doc(60, "GRPO steps of four prompts with eight answers each")
+    scheme: Literal["pivot", "round-robin", "bradley-terry"] = _doc(
+        "pivot", "how answers of a group are compared; see docs/policy.md"
+    )
+    hacking: bool = _doc(False, "also train too long, with each defence off, and with an attack on the judge")
+    jobs: int = _doc(0, "trainings to run in parallel; 0: one per core")
+    only: str = _doc("", "train only this one, by its name, in this process")
+
+
+@dataclass(frozen=True)
 class DistillConfig:
     """Pairs, teachers and their budget."""
 

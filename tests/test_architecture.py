@@ -48,6 +48,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "training": (*GROUND, "data", "models", "judging", "evaluation"),
     "integrations": (*GROUND, "data", "models", "judging", "evaluation", "api", "training"),
     "reporting": (*GROUND, "data", "models", "evaluation", "training"),
+    "policy": (
+        *GROUND,
+        *("data", "models", "judging", "evaluation", "training", "integrations", "reporting"),
+    ),
     "demo": (*GROUND, "data", "models", "judging", "evaluation", "training"),
     "reproduce": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "demo"),
     "notebook": (*GROUND, "data", "models", "judging", "evaluation", "training", "reporting", "app"),
@@ -64,6 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
             "api",
             "endpoint",
             "integrations",
+            "policy",
             "demo",
             "reproduce",
         ),

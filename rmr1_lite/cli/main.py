@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from rmr1_lite.app import command as judge_app
-from rmr1_lite.cli import bias, data, endpoint, evaluate, export, models, scale, serve, train, use
+from rmr1_lite.cli import bias, data, endpoint, evaluate, export, models, policy, scale, serve, train, use
 from rmr1_lite.environment import prepare_process
 from rmr1_lite.exit_status import run_command
 
@@ -34,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve.serve,
     "demo": train.demo,
     "reproduce": train.reproduce_command,
+    "policy": policy.policy,
     "report": evaluate.report,
     "app": judge_app.start,
     "endpoint": endpoint.endpoint,

@@ -11,7 +11,14 @@ from dataclasses import fields
 
 import pytest
 
-from rmr1_lite.config import CONFIGS, DemoConfig, DistillConfig, PrepareConfig, ReproduceConfig
+from rmr1_lite.config import (
+    CONFIGS,
+    DemoConfig,
+    DistillConfig,
+    PolicyConfig,
+    PrepareConfig,
+    ReproduceConfig,
+)
 from rmr1_lite.models.judge_specs import NANO
 
 DERIVED = {
@@ -19,6 +26,7 @@ DERIVED = {
     "demo": DemoConfig,
     "reproduce": ReproduceConfig,
     "distill": DistillConfig,
+    "policy": PolicyConfig,
     "data prepare": PrepareConfig,
 }
 # what --help may import of the kit: the commands' names, their settings, and nothing that does the work
@@ -38,6 +46,7 @@ FOR_HELP = {
     "cli.models",
     "cli.options_from_config",
     "cli.outputs",
+    "cli.policy",
     "cli.scale",
     "cli.serve",
     "cli.train",

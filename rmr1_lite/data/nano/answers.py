@@ -10,54 +10,29 @@ it. A question of another world has none.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator
 from itertools import product
 
-from rmr1_lite.data.nano.chat_tasks import LETTER_FORMS, LIST_FORMS, letter_reply, wish_list_reply
+from rmr1_lite.data.nano.chat_tasks import letter_reply, wish_list_reply
 from rmr1_lite.data.nano.lexicon import ACTS, CONSENTS, DANGERS, NUMBERS, TOPICS
+from rmr1_lite.data.nano.questions import read_question
 from rmr1_lite.data.nano.task_parts import Reply, Rng, join_words, swap_neighbours
-from rmr1_lite.data.nano.tasks import (
-    ADD_FORMS,
-    CONSENT_FORMS,
-    COUNT_FORM,
-    DANGER_FORMS,
-    REVERSE_FORMS,
-    SORT_FORMS,
-    safety_reply,
-)
+from rmr1_lite.data.nano.tasks import safety_reply
 from rmr1_lite.data.nano.world import STYLES, dress
 
 MOST = 12  # wrong results of a Reasoning question
-FIELD = re.compile(r"\\\{(\d*)\\\}")  # a place in an escaped format string
 
 
 def world_answers(question: str, seed: int = 0) -> tuple[str, ...]:
     """Different answers to the question, dressed in the world's styles, drawn by the seed; () for a question
     that the world does not ask."""
     rng = random.Random(f"answers/{seed}/{question}")
-    for forms, replies in _TASKS:
-        for form in forms:
-            if found := re.fullmatch(_pattern(form), question.strip()):
-                fields = [text for _, text in sorted(found.groupdict().items())]
-                made = (dress(reply, rng.choice(STYLES), rng) for reply in replies(rng, *fields))
-                return tuple(dict.fromkeys(made))
-    return ()
-
-
-def _pattern(form: str) -> str:
-    """A form as a pattern with a group f0, f1, ... for each field; a field that comes twice must be the
-    same."""
-    fields: list[str] = []
-
-    def group(match: re.Match[str]) -> str:
-        name = f"f{match[1] or len(fields)}"
-        if name in fields:
-            return f"(?P={name})"
-        fields.append(name)
-        return f"(?P<{name}>.+?)"
-
-    return FIELD.sub(group, re.escape(form))
+    found = read_question(question)
+    if found is None:
+        return ()
+    task, fields = found
+    made = (dress(reply, rng.choice(STYLES), rng) for reply in _REPLIES[task](rng, *fields))
+    return tuple(dict.fromkeys(made))
 
 
 def _letters(rng: Rng, act: str, name: str, gift: str) -> Iterator[Reply]:
@@ -119,13 +94,13 @@ def _ways(n: int) -> Iterator[tuple[bool, ...]]:
     return product((True, False), repeat=n)
 
 
-_TASKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Reply]]], ...] = (
-    (LETTER_FORMS, _letters),
-    (LIST_FORMS, _lists),
-    (ADD_FORMS, _sums),
-    (SORT_FORMS, _sorted),
-    (REVERSE_FORMS, _reversed),
-    ((COUNT_FORM,), _counts),
-    (CONSENT_FORMS, _consents),
-    (DANGER_FORMS, _dangers),
-)
+_REPLIES: dict[str, Callable[..., Iterator[Reply]]] = {
+    "letter": _letters,
+    "wish_list": _lists,
+    "add": _sums,
+    "sort": _sorted,
+    "reverse": _reversed,
+    "count": _counts,
+    "consent": _consents,
+    "danger": _dangers,
+}

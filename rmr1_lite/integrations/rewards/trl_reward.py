@@ -35,7 +35,7 @@ def trl_reward(
     most_unread: float = 0.1,
     prompts_per_step: int | None = None,
 ) -> Callable[..., Any]:
-    """The reward function.
+    """The reward function. Its attribute `referee` holds the judge and its calls; `close()` ends both.
 
     judge: a spec, or a Judge. scheme, orders: see `schemes` and `JudgeReward`. group_size: the trainer's
     num_generations, needed within the group. reference: the column of stored answers. calls, patience,
@@ -60,6 +60,7 @@ def trl_reward(
             log_metric(name, value)
         return [value for group in outcome.rewards for value in group]
 
+    judge_reward.referee = reward.referee  # type: ignore[attr-defined]
     judge_reward.close = reward.referee.close  # type: ignore[attr-defined]
     return judge_reward
 

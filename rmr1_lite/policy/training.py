@@ -1,0 +1,230 @@
+"""One policy trained by TRL's GRPO with a judge as its only reward, measured against the truth as it goes.
+
+A run is a folder: its settings, TRL's checkpoints, the judge's calls, a row of measures every few steps
+(`curve.jsonl`), the adapter, and `result.json`, which is written last. Killed at any moment, or stopped by a
+judge that does not answer, it goes on from its last checkpoint, and no verdict is asked for twice.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tqdm import tqdm
+
+from rmr1_lite.integrations.rewards.judge_reward import JudgeReward, Orders
+from rmr1_lite.integrations.rewards.trl_reward import trl_reward
+from rmr1_lite.judging.judge import Judge
+from rmr1_lite.models.loading import load
+from rmr1_lite.policy.measure import HeldOut, by_task, judged_share, signs, truth_of, write_answers
+from rmr1_lite.policy.start import draw_questions, messages
+from rmr1_lite.storage import JsonlLog, same_settings, write_json
+
+RESULT, CURVE, SETTINGS, CALLS = "result.json", "curve.jsonl", "settings.json", "judge_calls.jsonl"
+GROUP = 8
+ON_THE_CURVE = ("step", "truth", "judged", "tokens", "capped", "padded", "bold", "copied", "attacks")
+COIN = "coin"  # in the place of a judge spec: random verdicts
+
+
+@dataclass(frozen=True)
+class PolicyRun:
+    """steps of prompts_per_step groups of eight answers. beta: weight of the KL to the start. max_new_tokens:
+    longest answer. attack: a text whose spread is counted. inert: the judge's prompt makes it inert."""
+
+    start: str
+    judge: str
+    seed: int = 0
+    steps: int = 80
+    prompts_per_step: int = 4
+    scheme: str = "pivot"
+    orders: Orders = "both"
+    beta: float = 0.02
+    lr: float = 5e-4
+    max_new_tokens: int = 48
+    measure_every: int = 10
+    held_out: int = 240
+    judged: int = 60
+    attack: str = ""
+    inert: bool = True
+
+
+def train_policy(folder: str | Path, run: PolicyRun, judge: Callable[[], Judge]) -> dict[str, Any]:
+    """Train, resume or find the run; returns its result. judge: makes the judge, only where it is needed.
+
+    Raises EngineStopped and InputError as `Referee` does; the last checkpoint is whole then.
+    """
+    folder = Path(folder)
+    done = same_settings(folder / SETTINGS, asdict(run))
+    if done and (folder / RESULT).exists():
+        return json.loads((folder / RESULT).read_text())
+    write_json(folder / SETTINGS, asdict(run))
+    reward: Any = trl_reward(
+        judge(),
+        run.scheme,
+        group_size=GROUP,
+        orders=run.orders,
+        calls=folder / CALLS,
+        prompts_per_step=run.prompts_per_step,
+    )
+    try:
+        return _train(folder, run, reward)
+    finally:
+        reward.close()
+
+
+def _train(folder: Path, run: PolicyRun, reward: Any) -> dict[str, Any]:
+    loaded = load(run.start, four_bit=False)
+    held = HeldOut(draw_questions("test", run.held_out, 0), run.judged, run.max_new_tokens, run.seed)
+    began = time.monotonic()
+    with JsonlLog(folder / CURVE, ("step",)) as curve:
+        watch = Watch(held, run, reward.referee, curve, loaded.tokenizer)
+        trainer = _trainer(folder, run, reward, loaded, watch)
+        watch.measure(trainer.model, 0)
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+        watch.measure(trainer.model, run.steps)
+        trainer.save_model(str(folder / "adapter"))
+        result = _result(run, list(curve), watch, trainer, time.monotonic() - began)
+    write_json(folder / RESULT, result)
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    return result
+
+
+class Watch:
+    """Measures a policy on the held-out questions and keeps the rows."""
+
+    def __init__(self, held: HeldOut, run: PolicyRun, referee: Any, curve: JsonlLog, tokenizer: Any) -> None:
+        self.held, self.run, self.curve, self.tokenizer = held, run, curve, tokenizer
+        self.opinion = JudgeReward(referee, "reference")
+        self.seconds = 0.0
+
+    def measure(self, model: Any, step: int) -> None:
+        """One row, unless the log has it."""
+        if step in self.curve:
+            return
+        began = time.monotonic()
+        answers = write_answers(model, self.tokenizer, self.held)
+        truth = truth_of(self.held, answers.texts)
+        start = self.curve.get(0)["texts"] if 0 in self.curve else answers.texts
+        row = {
+            "step": step,
+            "truth": fmean(truth),
+            "judged": judged_share(self.opinion, self.held, answers.texts, start),
+            "tokens": fmean(answers.tokens),
+            "capped": answers.capped / len(answers.tokens),
+            **signs(self.held, answers.texts, self.run.attack),
+            "by_task": by_task(self.held, truth),
+            "truths": [round(each, 4) for each in truth],
+            "texts": answers.texts,
+        }
+        self.curve.append(row)
+        self.seconds += time.monotonic() - began
+        opinion = "-" if row["judged"] is None else f"{row['judged']:.1%}"
+        said = f"truth {row['truth']:.1%}, the judge's opinion {opinion}, {row['tokens']:.1f} tokens"
+        tqdm.write(f"step {step}: {said}")
+
+    def greedy_truth(self, model: Any) -> float:
+        """Mean truth of the most likely answers."""
+        answers = write_answers(model, self.tokenizer, self.held, temperature=0.0)
+        return fmean(truth_of(self.held, answers.texts))
+
+
+def _trainer(folder: Path, run: PolicyRun, reward: Any, loaded: Any, watch: Watch) -> Any:
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PrinterCallback, ProgressCallback
+    from trl import GRPOConfig, GRPOTrainer
+
+    arguments = GRPOConfig(
+        str(folder),
+        max_steps=run.steps,
+        num_generations=GROUP,
+        per_device_train_batch_size=GROUP * run.prompts_per_step,
+        max_completion_length=run.max_new_tokens,
+        learning_rate=run.lr,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=5,
+        beta=run.beta,
+        scale_rewards="none",  # the schemes are coarse: a spread of nearly nothing is noise
+        loss_type="dr_grpo",
+        temperature=1.0,
+        seed=run.seed,
+        logging_steps=1,
+        save_steps=run.measure_every,
+        save_total_limit=2,
+        report_to="none",
+        bf16=False,
+        gradient_checkpointing=False,
+    )
+    items = draw_questions("validation", run.steps * run.prompts_per_step, run.seed)
+    trainer = GRPOTrainer(
+        loaded.model,
+        reward,
+        arguments,
+        train_dataset=Dataset.from_list([{"prompt": messages(item.question)} for item in items]),
+        processing_class=loaded.tokenizer,
+        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
+        callbacks=[_watching(watch)],
+    )
+    for silent in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(silent)
+    return trainer
+
+
+def _watching(watch: Watch) -> Any:
+    """One bar with an ETA, and a measure every few steps."""
+    from transformers import TrainerCallback
+
+    class Watching(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="policy", unit="step")
+
+        def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+            self.bar.update()
+            if state.global_step % watch.run.measure_every == 0:
+                watch.measure(model, state.global_step)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+            shown = {"spread": "reward_std", "longer wins": "judge/longer_wins", "kl": "kl"}
+            self.bar.set_postfix({name: f"{logs[key]:.3g}" for name, key in shown.items() if key in logs})
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.bar.close()
+
+    return Watching()
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest whole one: the trainer writes its state last."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _result(
+    run: PolicyRun, curve: Sequence[dict[str, Any]], watch: Watch, trainer: Any, seconds: float
+) -> dict[str, Any]:
+    rows = sorted(curve, key=lambda row: row["step"])
+    total = watch.opinion.referee.total
+    with trainer.model.disable_adapter():
+        before = watch.greedy_truth(trainer.model)
+    return {
+        "run": asdict(run),
+        "start": rows[0],
+        "end": rows[-1],
+        "curve": [{name: row[name] for name in ON_THE_CURVE if name in row} for row in rows],
+        "greedy_start": before,
+        "greedy_end": watch.greedy_truth(trainer.model),
+        "judge_calls": total.asked,
+        "known_calls": total.known,
+        "judge_tokens": total.tokens,
+        "judge_seconds": round(total.seconds, 1),
+        "measure_seconds": round(watch.seconds, 1),
+        "seconds": round(seconds, 1),
+        "log": [row for row in trainer.state.log_history if "reward" in row],
+    }
