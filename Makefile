@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo reproduce app notebooks test test-all test-long smol unsloth-cpu servers wheel wheel-check pins \
+.PHONY: help .venv demo reproduce policy app notebooks test test-all test-long smol unsloth-cpu servers wheel wheel-check pins \
   lint clean serve-env scale scale-env
 
 help:  ## list the targets
@@ -33,6 +33,9 @@ demo: $(STAMP)  ## the whole chain on the embedded default, in minutes: runs/dem
 
 reproduce: $(STAMP)  ## the README's nano table: three seeds, about an hour on two cores
 	TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite reproduce $(ARGS)
+
+policy: $(STAMP)  ## a judge as the only reward of a small policy: three seeds and controls, 40 minutes on two cores
+	TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite policy $(ARGS)
 
 app: $(STAMP)  ## the judge app on http://127.0.0.1:7860
 	OMP_NUM_THREADS=2 TOKENIZERS_PARALLELISM=false $(BIN)/python app.py $(ARGS)

@@ -25,6 +25,7 @@ from rmr1_lite.endpoint.errors import KINDS
 from rmr1_lite.endpoint.metrics import FAMILIES
 from rmr1_lite.evaluation.benchmarks import BENCHMARKS
 from rmr1_lite.extras import EXTRAS
+from rmr1_lite.policy.summary import judge_tables, study_tables
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -83,6 +84,7 @@ def pages() -> dict[Path, str]:
         servers: fill(servers, "servers", server_table()),
         install: fill(install, "extras", extras_table()),
         batch: fill(batch, "batch-files", batch_table()),
+        ROOT / "docs" / "policy.md": policy_page(),
         ROOT / "docs" / "serving.md": serving_page(),
         ROOT / "docs" / "scale.md": scale_page(),
     }
@@ -268,6 +270,14 @@ def serving_page() -> str:
         for each in FAMILIES.values()
     ]
     return fill(path, "endpoint-metrics", table(("metric", "kind", "label", "meaning"), metrics), text)
+
+
+def policy_page() -> str:
+    """docs/policy.md with the tables of the closed loop."""
+    path = ROOT / "docs" / "policy.md"
+    found = json.loads((ROOT / "perf" / "results" / "policy-nano.json").read_text(encoding="utf-8"))
+    text = fill(path, "policy-loop", "\n".join(judge_tables(found)) + "\n")
+    return fill(path, "policy-hacking", "\n".join(study_tables(found["studies"])) + "\n", text)
 
 
 def scale_page() -> str:

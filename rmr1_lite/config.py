@@ -165,7 +165,7 @@ class PolicyConfig:
     judge: str = _doc("nano", "judge that gives the reward: any judge spec")
     weaker: str = _doc("nano-sft", "another judge to compare it with; empty: none")
     seeds: int = _doc(3, "seeds 0, 1, ... with each judge, and with random verdicts")
-    steps: int = _doc(60, "GRPO steps of four prompts with eight answers each")
+    steps: int = _doc(60, "GRPO steps of eight prompts with eight answers each")
     scheme: Literal["pivot", "round-robin", "bradley-terry"] = _doc(
         "pivot", "how answers of a group are compared; see docs/policy.md"
     )

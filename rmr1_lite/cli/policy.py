@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from datetime import date
 from pathlib import Path
 
 from rmr1_lite.cli.options_from_config import from_config
@@ -22,12 +25,19 @@ def policy(config: PolicyConfig) -> None:
     from rmr1_lite.policy.summary import markdown, summarise
     from rmr1_lite.storage import atomic_write_text, write_json
 
+    began = time.monotonic()
     results = run_study(config)
     if config.only:
         return
     out = Path(config.out)
     summary = summarise(results)
-    write_json(out / "summary.json", {"command": this_command(), **summary})
+    about = {
+        "command": this_command(),
+        "date": f"{date.today():%Y-%m-%d}",
+        "cores": os.cpu_count(),
+        "seconds_since_last_start": round(time.monotonic() - began, 1),
+    }
+    write_json(out / "summary.json", about | summary)
     atomic_write_text(out / "summary.md", markdown(summary))
     print("\n" + markdown(summary))
     print(f"Curves: {write_curves(results, out / 'curves.png')}")

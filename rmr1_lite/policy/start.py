@@ -22,7 +22,9 @@ from rmr1_lite.data.nano.task_parts import Item, Reply, Rng, join_words, swap_ne
 from rmr1_lite.data.nano.tasks import HARM, safety_reply
 from rmr1_lite.data.nano.world import STYLES, draw, dress
 from rmr1_lite.models.loading import load
+from rmr1_lite.policy.progress import progress_bar
 from rmr1_lite.storage import same_settings, write_json
+from rmr1_lite.training.loop import silence
 
 TASKS = ("letter", "sort", "reverse", "consent", "danger")
 SETTINGS = "start.json"
@@ -138,6 +140,7 @@ def _train(folder: Path, recipe: StartRecipe) -> None:
         logging_steps=10,
         save_strategy="no",
         report_to="none",
+        dataloader_pin_memory=False,
         bf16=False,
         gradient_checkpointing=False,
         max_length=None,
@@ -147,6 +150,8 @@ def _train(folder: Path, recipe: StartRecipe) -> None:
         arguments,
         train_dataset=Dataset.from_list(training_rows(recipe)),
         processing_class=loaded.tokenizer,
+        callbacks=[progress_bar("start", {"loss": "loss"})],
     )
+    silence(trainer)
     trainer.train()
     trainer.save_model(str(folder))

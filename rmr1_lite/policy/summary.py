@@ -107,6 +107,14 @@ def _mean_of(log: Sequence[Mapping[str, Any]], key: str) -> float | None:
 
 def markdown(summary: Mapping[str, Any]) -> str:
     """The tables, for the terminal and for summary.md."""
+    lines = judge_tables(summary)
+    if summary["studies"]:
+        lines += ["", *study_tables(summary["studies"])]
+    return "\n".join(lines) + "\n"
+
+
+def judge_tables(summary: Mapping[str, Any]) -> list[str]:
+    """The lines about judges: what the truth did with each."""
     lines = _head(
         *("reward", "truth at the start", "at the end, by seed", "rise, points (95 %)"),
         *("most likely answer", "the judge's opinion"),
@@ -117,9 +125,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
         lines.append(_row(name, seeds, found))
     if difference := summary["judge_against_weaker"]:
         lines += ["", f"More with the judge than with the weaker one: {_points(difference)} points."]
-    if summary["studies"]:
-        lines += ["", *_studies(summary["studies"])]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _head(*names: str) -> list[str]:
@@ -138,7 +144,8 @@ def _row(name: str, seeds: Sequence[Mapping[str, Any]], found: Mapping[str, Any]
     return f"| {' | '.join(cells)} |"
 
 
-def _studies(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def study_tables(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lines about ways to go wrong."""
     lines = _head(
         *("study (seed 0)", "truth: start, best, end", "the judge's opinion"),
         *("tokens", "padded", "bold", "the attack"),

@@ -23,11 +23,14 @@ from rmr1_lite.integrations.rewards.trl_reward import trl_reward
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.loading import load
 from rmr1_lite.policy.measure import HeldOut, by_task, judged_share, signs, truth_of, write_answers
+from rmr1_lite.policy.progress import progress_bar
 from rmr1_lite.policy.start import draw_questions, messages
 from rmr1_lite.storage import JsonlLog, same_settings, write_json
+from rmr1_lite.training.loop import silence
 
 RESULT, CURVE, SETTINGS, CALLS = "result.json", "curve.jsonl", "settings.json", "judge_calls.jsonl"
 GROUP = 8
+SHOWN = {"spread": "reward_std", "longer wins": "judge/longer_wins", "kl": "kl"}  # beside the bar
 ON_THE_CURVE = ("step", "truth", "judged", "tokens", "capped", "padded", "bold", "copied", "attacks")
 COIN = "coin"  # in the place of a judge spec: random verdicts
 
@@ -40,14 +43,14 @@ class PolicyRun:
     start: str
     judge: str
     seed: int = 0
-    steps: int = 80
-    prompts_per_step: int = 4
+    steps: int = 60
+    prompts_per_step: int = 8
     scheme: str = "pivot"
     orders: Orders = "both"
-    beta: float = 0.02
-    lr: float = 5e-4
+    beta: float = 0.05
+    lr: float = 1.2e-3
     max_new_tokens: int = 48
-    measure_every: int = 10
+    measure_every: int = 15
     held_out: int = 240
     judged: int = 60
     attack: str = ""
@@ -138,7 +141,6 @@ class Watch:
 def _trainer(folder: Path, run: PolicyRun, reward: Any, loaded: Any, watch: Watch) -> Any:
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import PrinterCallback, ProgressCallback
     from trl import GRPOConfig, GRPOTrainer
 
     arguments = GRPOConfig(
@@ -159,6 +161,7 @@ def _trainer(folder: Path, run: PolicyRun, reward: Any, loaded: Any, watch: Watc
         save_steps=run.measure_every,
         save_total_limit=2,
         report_to="none",
+        dataloader_pin_memory=False,
         bf16=False,
         gradient_checkpointing=False,
     )
@@ -170,34 +173,21 @@ def _trainer(folder: Path, run: PolicyRun, reward: Any, loaded: Any, watch: Watc
         train_dataset=Dataset.from_list([{"prompt": messages(item.question)} for item in items]),
         processing_class=loaded.tokenizer,
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
-        callbacks=[_watching(watch)],
+        callbacks=[progress_bar("policy", SHOWN), _measuring(watch)],
     )
-    for silent in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(silent)
+    silence(trainer)
     return trainer
 
 
-def _watching(watch: Watch) -> Any:
-    """One bar with an ETA, and a measure every few steps."""
+def _measuring(watch: Watch) -> Any:
     from transformers import TrainerCallback
 
-    class Watching(TrainerCallback):
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="policy", unit="step")
-
+    class Measuring(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-            self.bar.update()
             if state.global_step % watch.run.measure_every == 0:
                 watch.measure(model, state.global_step)
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-            shown = {"spread": "reward_std", "longer wins": "judge/longer_wins", "kl": "kl"}
-            self.bar.set_postfix({name: f"{logs[key]:.3g}" for name, key in shown.items() if key in logs})
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self.bar.close()
-
-    return Watching()
+    return Measuring()
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -266,10 +266,7 @@ def run_trainer(trainer: Any, run: Run, monitor: TrainingMonitor) -> None:
 
     The last step always gets a probe: GRPO compares its start with it.
     """
-    from transformers import PrinterCallback, ProgressCallback
-
-    for silent in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(silent)
+    silence(trainer)
     _check_disk_space(trainer, run)
     try:
         trainer.train(resume_from_checkpoint=str(run.checkpoint) if run.checkpoint else None)
@@ -283,6 +280,14 @@ def run_trainer(trainer: Any, run: Run, monitor: TrainingMonitor) -> None:
         ) from error
     if trainer.state.global_step % monitor.probe_every:
         monitor.judge_probe(trainer.state.global_step)
+
+
+def silence(trainer: Any) -> None:
+    """Take away what transformers prints at every step."""
+    from transformers import PrinterCallback, ProgressCallback
+
+    for printing in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(printing)
 
 
 def _check_disk_space(trainer: Any, run: Run) -> None:

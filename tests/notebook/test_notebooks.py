@@ -34,8 +34,8 @@ def code_of(name):
     return ["".join(cell["source"]) for cell in notebook(name)["cells"] if cell["cell_type"] == "code"]
 
 
-def test_there_are_seven():
-    assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06"]
+def test_there_are_eight():
+    assert [name[:2] for name in NAMES] == ["00", "01", "02", "03", "04", "05", "06", "07"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -202,7 +202,9 @@ NOISE = re.compile(r"Warning:|warnings\.warn|Traceback|IProgress|Unable to fetch
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["00_quickstart", "01_data", "04_evaluate", "05_judge", "06_use"])
+@pytest.mark.parametrize(
+    "name", ["00_quickstart", "01_data", "04_evaluate", "05_judge", "06_use", "07_policy"]
+)
 def test_a_notebook_runs_from_top_to_bottom_by_itself(name, tmp_path):
     page = finished(name, tmp_path)
     assert not NOISE.search(page), NOISE.search(page)

@@ -1,4 +1,4 @@
-"""The closed loop in miniature: policy, judge, and the truth beside them; what is left when the judge dies."""
+"""The closed loop in miniature: policy, judge, the truth beside them; what is left when the judge dies."""
 
 from __future__ import annotations
 
