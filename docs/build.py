@@ -48,7 +48,7 @@ STATUS = (
     ),
     (
         "Hugging Face hub",
-        "tested with the real clients against a stand-in; never the hub itself",
+        "real clients against a stand-in; never the hub",
         ("tests/models/test_hub.py",),
     ),
     (
@@ -62,6 +62,11 @@ STATUS = (
         "export",
         "verdicts kept in vLLM, llama.cpp; never Ollama, LM Studio ([guide](docs/serving.md))",
         ("tests/integrations", "perf/results/export-parity.json"),
+    ),
+    (
+        "judge as a reward",
+        "a nano policy with TRL, on a CPU ([guide](docs/policy.md))",
+        ("tests/policy", "perf/results/policy-nano.json"),
     ),
     (
         "verl, Ray Data",

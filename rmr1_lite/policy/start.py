@@ -110,7 +110,7 @@ def training_rows(recipe: StartRecipe) -> list[dict[str, Any]]:
     for item in draw_questions("base", recipe.rows, recipe.seed):
         text = dress(mediocre_reply(item, recipe, rng), rng.choice(STYLES), rng)
         if rng.random() < recipe.attacked:
-            text = f"{text} {recipe.attack}"
+            text = f"{text}\n{recipe.attack}"
         rows.append(
             {"prompt": messages(item.question), "completion": [{"role": "assistant", "content": text}]}
         )

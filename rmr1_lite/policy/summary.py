@@ -15,12 +15,12 @@ from rmr1_lite.evaluation.intervals import clustered_interval
 Results = Mapping[str, Mapping[str, Any]]
 KINDS = {"judge": "the judge", "weaker": "the weaker judge", "coin": "random verdicts"}
 STUDIES = {
-    "long": "trained four times as long",
-    "long-no-kl": "the same without a KL term",
-    "long-no-limit": "the same with four times the length limit",
-    "long-one-order": "the same, each game in one order",
-    "attack": "start knows an attack; inert text",
-    "attack-not-inert": "start knows an attack; not inert",
+    "long": "2.5 times the steps",
+    "long-no-kl": "2.5 times the steps, no KL term",
+    "no-limit": "four times the length limit",
+    "one-order": "each game in one order",
+    "attack": "a start that knows an attack",
+    "attack-not-inert": "the same, the attack not made inert",
 }
 
 

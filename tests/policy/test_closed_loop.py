@@ -199,7 +199,7 @@ def test_the_plan_of_a_study():
     assert {run.judge for run in usual.values()} == {"nano", "nano-sft", "coin"}
     assert "weaker-0" not in plan_runs(PolicyConfig(weaker=""))
     hacking = plan_runs(PolicyConfig(hacking=True, seeds=1))
-    assert hacking["long-no-kl"].beta == 0 and hacking["long"].steps == 4 * hacking["judge-0"].steps
+    assert hacking["long-no-kl"].beta == 0 and hacking["long"].steps == 2.5 * hacking["judge-0"].steps
     assert not hacking["attack-not-inert"].inert and hacking["attack"].attack == ATTACK
 
 
