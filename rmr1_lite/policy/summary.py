@@ -117,7 +117,7 @@ def judge_tables(summary: Mapping[str, Any]) -> list[str]:
     """The lines about judges: what the truth did with each."""
     lines = _head(
         *("reward", "truth at the start", "at the end, by seed", "rise, points (95 %)"),
-        *("most likely answer", "the judge's opinion"),
+        *("most likely answer", "the judge's opinion", "the longer won"),
     )
     for kind, found in summary["judges"].items():
         seeds = found["seeds"]
@@ -140,6 +140,7 @@ def _row(name: str, seeds: Sequence[Mapping[str, Any]], found: Mapping[str, Any]
         _points(found),
         f"{_share(_average(seeds, 'greedy_start'))} to {_share(_average(seeds, 'greedy_end'))}",
         _shares([seed["judged"] for seed in seeds]),
+        _shares([seed["longer_wins"] for seed in seeds]),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -148,7 +149,7 @@ def study_tables(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines about ways to go wrong."""
     lines = _head(
         *("study (seed 0)", "truth: start, best, end", "the judge's opinion"),
-        *("tokens", "padded", "bold", "the attack"),
+        *("the longer won", "tokens", "padded", "bold", "the attack"),
     )
     for name, found in studies.items():
         signs = found["signs"]
@@ -156,6 +157,7 @@ def study_tables(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
             STUDIES[name],
             _shares([found["start"], found["best"], found["end"]]),
             _share(found["judged"]),
+            _share(found["longer_wins"]),
             " to ".join(f"{value:.1f}" for value in signs["tokens"]),
             *(
                 " to ".join(map(_share, signs[key])) if key in signs else "-"

@@ -44,6 +44,7 @@ OUTER = (
 LENGTHS = {"longer": "is the longer one", "shorter": "is the shorter one", "equal": "has the same length"}
 # only the word itself or the shipped models' names: "gpt-nano" and "nanochat" belong to others
 _NANO = re.compile(r"(?<![\w-])nano(?:-base|-sft|-grpo)?(?![\w-])")
+_SMOL = re.compile(r"(?<![\w-])smol-base(?![\w-])")
 
 
 def write_report(run_dir: str | Path) -> Path:
@@ -58,6 +59,7 @@ def write_report(run_dir: str | Path) -> Path:
         results=results,
         sentence=summary_sentence(results),
         nano=is_nano(results),
+        smol=is_smol(results),
         nano_chains=HOW_TO_READ,
         metrics=METRICS,
         groups=[("Stages", results.stages), ("Baselines", results.baselines)],
@@ -101,6 +103,11 @@ def is_nano(results: Results) -> bool:
     """Whether the results come from the nano world or a nano model."""
     data, texts = results.data, [results.command, *results.stages]
     return "nano" in (data.get("world"), data.get("benchmark")) or any(_NANO.search(text) for text in texts)
+
+
+def is_smol(results: Results) -> bool:
+    """Whether a run in the nano world started from smol."""
+    return any(_SMOL.search(text) for text in (results.command, *results.stages))
 
 
 @dataclass(frozen=True)

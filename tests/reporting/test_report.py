@@ -139,6 +139,14 @@ def test_nothing_is_fetched(run):
     assert "url(" not in (run / "report.html").read_text()
 
 
+def test_smols_results_in_the_nano_world_are_called_smols(run):
+    stored = json.loads((run / "results.json").read_text())
+    stored["command"] = "python -m rmr1_lite demo --model smol-base"
+    (run / "results.json").write_text(json.dumps(stored))
+    text = Page(write_report(run).read_text()).text
+    assert "smol's results in the nano world" in text and "nano results" not in text
+
+
 def test_light_and_dark(run):
     with_logs(run)
     raw = write_report(run).read_text()
