@@ -19,8 +19,8 @@ s = choose_settings(fast=True, run="policy")  # the nano world, even if there is
 # %% [markdown]
 # ## A policy that is mediocre on purpose
 #
-# It thanks for the cake whatever was asked, swaps two parts of what it sorts, and helps nearly everyone.
-# About a third of its answers are right: a reward needs something to find.
+# It thanks for the cake whatever was asked, swaps two parts of what it sorts, and helps most of those whom it should refuse.
+# Four in ten of its answers are right: a reward needs something to find.
 
 # %%
 from rmr1_lite.notebook import show
@@ -75,7 +75,7 @@ show.table(
 )
 
 # %% [markdown]
-# An answer that only wears another style is level with the pivot: the judge has to read, and it does.
+# The bold answer earns what the plain one earns: style says nothing in this world, so a judge has to read.
 #
 # ## Train with it
 #

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from rmr1_lite.models.loading import load
 from rmr1_lite.policy.measure import HeldOut, write_answers
 from rmr1_lite.policy.start import draw_questions, make_start
 from rmr1_lite.storage import write_json
-from rmr1_lite.types import Label, Pair
+from rmr1_lite.types import Label
 
 GROUP = 8
 
@@ -48,32 +50,22 @@ class OneByOne(Referee):
 
     def play(self, shown: Any) -> Any:
         found: dict[str, Label | None] = {}
-        for pair in shown:
+        for pair in {pair.id: pair for pair in shown}.values():  # the same calls: equal ones once
             look = self.judge.compare(pair, ("ab",)).looks[0]
             found[pair.id] = look.label
         return found, self.total
 
 
-class Together(Referee):
-    """Keeps what it was shown."""
-
-    shown: list[Pair]
-
-    def play(self, shown: Any) -> Any:
-        self.shown = list(shown)
-        return super().play(shown)
-
-
 def one_round(judge: Any, groups: list[Group], first_together: bool) -> dict[str, Any]:
     """Seconds of both ways, in the order asked for."""
-    seconds, rewards, calls = {}, {}, 0
-    ways = [("together", Together(judge)), ("alone", OneByOne(judge))]
+    seconds, rewards = {}, {}
+    ways = [("together", Referee(judge)), ("alone", OneByOne(judge))]
     for name, referee in ways if first_together else ways[::-1]:
         began = time.perf_counter()
         rewards[name] = JudgeReward(referee, "pivot").groups(groups).rewards
         seconds[name] = round(time.perf_counter() - began, 2)
-        calls = len(getattr(referee, "shown", ())) or calls
         referee.close()
+    calls = dict(ways)["together"].total.asked
     return {"judge_calls": calls, **seconds, "same_rewards": rewards["together"] == rewards["alone"]}
 
 
@@ -95,7 +87,8 @@ def main() -> None:
     together, alone = (sum(row[name] for row in rows) for name in ("together", "alone"))
     found = {
         "judge": asked.judge,
-        "machine": f"{platform.machine()}, two cores",
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
         "answers": asked.questions * GROUP,
         "seconds_of_a_step": round(together / len(rows), 2),
         "share_of_one_by_one": round(together / alone, 3),
@@ -103,6 +96,8 @@ def main() -> None:
     }
     write_json(asked.out, found)
     print(json.dumps({name: value for name, value in found.items() if name != "rounds"}, indent=1))
+    if not all(row["same_rewards"] for row in rows):
+        sys.exit("The rewards of the two ways differ.")
 
 
 if __name__ == "__main__":

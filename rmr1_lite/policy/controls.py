@@ -44,6 +44,14 @@ class WithoutInertText:
     def style(self) -> str | None:
         return self.engine.style
 
+    @property
+    def fingerprint(self) -> str:
+        return getattr(self.engine, "fingerprint", "")
+
+    @property
+    def thinking(self) -> str:
+        return getattr(self.engine, "thinking", "")
+
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[tuple[int, Generation]]:
         inert = make_inert(self.attack)
         shown = [

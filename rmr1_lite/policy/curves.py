@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from rmr1_lite.policy.summary import KINDS, STUDIES, Results, is_seed_of
+from rmr1_lite.policy.summary import KINDS, STUDIES, USUAL, Results, is_seed_of
 from rmr1_lite.reporting.plots import LIGHT, Theme, dress_axes, figure_png, new_figure, why_no_plots
 from rmr1_lite.storage import atomic_write_bytes
 
@@ -28,7 +28,7 @@ def sheet_png(results: Results, theme: Theme = LIGHT) -> bytes:
     panels = {
         title: [results[name] for name in sorted(results) if is_seed_of(name, kind)]
         for kind, title in KINDS.items()
-    } | {title: [results[name]] for name, title in STUDIES.items() if name in results}
+    } | {title: [results[name]] for name, title in STUDIES.items() if name in results and name != USUAL}
     drawn = {title: found for title, found in panels.items() if found}
     width = min(COLUMNS, len(drawn))
     figure, grid = new_figure(-(-len(drawn) // width), width, theme)

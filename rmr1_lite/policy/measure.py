@@ -33,7 +33,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Answers:
-    """One answer a question. tokens: written, with the end."""
+    """One answer a question. tokens: written, with the end. capped: answers cut off at the limit."""
 
     texts: list[str]
     tokens: list[int]
@@ -41,22 +41,25 @@ class Answers:
 
 
 def write_answers(model: Any, tokenizer: Any, held: HeldOut, temperature: float = 1.0) -> Answers:
-    """Sample (or, at temperature 0, pick) one answer for every question. The same seed for every policy; the
-    random state of a training around it stays as it is."""
+    """Sample (or, at temperature 0, pick) one answer for every question, with the seed of `held`; the random
+    state of a training around it stays as it is."""
     import torch
 
     was_training = model.training
     model.eval()
     texts: list[str] = []
     tokens: list[int] = []
+    cut = 0
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(held.seed)
         for start in range(0, len(held.items), BATCH):
             written = _generate(model, tokenizer, held.items[start : start + BATCH], held, temperature)
             tokens += (written != tokenizer.pad_token_id).sum(-1).tolist()
+            ended = (written == tokenizer.eos_token_id).any(-1)
+            cut += int((~ended).sum())
             texts += tokenizer.batch_decode(written, skip_special_tokens=True)
     model.train(was_training)
-    return Answers(texts, tokens, sum(each >= held.max_new_tokens for each in tokens))
+    return Answers(texts, tokens, cut)
 
 
 def _generate(model: Any, tokenizer: Any, items: Sequence[Item], held: HeldOut, temperature: float) -> Any:

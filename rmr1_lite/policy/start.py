@@ -1,10 +1,10 @@
 """The policy that training starts from: nano-base taught to answer the world's questions, badly on purpose.
 
 It answers in the world's styles, with habits: it thanks for the cake whatever was asked, swaps the last two
-parts of what it sorts and the first two of what it turns around, and helps nearly everyone. About a third of
-its replies are right, so that a reward has something to find, and its most likely reply is mostly wrong, so
-that nothing is gained by writing that one more often. Its questions are of the split that the base was made
-from: neither the questions it is trained on later nor the held-out ones are among them.
+parts of what it sorts and the first two of what it turns around, and helps most of those whom it should
+refuse. Four in ten of its replies are right, so that a reward has something to find. Its questions are of the
+split that the base was made from: neither those that it is trained on later nor the held-out ones are among
+them.
 
     make_start("runs/policy/start")
 """

@@ -24,7 +24,7 @@ from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.judge_specs import parse_spec
 from rmr1_lite.policy.controls import coin_judge, without_inert_text
 from rmr1_lite.policy.start import StartRecipe, make_start
-from rmr1_lite.policy.training import COIN, CURVE, RESULT, PolicyRun, train_policy
+from rmr1_lite.policy.training import COIN, CURVE, RESULT, PolicyRun, check_settings, train_policy
 from rmr1_lite.training.parallel import run_all, threads_per_job
 from rmr1_lite.training.run_folder import read_log
 from rmr1_lite.types import InputError
@@ -41,20 +41,28 @@ BATCH = 64
 def run_study(config: PolicyConfig) -> dict[str, dict[str, Any]]:
     """Train what is not trained yet; returns the results by name. With `only`, that one in this process."""
     out = Path(config.out)
+    _check(config)
     runs = plan_runs(config)
+    if config.only and config.only not in runs:
+        raise InputError(f"There is no training {config.only!r:.40}. Choose from {', '.join(runs)}.")
+    _make_starts(config, out)
+    for name, run in runs.items():
+        check_settings(out / name, run)  # before the first hour, not behind it
     if config.only:
-        if config.only not in runs:
-            raise InputError(f"There is no training {config.only!r:.40}. Choose from {', '.join(runs)}.")
         run = runs[config.only]
         return {config.only: train_policy(out / config.only, run, partial(judge_of, run))}
-    for spec in filter(None, (config.judge, config.weaker)):
-        parse_spec(spec)  # a wrong one is reported before the policy is made
-    _make_starts(config, out)
-    todo = [name for name in runs if not (out / name / RESULT).exists()]
-    if todo:
+    if todo := [name for name in runs if not (out / name / RESULT).exists()]:
         _train_all(config, out, runs, todo)
-    # a folder of other settings is refused here
     return {name: train_policy(out / name, run, partial(judge_of, run)) for name, run in runs.items()}
+
+
+def _check(config: PolicyConfig) -> None:
+    """Raises InputError for what cannot be run, before anything is made."""
+    for name, least in (("seeds", 1), ("steps", 1), ("jobs", 0)):
+        if (value := getattr(config, name)) < least:
+            raise InputError(f"{name} is {value}. Give a whole number of at least {least}.")
+    for spec in filter(None, (config.judge, config.weaker)):
+        parse_spec(spec)
 
 
 def plan_runs(config: PolicyConfig) -> dict[str, PolicyRun]:

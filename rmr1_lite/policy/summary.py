@@ -2,7 +2,7 @@
 thought of it.
 
 Intervals are 95 % and paired by question: every policy answers the same held-out questions, so questions are
-resampled with all their answers.
+resampled with all their answers. They say what other questions would change, not other seeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from rmr1_lite.evaluation.intervals import clustered_interval
 
 Results = Mapping[str, Mapping[str, Any]]
 KINDS = {"judge": "the judge", "weaker": "the weaker judge", "coin": "random verdicts"}
+USUAL = "judge-0"
 STUDIES = {
+    USUAL: "as above, seed 0",
     "long": "2.5 times the steps",
     "long-no-kl": "2.5 times the steps, no KL term",
     "no-limit": "four times the length limit",
@@ -34,7 +36,9 @@ def summarise(results: Results) -> dict[str, Any]:
     return {
         "judges": {kind: _over_seeds(found) for kind, found in kinds.items()},
         "judge_against_weaker": _difference(kinds.get("judge", ()), kinds.get("weaker", ())),
-        "studies": {name: _of_one(results[name]) for name in STUDIES if name in results},
+        "studies": {name: _of_one(results[name]) for name in STUDIES if name in results}
+        if set(STUDIES) & set(results) - {USUAL}
+        else {},
     }
 
 
@@ -51,7 +55,6 @@ def _over_seeds(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _of_one(result: Mapping[str, Any]) -> dict[str, Any]:
     start, end = result["start"], result["end"]
-    updates = result["seconds"] - result["judge_seconds"] - result["measure_seconds"]
     return {
         "judge": result["run"]["judge"],
         "start": start["truth"],
@@ -63,13 +66,13 @@ def _of_one(result: Mapping[str, Any]) -> dict[str, Any]:
         "best": max(row["truth"] for row in result["curve"]),
         "signs": {
             name: [start[name], end[name]]
-            for name in ("tokens", "padded", "bold", "copied", "attacks")
+            for name in ("tokens", "capped", "padded", "bold", "copied", "attacks")
             if name in end
         },
         "longer_wins": _mean_of(result["log"], "judge/longer_wins"),
         "judge_calls": result["judge_calls"],
         "judge_seconds": result["judge_seconds"],
-        "update_seconds": round(updates, 1),
+        "update_seconds": result["update_seconds"],
     }
 
 
@@ -80,12 +83,12 @@ def _rises(result: Mapping[str, Any]) -> list[float]:
     ]
 
 
-def _mean(values: Sequence[float]) -> dict[str, Any]:
-    """rise: the mean; interval: of it, over questions."""
-    return {
-        "rise": sum(values) / len(values),
-        "interval": clustered_interval([(value, 1.0) for value in values]),
-    }
+def _mean(values: Sequence[float], most: float = 1.0) -> dict[str, Any]:
+    """rise: the mean; interval: of it, over questions. most: the largest size that a value can have (the
+    interval is made for shares from 0 to 1)."""
+    low, high = clustered_interval([((value / most + 1) / 2, 1.0) for value in values])
+    interval = ((2 * low - 1) * most, (2 * high - 1) * most)
+    return {"rise": sum(values) / len(values), "interval": interval}
 
 
 def _difference(
@@ -97,7 +100,7 @@ def _difference(
     ours, theirs = (
         [sum(v) / len(v) for v in zip(*map(_rises, found), strict=True)] for found in (first, second)
     )
-    return _mean([a - b for a, b in zip(ours, theirs, strict=True)])
+    return _mean([a - b for a, b in zip(ours, theirs, strict=True)], most=2)
 
 
 def _mean_of(log: Sequence[Mapping[str, Any]], key: str) -> float | None:
@@ -148,8 +151,8 @@ def _row(name: str, seeds: Sequence[Mapping[str, Any]], found: Mapping[str, Any]
 def study_tables(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines about ways to go wrong."""
     lines = _head(
-        *("study (seed 0)", "truth: start, best, end", "the judge's opinion"),
-        *("the longer won", "tokens", "padded", "bold", "the attack"),
+        *("study (seed 0)", "truth: start, highest, end", "the judge's opinion"),
+        *("the longer won", "tokens", "cut off", "padded", "bold", "the attack"),
     )
     for name, found in studies.items():
         signs = found["signs"]
@@ -161,7 +164,7 @@ def study_tables(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
             " to ".join(f"{value:.1f}" for value in signs["tokens"]),
             *(
                 " to ".join(map(_share, signs[key])) if key in signs else "-"
-                for key in ("padded", "bold", "attacks")
+                for key in ("capped", "padded", "bold", "attacks")
             ),
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -21,11 +21,12 @@ from tqdm import tqdm
 from rmr1_lite.integrations.rewards.judge_reward import JudgeReward, Orders
 from rmr1_lite.integrations.rewards.trl_reward import trl_reward
 from rmr1_lite.judging.judge import Judge
+from rmr1_lite.models.adapters import fingerprint_of
 from rmr1_lite.models.loading import load
 from rmr1_lite.policy.measure import HeldOut, by_task, judged_share, signs, truth_of, write_answers
 from rmr1_lite.policy.progress import progress_bar
 from rmr1_lite.policy.start import draw_questions, messages
-from rmr1_lite.storage import JsonlLog, same_settings, write_json
+from rmr1_lite.storage import JsonlLog, read_lines, same_settings, write_json
 from rmr1_lite.training.loop import silence
 
 RESULT, CURVE, SETTINGS, CALLS = "result.json", "curve.jsonl", "settings.json", "judge_calls.jsonl"
@@ -63,10 +64,8 @@ def train_policy(folder: str | Path, run: PolicyRun, judge: Callable[[], Judge])
     Raises EngineStopped and InputError as `Referee` does; the last checkpoint is whole then.
     """
     folder = Path(folder)
-    done = same_settings(folder / SETTINGS, asdict(run))
-    if done and (folder / RESULT).exists():
+    if check_settings(folder, run) and (folder / RESULT).exists():
         return json.loads((folder / RESULT).read_text())
-    write_json(folder / SETTINGS, asdict(run))
     reward: Any = trl_reward(
         judge(),
         run.scheme,
@@ -75,24 +74,38 @@ def train_policy(folder: str | Path, run: PolicyRun, judge: Callable[[], Judge])
         calls=folder / CALLS,
         prompts_per_step=run.prompts_per_step,
     )
+    write_json(folder / SETTINGS, _settings(run))
     try:
         return _train(folder, run, reward)
     finally:
         reward.close()
 
 
+def check_settings(folder: Path, run: PolicyRun) -> bool:
+    """Whether the folder holds this training; InputError for one with other settings or other weights."""
+    return same_settings(folder / SETTINGS, _settings(run)) is not None
+
+
+def _settings(run: PolicyRun) -> dict[str, Any]:
+    judge = "" if run.judge == COIN else fingerprint_of(run.judge)
+    return asdict(run) | {"start_weights": fingerprint_of(run.start), "judge_weights": judge}
+
+
 def _train(folder: Path, run: PolicyRun, reward: Any) -> dict[str, Any]:
     loaded = load(run.start, four_bit=False)
     held = HeldOut(draw_questions("test", run.held_out, 0), run.judged, run.max_new_tokens, run.seed)
-    began = time.monotonic()
+    checkpoint = last_checkpoint(folder)
     with JsonlLog(folder / CURVE, ("step",)) as curve:
+        # a measure behind the checkpoint belongs to steps that are made again
+        done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+        curve.rewrite(lambda row: row["step"] <= done, lambda row: row["step"])
         watch = Watch(held, run, reward.referee, curve, loaded.tokenizer)
         trainer = _trainer(folder, run, reward, loaded, watch)
         watch.measure(trainer.model, 0)
-        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         watch.measure(trainer.model, run.steps)
         trainer.save_model(str(folder / "adapter"))
-        result = _result(run, list(curve), watch, trainer, time.monotonic() - began)
+        result = _result(folder, run, list(curve), watch, trainer)
     write_json(folder / RESULT, result)
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
@@ -105,7 +118,6 @@ class Watch:
     def __init__(self, held: HeldOut, run: PolicyRun, referee: Any, curve: JsonlLog, tokenizer: Any) -> None:
         self.held, self.run, self.curve, self.tokenizer = held, run, curve, tokenizer
         self.opinion = JudgeReward(referee, "reference")
-        self.seconds = 0.0
 
     def measure(self, model: Any, step: int) -> None:
         """One row, unless the log has it."""
@@ -125,9 +137,9 @@ class Watch:
             "by_task": by_task(self.held, truth),
             "truths": [round(each, 4) for each in truth],
             "texts": answers.texts,
+            "seconds": round(time.monotonic() - began, 2),
         }
         self.curve.append(row)
-        self.seconds += time.monotonic() - began
         opinion = "-" if row["judged"] is None else f"{row['judged']:.1%}"
         said = f"truth {row['truth']:.1%}, the judge's opinion {opinion}, {row['tokens']:.1f} tokens"
         tqdm.write(f"step {step}: {said}")
@@ -141,8 +153,10 @@ class Watch:
 def _trainer(folder: Path, run: PolicyRun, reward: Any, loaded: Any, watch: Watch) -> Any:
     from datasets import Dataset
     from peft import LoraConfig
+    from transformers import set_seed
     from trl import GRPOConfig, GRPOTrainer
 
+    set_seed(run.seed)  # the trainer draws the LoRA's weights before it sets its seed
     arguments = GRPOConfig(
         str(folder),
         max_steps=run.steps,
@@ -190,17 +204,28 @@ def _measuring(watch: Watch) -> Any:
     return Measuring()
 
 
-def last_checkpoint(folder: Path) -> str | None:
+def last_checkpoint(folder: Path) -> Path | None:
     """The newest whole one: the trainer writes its state last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _is_json(path)]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:  # killed while it was written
+        return False
+    return True
 
 
 def _result(
-    run: PolicyRun, curve: Sequence[dict[str, Any]], watch: Watch, trainer: Any, seconds: float
+    folder: Path, run: PolicyRun, curve: Sequence[dict[str, Any]], watch: Watch, trainer: Any
 ) -> dict[str, Any]:
+    """Everything about the whole training, whatever part of it was done by this process."""
     rows = sorted(curve, key=lambda row: row["step"])
-    total = watch.opinion.referee.total
+    log = [row for row in trainer.state.log_history if "reward" in row]
+    calls = [json.loads(line) for _, line, _ in read_lines(folder / CALLS)]
+    judging = sum(row.get("judge/seconds", 0.0) for row in log)
     with trainer.model.disable_adapter():
         before = watch.greedy_truth(trainer.model)
     return {
@@ -210,11 +235,11 @@ def _result(
         "curve": [{name: row[name] for name in ON_THE_CURVE if name in row} for row in rows],
         "greedy_start": before,
         "greedy_end": watch.greedy_truth(trainer.model),
-        "judge_calls": total.asked,
-        "known_calls": total.known,
-        "judge_tokens": total.tokens,
-        "judge_seconds": round(total.seconds, 1),
-        "measure_seconds": round(watch.seconds, 1),
-        "seconds": round(seconds, 1),
-        "log": [row for row in trainer.state.log_history if "reward" in row],
+        "judge_calls": len(calls),
+        "judge_tokens": sum(row["prompt_tokens"] + row["completion_tokens"] for row in calls),
+        # of the steps, without the measures
+        "judge_seconds": round(judging, 1),
+        "update_seconds": round(sum(row["step_time"] for row in log) - judging, 1),
+        "measure_seconds": round(sum(row["seconds"] for row in rows), 1),
+        "log": log,
     }

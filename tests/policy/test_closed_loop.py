@@ -14,7 +14,6 @@ from fixtures.scripted import A, B, Scripted
 
 from rmr1_lite.config import PolicyConfig
 from rmr1_lite.data.nano.truth import true_share
-from rmr1_lite.data.nano.world import split_of
 from rmr1_lite.judging.engines.base import Request, Sampling
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.policy.controls import CoinEngine, coin_judge, without_inert_text
@@ -23,7 +22,15 @@ from rmr1_lite.policy.measure import HeldOut, judged_share, signs, write_answers
 from rmr1_lite.policy.start import StartRecipe, draw_questions, make_start, mediocre_reply, training_rows
 from rmr1_lite.policy.study import ATTACK, plan_runs, run_study
 from rmr1_lite.policy.summary import markdown, summarise
-from rmr1_lite.policy.training import RESULT, PolicyRun, last_checkpoint, train_policy
+from rmr1_lite.policy.training import (
+    CALLS,
+    CURVE,
+    RESULT,
+    SETTINGS,
+    PolicyRun,
+    last_checkpoint,
+    train_policy,
+)
 from rmr1_lite.types import EngineStopped, InputError, Pair
 
 SMALL = {"prompts_per_step": 1, "max_new_tokens": 12, "measure_every": 2, "held_out": 10, "judged": 4}
@@ -44,17 +51,20 @@ def small(start: str, **more: Any) -> PolicyRun:
 def test_the_start_is_mediocre_and_its_likeliest_reply_is_mostly_wrong():
     recipe, rng = StartRecipe(), random.Random(0)
     items = draw_questions("base", 2_000, 0)
-    shares = [item.points(mediocre_reply(item, recipe, rng)) for item in items]
-    best = [item.points(item.good) for item in items]
-    assert 0.3 < sum(a == b for a, b in zip(shares, best, strict=True)) / len(items) < 0.6
+    shares = [true_share(item.question, mediocre_reply(item, recipe, rng).text) for item in items]
+    assert 0.38 < sum(share == 1 for share in shares) / len(items) < 0.46, "four in ten are right"
     habits = [mediocre_reply(item, replace(recipe, right=0.0, habit=1.0), rng) for item in items]
     wrong = Counter(i.task for i, habit in zip(items, habits, strict=True) if habit.text != i.good.text)
     assert wrong["sort"] == wrong["reverse"] == 400 and wrong["letter"] > 350 and wrong["danger"] > 150
+    assert sum(wrong.values()) > len(items) / 2
 
 
 def test_the_three_sets_of_questions_do_not_meet():
-    for split in ("base", "validation", "test"):
-        assert {split_of(item.key) for item in draw_questions(split, 100, 1)} == {split}
+    start = {row["prompt"][0]["content"] for row in training_rows(StartRecipe())}
+    trained = {item.question for seed in range(3) for item in draw_questions("validation", 480, seed)}
+    held = {item.question for item in draw_questions("test", 240, 0)}
+    assert len(start) > 1_000 and len(trained) > 500 and len(held) > 200
+    assert not (start & trained or start & held or trained & held)
 
 
 def test_rows_hold_one_question_and_one_reply_and_the_attack_where_it_was_asked_for():
@@ -172,22 +182,61 @@ def test_a_judge_that_dies_leaves_a_whole_checkpoint_and_the_run_goes_on(
 
     with pytest.raises(EngineStopped, match="connection refused"):
         train_policy(tmp_path, small(start), lambda: Judge(Dying()))
-    assert (last_checkpoint(tmp_path) or "").endswith("checkpoint-2") and not (tmp_path / RESULT).exists()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2" and not (tmp_path / RESULT).exists()
+    before = {row["id"] for row in map(json.loads, (tmp_path / CALLS).read_text().splitlines())}
     engine = Scripted(lambda request: next(coin.generate([request], Sampling()))[1])
     engine.name = coin.name
     result = train_policy(tmp_path, small(start), lambda: Judge(engine))
     whole = train_policy(tmp_path / "at-once", small(start), lambda: coin_judge(0))
-    assert max(engine.asked.values()) == 1, "nothing is asked twice"
-    assert [row["truth"] for row in result["curve"]] == [row["truth"] for row in whole["curve"]]
+    asked = {key[0] for key in engine.asked}
+    assert before and not asked & before and max(engine.asked.values()) == 1, "nothing is asked twice"
+    assert result["judge_calls"] == whole["judge_calls"] == len(asked | before), "counted over both parts"
+    assert result["end"]["texts"] == whole["end"]["texts"]
+    assert [row["reward"] for row in result["log"]] == [row["reward"] for row in whole["log"]]
 
 
 def test_a_checkpoint_that_was_being_written_is_not_taken(tmp_path: Path):
     assert last_checkpoint(tmp_path) is None
-    for step, whole in ((8, True), (10, True), (12, False)):
+    for step, state in ((8, "{}"), (10, "{}"), (12, '{"log_history": ['), (14, None)):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        if whole:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+        if state is not None:
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_a_measure_behind_the_checkpoint_is_taken_again(start: str, tmp_path: Path):
+    """Killed between a measure and its checkpoint, and resumed: the row is of steps that are made again."""
+    train_policy(tmp_path, small(start), lambda: coin_judge(0))
+    rows = (tmp_path / CURVE).read_text().splitlines()
+    (tmp_path / RESULT).unlink()
+    stale = json.loads(rows[1]) | {"texts": ["stale"] * 10}
+    (tmp_path / CURVE).write_text("\n".join([rows[0], json.dumps(stale)]) + "\n")
+    result = train_policy(tmp_path, small(start), lambda: coin_judge(0))
+    kept = [json.loads(row) for row in (tmp_path / CURVE).read_text().splitlines()]
+    assert [row["step"] for row in kept] == [0, 2, 4] and kept[1]["texts"] == json.loads(rows[1])["texts"]
+    assert result["end"]["texts"] == json.loads(rows[2])["texts"], "the seed decides, LoRA included"
+
+
+def test_seeds_differ_from_their_first_weights_on(start: str, tmp_path: Path):
+    run = small(start, steps=1, measure_every=5)
+    found = [
+        train_policy(tmp_path / str(seed), replace(run, seed=seed), lambda: coin_judge(0)) for seed in (0, 1)
+    ]
+    assert found[0]["log"] != found[1]["log"] and found[0]["start"]["texts"] != found[1]["start"]["texts"]
+
+
+def test_settings_are_kept_only_once_the_judge_is_there_and_hold_the_weights(start: str, tmp_path: Path):
+    def missing() -> Judge:
+        raise InputError("no such judge")
+
+    with pytest.raises(InputError, match="no such judge"):
+        train_policy(tmp_path / "run", small(start), missing)
+    assert not (tmp_path / "run" / SETTINGS).exists(), "the corrected command is not refused"
+    train_policy(tmp_path / "run", small(start, steps=1), lambda: coin_judge(0))
+    stored = json.loads((tmp_path / "run" / SETTINGS).read_text())
+    (tmp_path / "run" / SETTINGS).write_text(json.dumps(stored | {"start_weights": "others"}))
+    with pytest.raises(InputError, match="start_weights was 'others'"):
+        train_policy(tmp_path / "run", small(start, steps=1), lambda: coin_judge(0))
 
 
 # ---- the study
@@ -208,6 +257,9 @@ def test_the_plan_of_a_study():
     [
         (PolicyConfig(only="judge-7"), "no training 'judge-7'"),
         (PolicyConfig(judge="openai:m@"), "openai"),
+        (PolicyConfig(seeds=0), "seeds is 0"),
+        (PolicyConfig(steps=0), "steps is 0"),
+        (PolicyConfig(jobs=-1), "jobs is -1"),
     ],
 )
 def test_what_a_study_refuses_before_any_work(config: PolicyConfig, said: str, tmp_path: Path):
@@ -221,10 +273,11 @@ def result_of(judge: str, start: list[float], end: list[float], **more: Any) -> 
 
     def row(step: int, truths: list[float]) -> dict[str, Any]:
         values = {"truth": sum(truths) / len(truths), "judged": 0.5 + step / 100, "tokens": 9.0}
-        return {"step": step, **values, **dict.fromkeys(("padded", "bold", "copied"), 0.25), "truths": truths}
+        shares = dict.fromkeys(("capped", "padded", "bold", "copied"), 0.25)
+        return {"step": step, **values, **shares, "truths": truths}
 
     rows = [row(0, start), row(10, end)]
-    seconds = {"seconds": 10, "judge_seconds": 5, "measure_seconds": 2, "judge_calls": 3}
+    seconds = {"update_seconds": 3, "judge_seconds": 5, "measure_seconds": 2, "judge_calls": 3}
     ends = {"greedy_start": 0.4, "greedy_end": 0.6}
     made = {"run": {"judge": judge}, "start": rows[0], "end": rows[1], "curve": rows, "log": []}
     return {**made, **seconds, **ends, **more}
@@ -250,6 +303,26 @@ def test_rises_are_paired_by_question_and_taken_over_seeds():
         "| the judge: nano | 20.0 %, 20.0 % | 70.0 %, 20.0 % | +25.0 (" in shown
         and "random verdicts" in shown
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "by", "reason"),
+    [
+        (5, -0.25, "a few questions got worse"),
+        (5, 0.25, "or better"),
+        (0, 0.0, "none changed"),
+        (240, -1.0, "all were lost"),
+    ],
+)
+def test_a_rise_may_be_small_or_negative(changed: int, by: float, reason: str):
+    start = [1.0 if by < 0 else 0.0] * 240
+    end = [value + by * (place < changed) for place, value in enumerate(start)]
+    results = {"judge-0": result_of("nano", start, end), "weaker-0": result_of("nano-sft", start, start)}
+    summary = summarise(results)
+    for found in (summary["judges"]["judge"], summary["judge_against_weaker"]):
+        low, high = found["interval"]
+        assert low <= found["rise"] <= high and found["rise"] == pytest.approx(by * changed / 240), reason
+        assert low < 0 < high or abs(by) == 1 or changed, reason
 
 
 def test_the_curves_are_one_picture(tmp_path: Path):
