@@ -25,7 +25,9 @@ from rmr1_lite.endpoint.errors import KINDS
 from rmr1_lite.endpoint.metrics import FAMILIES
 from rmr1_lite.evaluation.benchmarks import BENCHMARKS
 from rmr1_lite.extras import EXTRAS
+from rmr1_lite.integrations.rewards.cost import step_seconds
 from rmr1_lite.policy.summary import judge_tables, study_tables
+from rmr1_lite.training.planning.plan import GPUS
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -282,7 +284,23 @@ def policy_page() -> str:
     path = ROOT / "docs" / "policy.md"
     found = json.loads((ROOT / "perf" / "results" / "policy-nano.json").read_text(encoding="utf-8"))
     text = fill(path, "policy-loop", "\n".join(judge_tables(found)) + "\n")
+    text = fill(path, "policy-cost", reward_costs(), text)
     return fill(path, "policy-hacking", "\n".join(study_tables(found["studies"])) + "\n", text)
+
+
+def reward_costs() -> str:
+    """Seconds of a step's rewards on one card, by the planner."""
+    schemes = ("pivot", "reference", "round-robin")
+    rows = [
+        (GPUS[gpu].name, f"`{judge}`", *(f"{reward_seconds(judge, gpu, scheme):.0f} s" for scheme in schemes))
+        for gpu in ("t4", "l4", "a100", "h100")
+        for judge in ("Qwen/Qwen2.5-1.5B-Instruct", "Qwen/Qwen2.5-7B-Instruct")
+    ]
+    return table(("card", "judge", *schemes), rows)
+
+
+def reward_seconds(judge: str, gpu: str, scheme: str) -> float:
+    return step_seconds(judge, gpu, scheme, prompts=16, size=8, prompt_tokens=1500, chain_tokens=400)
 
 
 def scale_page() -> str:

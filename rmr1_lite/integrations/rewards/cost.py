@@ -1,6 +1,7 @@
 """What a judge as a reward costs on one card, by the planner's rules: an estimate, made before anything runs.
 
-step_seconds("Qwen/Qwen2.5-7B-Instruct", "h100", "pivot", prompts=16, size=8, prompt_tokens=1500, chain_tokens=400)
+step_seconds("Qwen/Qwen2.5-7B-Instruct", "h100", "pivot", prompts=16, size=8,
+             prompt_tokens=1500, chain_tokens=400)
 """
 
 from __future__ import annotations
