@@ -254,8 +254,8 @@ def endpoint_speed() -> str:
     ]
     columns = ("judge", "requests", "p50", "p99", "judge calls a second", "wrong or missing")
     end = (
-        f"\nEight clients at once take {engine['ratio_of_sums']:.2f} times as long as the same pairs in one "
-        "call without HTTP.\n"
+        f"\nEight clients at once take {engine['ratio_of_sums']:.2f} times as long as the same pairs in "
+        "calls of eight without HTTP.\n"
     )
     return head + table(columns, [[str(cell) for cell in row] for row in rows]) + end
 

@@ -41,6 +41,9 @@ from rmr1_lite.types import Pair
 SEED, BATCH = 9100, 16
 PASSING = (429, 502, 503, 504)  # statuses after which a client tries again
 EIGHT, CLIENTS = 8, 20
+PART = (
+    8 * EIGHT
+)  # pairs of one round: clients in a loop, whose first requests after an idle time are one of eight
 LARGE = 64  # judge calls in a batch of the expected texts
 
 
@@ -206,8 +209,8 @@ def wrong(expected: list[dict[str, Any]], answers: dict[int, dict[str, Any]]) ->
 
 
 async def eight_at_once(judge: Any, url: str, pairs: list[Pair], rounds: int) -> dict[str, Any]:
-    """Seconds of the engine alone and of the endpoint on the same pairs, alternately."""
-    alone, served, size = [], [], 2 * EIGHT
+    """Seconds of the engine alone, eight pairs a call, and of the endpoint on the same pairs, alternately."""
+    alone, served, size = [], [], PART
     busy = -(await counters(url))["rmr1_busy_seconds_total"]
     for number in range(rounds):
         part = pairs[number * size : (number + 1) * size]
@@ -282,6 +285,7 @@ async def nano_parts(count: int, rounds: int) -> dict[str, Any]:
         url = f"http://127.0.0.1:{server.port}"
         await server.ready()
         await Load(url).run(pairs[:CLIENTS], CLIENTS)  # warm
+        await Load(url).run(pairs[-2 * EIGHT :], EIGHT)
         ratio = await eight_at_once(_Numbered(judge), url, pairs, rounds)
         print(f"eight at once, endpoint / engine: {ratio['median_ratio']} {ratio['ratios']}", flush=True)
         start_mb = server.resident_mb()
@@ -407,7 +411,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, help="JSON to write")
     parser.add_argument("--requests", type=int, default=500, help="of part 2 (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=8, help="of part 1 (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=6, help="of part 1 (default %(default)s)")
     parser.add_argument("--text-server", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.text_server:
