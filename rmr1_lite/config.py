@@ -23,10 +23,8 @@ OTHER_TOKENS = 2048  # room for the chains of other judges
 MAX_CHARS = 200_000  # of one response or conversation
 StyleName = Literal["auto", "rubrics", "reasoning", "compact"]
 Thinking = Literal["auto", "on", "off"]
-THINKING_HELP = (
-    "thinking switch of the chat template, if it has one; auto: as trained, "
-    "otherwise on only for the style reasoning"
-)
+SchemeName = Literal["pivot", "round-robin", "bradley-terry"]
+THINKING_HELP = "thinking switch of the chat template; auto: as trained, else on for the style reasoning"
 
 
 def _doc(default: Any, text: str) -> Any:
@@ -166,9 +164,7 @@ class PolicyConfig:
     weaker: str = _doc("nano-sft", "another judge to compare it with; empty: none")
     seeds: int = _doc(3, "seeds 0, 1, ... with each judge, and with random verdicts")
     steps: int = _doc(60, "GRPO steps of eight prompts with eight answers each")
-    scheme: Literal["pivot", "round-robin", "bradley-terry"] = _doc(
-        "pivot", "how answers of a group are compared; see docs/policy.md"
-    )
+    scheme: SchemeName = _doc("pivot", "how the answers of a group are compared")
     hacking: bool = _doc(False, "also train too long, with each defence off, and with an attack on the judge")
     jobs: int = _doc(0, "trainings to run in parallel; 0: one per core")
     only: str = _doc("", "train only this one, by its name, in this process")

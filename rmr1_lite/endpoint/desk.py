@@ -31,8 +31,9 @@ from rmr1_lite.types import ORDERS, EngineStopped, Pair
 if TYPE_CHECKING:
     from rmr1_lite.api.pairwise import PairwiseJudge
 
-# waiting for clients to come back after a batch: share of its seconds, and seconds at most
-GATHER_SHARE, GATHER_MOST = 0.03, 0.2
+# waiting for clients to come back after a batch: share of its seconds, seconds at most, seconds in which none
+# comes. A client that is left behind costs a batch of its own, more than all others wait for it.
+GATHER_SHARE, GATHER_MOST, GATHER_GAP = 0.1, 0.2, 0.03
 # and for those that begin together, after an idle time: seconds for one more, and in all
 NEXT_SECONDS, FIRST_SECONDS = 0.005, 0.03
 RETRY_LOADING = 2  # seconds
@@ -155,8 +156,9 @@ class Desk:
         now = time.monotonic()
         until = self._ended + min(GATHER_MOST, GATHER_SHARE * self._seconds)
         if now < until:
-            while len(self.waiting) < self._back and await self._one_more(until - time.monotonic()):
-                pass
+            while len(self.waiting) < self._back:
+                if not await self._one_more(min(GATHER_GAP, until - time.monotonic())):
+                    break
         else:
             while time.monotonic() < now + FIRST_SECONDS and await self._one_more(NEXT_SECONDS):
                 pass

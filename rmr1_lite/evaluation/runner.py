@@ -211,7 +211,7 @@ def _score_results(
         counts = Counter(look.status for look in looks if look.status in NOT_JUDGED)
         kinds = ", ".join(f"{status} {count}" for status, count in counts.most_common())
         again = ": run the same command again to retry them" if set(counts) - {"too_long"} else ""
-        final = " (with --via batch, filtered ones are final: docs/batch.md)" if counts["filtered"] else ""
+        final = " (with --via batch, filtered ones are final)" if counts["filtered"] else ""
         print(f"{failed} of {len(looks)} judge calls failed and count as wrong ({kinds}){again}{final}.")
         print("".join(f"{line}\n" for line in describe_reasons(count_reasons(judgments))), end="")
     return results
