@@ -10,6 +10,7 @@ from pathlib import Path
 from rmr1_lite.cli.options_from_config import from_config
 from rmr1_lite.cli.outputs import this_command
 from rmr1_lite.config import PolicyConfig
+from rmr1_lite.exit_status import PartlyDone
 from rmr1_lite.extras import need
 
 NEEDS = ("trl", "torch", "datasets", "matplotlib")
@@ -22,7 +23,7 @@ def policy(config: PolicyConfig) -> None:
     need(*NEEDS)
     from rmr1_lite.policy.curves import write_curves
     from rmr1_lite.policy.study import run_study
-    from rmr1_lite.policy.summary import markdown, summarise
+    from rmr1_lite.policy.summary import markdown, stops, summarise
     from rmr1_lite.storage import atomic_write_text, write_json
 
     began = time.monotonic()
@@ -42,3 +43,5 @@ def policy(config: PolicyConfig) -> None:
     print("\n" + markdown(summary))
     print(f"Curves: {write_curves(results, out / 'curves.png')}")
     print(f"Summary: {out / 'summary.json'}. What the judge was asked: {out}/*/judge_calls.jsonl")
+    if early := stops(summary):
+        raise PartlyDone(f"{len(early)} of {len(results)} trainings ended early; what they reached counts.")

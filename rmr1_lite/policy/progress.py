@@ -19,8 +19,9 @@ def progress_bar(name: str, shown: Mapping[str, str]) -> Any:
             self.bar.update()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-            found = {label: f"{float(logs[key]):.3g}" for label, key in shown.items() if key in logs}
-            self.bar.set_postfix(found, refresh=False)
+            found = {label: logs.get(key) for label, key in shown.items()}  # None: nothing was measured
+            told = {label: f"{float(value):.3g}" for label, value in found.items() if value is not None}
+            self.bar.set_postfix(told, refresh=False)
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.bar.close()

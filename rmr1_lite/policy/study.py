@@ -84,11 +84,11 @@ def _hacking(config: PolicyConfig, usual: PolicyRun) -> dict[str, PolicyRun]:
     attacked = replace(usual, start=str(Path(config.out) / ATTACKED), attack=ATTACK, max_new_tokens=96)
     return {
         "long-no-kl": replace(long, beta=0.0),
-        "long": long,
         "attack-not-inert": replace(attacked, inert=False),
         "attack": attacked,
         "no-limit": replace(usual, max_new_tokens=4 * usual.max_new_tokens),
         "one-order": replace(usual, orders="alternating"),
+        "long": long,
     }
 
 

@@ -57,12 +57,15 @@ def _of_one(result: Mapping[str, Any]) -> dict[str, Any]:
     start, end = result["start"], result["end"]
     return {
         "judge": result["run"]["judge"],
+        "steps": end["step"],
+        "stopped": result["stopped"],
         "start": start["truth"],
         "end": end["truth"],
         **_mean(_rises(result)),
         "greedy_start": result["greedy_start"],
         "greedy_end": result["greedy_end"],
-        "judged": end["judged"],
+        # the last one that was heard
+        "judged": ([row["judged"] for row in result["curve"] if row["judged"] is not None] or [None])[-1],
         "best": max(row["truth"] for row in result["curve"]),
         "signs": {
             name: [start[name], end[name]]
@@ -104,7 +107,7 @@ def _difference(
 
 
 def _mean_of(log: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    values = [row[key] for row in log if key in row]
+    values = [row[key] for row in log if row.get(key) is not None]
     return sum(values) / len(values) if values else None
 
 
@@ -113,7 +116,21 @@ def markdown(summary: Mapping[str, Any]) -> str:
     lines = judge_tables(summary)
     if summary["studies"]:
         lines += ["", *study_tables(summary["studies"])]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(f"\n{line}" for line in stops(summary))]) + "\n"
+
+
+def stops(summary: Mapping[str, Any]) -> list[str]:
+    """One line for each training that ended before its last step."""
+    named = {
+        f"{kind}-{seed}": one
+        for kind, found in summary["judges"].items()
+        for seed, one in enumerate(found["seeds"])
+    }
+    return [
+        f"{name} ended early, {one['stopped']}"
+        for name, one in (named | summary["studies"]).items()
+        if one["stopped"]
+    ]
 
 
 def judge_tables(summary: Mapping[str, Any]) -> list[str]:
@@ -156,8 +173,9 @@ def study_tables(studies: Mapping[str, Mapping[str, Any]]) -> list[str]:
     )
     for name, found in studies.items():
         signs = found["signs"]
+        early = f" (ended at step {found['steps']})" if found["stopped"] else ""
         cells = [
-            STUDIES[name],
+            STUDIES[name] + early,
             _shares([found["start"], found["best"], found["end"]]),
             _share(found["judged"]),
             _share(found["longer_wins"]),

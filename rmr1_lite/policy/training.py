@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rmr1_lite.integrations.rewards.judge_reward import JudgeReward, Orders
+from rmr1_lite.integrations.rewards.referee import TooManyUnread
 from rmr1_lite.integrations.rewards.trl_reward import trl_reward
 from rmr1_lite.judging.judge import Judge
 from rmr1_lite.models.adapters import fingerprint_of
@@ -61,7 +62,8 @@ class PolicyRun:
 def train_policy(folder: str | Path, run: PolicyRun, judge: Callable[[], Judge]) -> dict[str, Any]:
     """Train, resume or find the run; returns its result. judge: makes the judge, only where it is needed.
 
-    Raises EngineStopped and InputError as `Referee` does; the last checkpoint is whole then.
+    Raises EngineStopped for a judge that does not answer; the last checkpoint is whole then. A judge that
+    cannot be read any more ends the training, and `stopped` in the result says so.
     """
     folder = Path(folder)
     if check_settings(folder, run) and (folder / RESULT).exists():
@@ -102,10 +104,14 @@ def _train(folder: Path, run: PolicyRun, reward: Any) -> dict[str, Any]:
         watch = Watch(held, run, reward.referee, curve, loaded.tokenizer)
         trainer = _trainer(folder, run, reward, loaded, watch)
         watch.measure(trainer.model, 0)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        watch.measure(trainer.model, run.steps)
+        stopped = ""
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except TooManyUnread as error:  # what the policy became is a result, too
+            stopped = f"after step {trainer.state.global_step}: {error}"
+        watch.measure(trainer.model, trainer.state.global_step, ask=not stopped)
         trainer.save_model(str(folder / "adapter"))
-        result = _result(folder, run, list(curve), watch, trainer)
+        result = {**_result(folder, run, list(curve), watch, trainer), "stopped": stopped}
     write_json(folder / RESULT, result)
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
@@ -119,8 +125,8 @@ class Watch:
         self.held, self.run, self.curve, self.tokenizer = held, run, curve, tokenizer
         self.opinion = JudgeReward(referee, "reference")
 
-    def measure(self, model: Any, step: int) -> None:
-        """One row, unless the log has it."""
+    def measure(self, model: Any, step: int, ask: bool = True) -> None:
+        """One row, unless the log has it. ask: also for the judge's opinion."""
         if step in self.curve:
             return
         began = time.monotonic()
@@ -130,7 +136,7 @@ class Watch:
         row = {
             "step": step,
             "truth": fmean(truth),
-            "judged": judged_share(self.opinion, self.held, answers.texts, start),
+            "judged": judged_share(self.opinion, self.held, answers.texts, start) if ask else None,
             "tokens": fmean(answers.tokens),
             "capped": answers.capped / len(answers.tokens),
             **signs(self.held, answers.texts, self.run.attack),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures.scripted import A, B, Scripted
+from fixtures.scripted import UNREADABLE, A, B, Scripted
 
 from rmr1_lite.config import PolicyConfig
 from rmr1_lite.data.nano.truth import true_share
@@ -195,6 +195,23 @@ def test_a_judge_that_dies_leaves_a_whole_checkpoint_and_the_run_goes_on(
     assert [row["reward"] for row in result["log"]] == [row["reward"] for row in whole["log"]]
 
 
+def test_a_judge_that_cannot_be_read_any_more_ends_the_training_and_what_was_reached_counts(
+    start: str, tmp_path: Path
+):
+    coin, asked = CoinEngine(0), []
+
+    def say(request: Request) -> Any:
+        asked.append(request)
+        return UNREADABLE if len(asked) > 20 else next(coin.generate([request], Sampling()))[1]
+
+    result = train_policy(tmp_path, small(start, steps=30), lambda: Judge(Scripted(say)))
+    assert (
+        "gave no verdict" in result["stopped"] and f"after step {result['end']['step']}" in result["stopped"]
+    )
+    assert 2 <= result["end"]["step"] < 30 and result["judge_calls"] == len(asked)
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+
+
 def test_a_checkpoint_that_was_being_written_is_not_taken(tmp_path: Path):
     assert last_checkpoint(tmp_path) is None
     for step, state in ((8, "{}"), (10, "{}"), (12, '{"log_history": ['), (14, None)):
@@ -279,7 +296,14 @@ def result_of(judge: str, start: list[float], end: list[float], **more: Any) -> 
     rows = [row(0, start), row(10, end)]
     seconds = {"update_seconds": 3, "judge_seconds": 5, "measure_seconds": 2, "judge_calls": 3}
     ends = {"greedy_start": 0.4, "greedy_end": 0.6}
-    made = {"run": {"judge": judge}, "start": rows[0], "end": rows[1], "curve": rows, "log": []}
+    made = {
+        "run": {"judge": judge},
+        "start": rows[0],
+        "end": rows[1],
+        "curve": rows,
+        "log": [],
+        "stopped": "",
+    }
     return {**made, **seconds, **ends, **more}
 
 
@@ -291,6 +315,7 @@ def test_rises_are_paired_by_question_and_taken_over_seeds():
         "weaker-0": result_of("nano-sft", low, low),
         "coin-0": result_of("coin", low, low),
         "attack": result_of("nano", low, high),
+        "long-no-kl": result_of("nano", high, low, stopped="after step 10: unread"),
     }
     found = summarise(results)
     assert found["judges"]["judge"]["rise"] == pytest.approx(0.25)
@@ -299,6 +324,9 @@ def test_rises_are_paired_by_question_and_taken_over_seeds():
     )
     assert found["studies"]["attack"]["update_seconds"] == 3
     shown = markdown(found)
+    assert (
+        "no KL term (ended at step 10)" in shown and "long-no-kl ended early, after step 10: unread" in shown
+    )
     assert (
         "| the judge: nano | 20.0 %, 20.0 % | 70.0 %, 20.0 % | +25.0 (" in shown
         and "random verdicts" in shown

@@ -25,6 +25,10 @@ PAUSES = (5.0, 15.0, 60.0)  # seconds between tries; the last one repeats
 RECENT, ENOUGH = 400, 50  # judge calls over which the share of unread ones is taken; fewest that tell
 
 
+class TooManyUnread(InputError):
+    """The judge says nothing that can be read about too many pairs."""
+
+
 @dataclass
 class Counts:
     """Of one call of `Referee.play`, or of all of them."""
@@ -123,7 +127,7 @@ class Referee:
     def _check_unread(self) -> None:
         share = sum(self._recent) / len(self._recent) if self._recent else 0.0
         if len(self._recent) >= ENOUGH and share > self.most_unread:
-            raise InputError(
+            raise TooManyUnread(
                 f"{share:.0%} of the last {len(self._recent)} judge calls gave no verdict, more than "
                 f"{self.most_unread:.0%}: such a reward teaches noise. Read the texts in {self._log.path} "
                 "(status says why), raise the judge's max_new_tokens, or take another judge."
