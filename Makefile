@@ -34,7 +34,7 @@ demo: $(STAMP)  ## the whole chain on the embedded default, in minutes: runs/dem
 reproduce: $(STAMP)  ## the README's nano table: three seeds, about an hour on two cores
 	TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite reproduce $(ARGS)
 
-policy: $(STAMP)  ## a judge as the only reward of a small policy: three seeds and controls, 40 minutes on two cores
+policy: $(STAMP)  ## a judge as the only reward of a small policy: three seeds and controls, half an hour on two cores
 	TOKENIZERS_PARALLELISM=false $(BIN)/python -m rmr1_lite policy $(ARGS)
 
 app: $(STAMP)  ## the judge app on http://127.0.0.1:7860
