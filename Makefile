@@ -43,7 +43,7 @@ app: $(STAMP)  ## the judge app on http://127.0.0.1:7860
 notebooks: $(STAMP)  ## build notebooks/*.ipynb from their sources; with ARGS="--run all" also run them and write HTML
 	OMP_NUM_THREADS=2 $(BIN)/python notebooks/build.py $(ARGS)
 
-test: $(STAMP)  ## the tests that need neither a browser nor patience (ten minutes at most)
+test: $(STAMP)  ## the tests that need neither a browser nor patience (a quarter of an hour at most)
 	$(PYTEST) -m "not long and not browser and not smol" $(ARGS)
 
 test-all: $(STAMP)  ## every test (smol's where it is here); a skipped browser test fails where CI or RMR1_REQUIRE_BROWSER is set
