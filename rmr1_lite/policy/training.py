@@ -109,6 +109,7 @@ def _train(folder: Path, run: PolicyRun, reward: Any) -> dict[str, Any]:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except TooManyUnread as error:  # what the policy became is a result, too
             stopped = f"after step {trainer.state.global_step}: {error}"
+            print(f"The training ended early, {stopped}")
         watch.measure(trainer.model, trainer.state.global_step, ask=not stopped)
         trainer.save_model(str(folder / "adapter"))
         result = {**_result(folder, run, list(curve), watch, trainer), "stopped": stopped}

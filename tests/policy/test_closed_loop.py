@@ -196,7 +196,7 @@ def test_a_judge_that_dies_leaves_a_whole_checkpoint_and_the_run_goes_on(
 
 
 def test_a_judge_that_cannot_be_read_any_more_ends_the_training_and_what_was_reached_counts(
-    start: str, tmp_path: Path
+    start: str, tmp_path: Path, capsys: Any
 ):
     coin, asked = CoinEngine(0), []
 
@@ -209,6 +209,7 @@ def test_a_judge_that_cannot_be_read_any_more_ends_the_training_and_what_was_rea
         "gave no verdict" in result["stopped"] and f"after step {result['end']['step']}" in result["stopped"]
     )
     assert 2 <= result["end"]["step"] < 30 and result["judge_calls"] == len(asked)
+    assert "The training ended early, after step" in capsys.readouterr().out
     assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
 
 
